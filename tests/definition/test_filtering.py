@@ -25,6 +25,7 @@ def _kept(rules: str, **state: object) -> bool:
         ("include { min_level: 2 }", {"level": 1}, False),
         ("include { min_level: 2 }", {"level": 2}, True),
         ("include { max_level: 2 }", {"level": 3}, False),
+        ("include { max_level: 2 }", {"level": 2}, True),
         ("include { max_level: 2 }", {"level": -1}, True),
         ('include { stage: "a" stage: "b" }', {"stages": ["a"]}, False),
         ('include { stage: "a" stage: "b" }', {"stages": ["b", "a"]}, True),

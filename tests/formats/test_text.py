@@ -133,6 +133,7 @@ def test_text_outside_ascii_is_preserved():
         ("layer { clip_param { min: 1 } }", "field-missing", 9, "layer.clip_param"),
         (r"name: '\q'", "syntax", 8, None),
         (r"name: '\777'", "syntax", 8, None),
+        (r"name: '\400'", "syntax", 8, None),
         (r"name: '\xff'", "syntax", 7, "name"),
         ("name: @", "syntax", 7, None),
         ("7: 3", "syntax", 1, None),

@@ -368,7 +368,7 @@ FORKS = [
         )
     ),
     *(
-        case for shape in ((1, 3, 12, 9), (1, 3, 8, 14), (2, 4, 7, 7)) for case in bodies(
+        case for shape in ((1, 3, 12, 9), (1, 3, 8, 14), (2, 4, 7, 7), (1, 3, 3, 3)) for case in bodies(
             "Nms", [shape], "nms_param { %s }", ["num_parts: 3", "num_parts: 2 threshold: 0.1 max_peaks: 2"],
             values=Values(10), tolerance=1e-6,
         )

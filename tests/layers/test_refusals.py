@@ -16,6 +16,7 @@ EVALUATED = [(1, 1, 1, 7), (1, 1, 1, 8)]
 @pytest.mark.parametrize(
     ("layer", "shapes", "code", "field"),
     [
+        ("Accuracy accuracy_param { top_k: 0 }", [(2, 3), (2,)], "out-of-range", "accuracy_param.top_k"),
         ("ArgMax argmax_param { top_k: 7 axis: 3 }", [X], "out-of-range", "argmax_param.top_k"),
         ("Axpy", [(1, 2), (1, 3, 2), (1, 3, 2)], "shape-mismatch", "bottom"),
         ("BN bn_param { bn_mode: INFERENCE } top: 'z'", [(1, 1, 2, 2)], "conflict", "top"),
@@ -108,6 +109,7 @@ EVALUATED = [(1, 1, 1, 7), (1, 1, 1, 8)]
         ("Permute permute_param { order: 1 order: 1 }", [(2, 3)], "out-of-range", "permute_param.order"),
         ("Permute permute_param { order: 2 }", [(2, 3)], "out-of-range", "permute_param.order"),
         ("Pooling pooling_param { pool: STOCHASTIC kernel_size: 2 pad: 1 }", [MAP], "conflict", "pooling_param.pad"),
+        ("Pooling pooling_param { kernel_size: 2 pool: AVE } top: 'z'", [MAP], "conflict", "top"),
         ("Pooling pooling_param { kernel_size: 2 pad: 2 }", [MAP], "out-of-range", "pooling_param.pad"),
         ("Pooling pooling_param { kernel_size: 2 kernel_h: 2 kernel_w: 2 }", [MAP], "conflict", "pooling_param.kernel_size"),
         ("Pooling pooling_param { global_pooling: true kernel_size: 2 }", [MAP], "conflict", "pooling_param.global_pooling"),

@@ -36,8 +36,15 @@ READERS = [
 ]
 
 
-@pytest.mark.parametrize("value", NO_INDEX[:5])
-@pytest.mark.parametrize(("kind", "fields", "shapes", "place"), READERS)
+NEGATIVE = [
+    (*reader, -2.0) for reader in READERS if reader[0] != "DetectionEvaluate"
+]  # there, a row that does not count
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "shapes", "place", "value"),
+    [*((*reader, value) for reader in READERS for value in NO_INDEX[:5]), *NEGATIVE],
+)
 def test_layers_refuse_what_is_no_index(kind, fields, shapes, place, value):
     tops = ("y", "z") if kind in {"MarginInnerProduct", "BoxAnnotatorOHEM"} else ("y",)
     net = build_net(single(kind, shapes, fields, tops), phase="TRAIN")
