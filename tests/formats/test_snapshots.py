@@ -132,6 +132,7 @@ def weights_file(path, build):
         (lambda f: f.create_dataset("data/a", data=1), "wrong-type", "/data/a"),
         (lambda f: f.create_group("data/a/0"), "wrong-type", "/data/a/0"),
         (lambda f: f.create_dataset("data/a/weight", data=1), "name-unknown", "/data/a/weight"),
+        (lambda f: f.create_dataset("data/a/65536", data=1), "name-unknown", "/data/a/65536"),
         (lambda f: f.create_dataset("data/a/0", data="text"), "wrong-type", "/data/a/0"),
         (lambda f: f.create_dataset("data/a/0", data=h5py.Empty("f4")), "wrong-type", "/data/a/0"),
         (lambda f: f.create_dataset("data/a/0", shape=(2**40,), dtype="f4"), "damaged-file", "/data/a/0"),

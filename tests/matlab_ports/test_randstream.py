@@ -78,7 +78,7 @@ def test_sizes_follow_matlab():
         (lambda: RandStream(-1), "seed", -1),
         (lambda: RandStream(2**32), "seed", 2**32),
         (lambda: RandStream(position=-1), "position", -1),
-        (lambda: RandStream().randperm(-2), "n", -2),
+        (lambda: RandStream().randperm(-1), "n", -1),
         (lambda: RandStream().randi(0), "imax", 0),
         (lambda: RandStream().unidrnd([3, 0]), "n", [3, 0]),
         (lambda: RandStream().rand(2, -1), "size", (2, -1)),

@@ -253,6 +253,22 @@ def test_a_missing_file_is_a_caffe_error_which_is_a_runtime_error(make):
         assert isinstance(caught.value, RuntimeError)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ((), {}),
+        (("net.prototxt",), {}),
+        (("net.prototxt", 2), {}),
+        (("net.prototxt", 1), {"phase": 1}),
+        (("net.prototxt", 1), {"stage": "a"}),
+        (("net.prototxt", 1, 0, [], "w", 3), {}),
+    ],
+)
+def test_arguments_that_make_no_net_are_a_type_error(arguments, named):
+    with pytest.raises(TypeError, match="^Net (takes|needs)|^phase is"):
+        caffe.Net(*arguments, **named)
+
+
 def test_an_invalid_net_raises_an_error_that_names_the_layer(make):
     with refused("type-unknown", file="net.prototxt", layer="bad", hint="did you mean 'ReLU'?"):
         make(INPUT + layer("Relu", "x", "y", name="bad"))
