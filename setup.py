@@ -113,6 +113,7 @@ setup(
         "caffe_compat_base": ["py.typed"],
         "caffe_compat.schema": ["*.proto", "*.pyi"],
         "lq_emotion": ["py.typed"],
+        "lq_emotion.nets.known": ["*.toml"],
         "lq_emotion.prototxt": ["**/*.prototxt"],
         "lq_emotion.studies.robust_lq.recipes": ["*.toml"],
         "matlab_ports": ["py.typed"],

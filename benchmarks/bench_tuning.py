@@ -23,11 +23,11 @@ import numpy as np
 import torch
 
 from caffe_compat import load_net
-from caffe_compat.formats.files import write_text
+from caffe_compat.formats.files import read_net, write_text
 from caffe_compat.solver import Solver
+from lq_emotion import prototxt
 from lq_emotion.nets.blocks import hdf5_data
 from lq_emotion.nets.head import HeadedNet, base_of, features_input, headed_training_net, with_head
-from lq_emotion.nets.resnet50 import vggface2_resnet50
 from lq_emotion.nets.tuning import Tuning
 
 BLOB = "pool5/7x7_s1"
@@ -57,7 +57,7 @@ def solver(net: HeadedNet, blob: str, shape: tuple[int, ...], batch: int, iter_s
 
 def iteration(case: str, args: argparse.Namespace, folder: Path) -> Callable[[], object]:
     """Return what one iteration of a case does."""
-    net = vggface2_resnet50()
+    net = read_net(prototxt.path("known/vggface2-resnet50.prototxt"))
     if case == "features":
         base = load_net(base_of(net, BLOB), seed=0, input_shapes={"data": (args.batch, 3, 224, 224)})
         images = torch.rand(args.batch, 3, 224, 224)

@@ -1,7 +1,8 @@
-"""The authors' network and solver definitions, under the authors' folder and file names.
+"""The authors' network and solver definitions, under the authors' folder and file names, and other published nets.
 
-Each file is our own writing of a published definition and parses to the same message, placeholders such as
-``PATH/TO/train.txt`` included. ``importlib.resources.files("lq_emotion.prototxt")`` sees the same files.
+Each file is our own writing of a published definition. The authors' parse to the same messages, placeholders such as
+``PATH/TO/train.txt`` included; the other nets, in ``known``, to what Caffe's upgrade makes of the published files.
+``importlib.resources.files("lq_emotion.prototxt")`` sees the same files.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def available() -> tuple[str, ...]:
 
 
 def path(name: str) -> Path:
-    """Return where the definition ``name`` lies.
+    """Return the path of the definition ``name``.
 
     Parameters
     ----------

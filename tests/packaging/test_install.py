@@ -134,7 +134,7 @@ def test_the_wheel_holds_every_module_and_definition_of_the_checkout(wheel):
     compiled = {name for name in packed if name.startswith("caffe_compat/kernels/fast/_native.")}
     assert packed - compiled == expected
     assert len(compiled) == (shutil.which(sysconfig.get_config_var("CC").split()[0]) is not None)
-    assert sum(name.endswith(".prototxt") for name in packed) == 10
+    assert sum(name.endswith(".prototxt") for name in packed) == 23
     assert {"caffe_compat/py.typed", "matlab_ports/py.typed", "caffe_compat/schema/caffe.proto"} <= packed
 
 
@@ -211,7 +211,7 @@ def test_an_installed_wheel_works_from_an_empty_folder(wheel, environment, tmp_p
     assert found["engine"].startswith(site)
     assert found["ports"].startswith(site)
     assert found["application"].startswith(site)
-    assert found["definitions"] == 10
+    assert found["definitions"] == 23
     assert found["readable"] == 10
     assert found["bare"] == []
     assert found["commands"] == ["caffe-compat", "lq-emotion"]
@@ -230,7 +230,7 @@ def test_an_editable_install_works_from_an_empty_folder_and_from_the_root(mode, 
         assert found["engine"].startswith(str(source))
         assert found["ports"].startswith(str(source))
         assert found["application"].startswith(str(source))
-        assert found["definitions"] == 10
+        assert found["definitions"] == 23
         assert found["readable"] == 10
         assert found["commands"] == ["caffe-compat", "lq-emotion"]
         if folder is empty:

@@ -1,4 +1,4 @@
-"""The ten shipped definitions say what the authors' files say."""
+"""The ten definitions of the authors are the messages of their own files."""
 
 import hashlib
 from importlib import resources
@@ -34,7 +34,7 @@ def parsed(name):
 
 
 def test_the_ten_files_of_the_authors_are_available():
-    assert prototxt.available() == tuple(sorted(AUTHORS))
+    assert [name for name in prototxt.available() if not name.startswith("known/")] == sorted(AUTHORS)
 
 
 @pytest.mark.parametrize("name", AUTHORS)

@@ -6,8 +6,8 @@ import pytest
 
 from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import save_weights
+from lq_emotion import prototxt
 from lq_emotion.cli import main
-from lq_emotion.nets.known.mini_xception import mini_xception
 
 
 def run(*args):
@@ -53,7 +53,7 @@ def test_every_name_is_checked_before_anything_is_fetched(tmp_path, capsys):
 
 
 def test_added_weights_are_listed_and_shown(tmp_path, capsys):
-    save_weights(load_net(mini_xception()), tmp_path / "mine.caffemodel")
+    save_weights(load_net(prototxt.path("known/mini-xception.prototxt")), tmp_path / "mine.caffemodel")
     (tmp_path / "labels.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
     home = ("--home", tmp_path / "home")
     assert run("add", tmp_path / "mine.caffemodel", "--name", "mine", "--labels", tmp_path / "labels.txt", *home) == 0
@@ -65,7 +65,7 @@ def test_added_weights_are_listed_and_shown(tmp_path, capsys):
 
 
 def test_show_says_what_a_file_is(tmp_path, capsys):
-    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    save_weights(load_net(prototxt.path("known/mini-xception.prototxt")), tmp_path / "x.caffemodel")
     assert run("show", tmp_path / "x.caffemodel", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["recognised"], facts["layers"], facts["values"]) == (["mini-xception"], 51, 58437)

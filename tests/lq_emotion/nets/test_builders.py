@@ -40,7 +40,7 @@ KHORRAMI = replace(AS_CODE, quadrant_pooling=True, convolutions="padded")
 
 
 def test_every_shipped_definition_has_its_builder():
-    assert set(prototxt.available()) == {*NETS, *SOLVERS}
+    assert {name for name in prototxt.available() if not name.startswith("known/")} == {*NETS, *SOLVERS}
 
 
 @pytest.mark.parametrize("name", NETS)

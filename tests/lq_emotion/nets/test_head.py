@@ -16,10 +16,11 @@ from caffe_compat.formats.files import read_net, read_solver, same, write_text
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
+from lq_emotion import prototxt
 from lq_emotion.nets.blocks import hdf5_data
 from lq_emotion.nets.head import features_input, headed_training_net, with_head
 from lq_emotion.nets.lstm import SequenceHead
-from lq_emotion.nets.resnet50 import imagenet_resnet50, small_resnet
+from lq_emotion.nets.small_resnet import small_resnet
 from lq_emotion.nets.tuning import Tuning
 from tests.refusals import refused
 
@@ -96,7 +97,7 @@ def test_a_training_keeps_what_the_base_says_of_its_rates_unless_it_is_frozen():
 
 
 def test_a_definition_without_rates_gets_them_where_it_is_frozen():
-    net = with_head(imagenet_resnet50(), blob="pool5", hidden=16, classes=8)
+    net = with_head(read_net(prototxt.path("known/imagenet-resnet50.prototxt")), blob="pool5", hidden=16, classes=8)
     message = headed_training_net(net, DATA, frozen=True)
     counts = {layer.name: [param.lr_mult for param in layer.param] for layer in message.layer}
     assert (counts["conv1"], counts["res2a_branch1"], counts["bn_conv1"]) == ([0, 0], [0], [0, 0, 0])

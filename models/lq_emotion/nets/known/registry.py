@@ -1,36 +1,66 @@
-"""All known models."""
+"""All known models, read from models.toml."""
 
 from __future__ import annotations
 
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from caffe_compat.build.preprocess import parse_preprocessing
 from caffe_compat.errors import DataError, did_you_mean
-from lq_emotion.nets.known.authors import SR_FCN, VALENCE_NETS
-from lq_emotion.nets.known.libfacedetection import LIBFACEDETECTION, LIBFACEDETECTION_V1
-from lq_emotion.nets.known.mini_xception import MINI_XCEPTION
-from lq_emotion.nets.known.model import KnownModel
-from lq_emotion.nets.known.mtcnn import MTCNN
-from lq_emotion.nets.known.resnets import IMAGENET_RESNET50, VGGFACE2_RESNET50, VGGFACE2_SENET50
-from lq_emotion.nets.known.ultra_light import ULTRA_LIGHT_RFB, ULTRA_LIGHT_SLIM
-from lq_emotion.nets.known.vgg import EMOTIW_VGG_S, VGG_FACE
+from lq_emotion.nets.known.conversion import READERS
+from lq_emotion.nets.known.face_crop import FaceCrop
+from lq_emotion.nets.known.model import KnownModel, Package, Part, Task
+from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
 
-KNOWN: tuple[KnownModel, ...] = (
-    MINI_XCEPTION,
-    EMOTIW_VGG_S,
-    *VALENCE_NETS,
-    SR_FCN,
-    MTCNN,
-    ULTRA_LIGHT_RFB,
-    ULTRA_LIGHT_SLIM,
-    LIBFACEDETECTION,
-    LIBFACEDETECTION_V1,
-    VGG_FACE,
-    VGGFACE2_RESNET50,
-    VGGFACE2_SENET50,
-    IMAGENET_RESNET50,
-)
+MODELS = Path(__file__).with_name("models.toml")
+DEFAULT_EMOTION = "mini-xception"
+DEFAULT_DETECTOR = "mtcnn"
+
+
+def _read_models() -> Iterator[KnownModel]:
+    tables: dict[str, dict[str, Any]] = {}
+    for table in tomllib.loads(MODELS.read_text(encoding="utf-8"))["model"]:
+        tables[table["name"]] = tables.get(table.get("like"), {}) | table
+        yield _model(tables[table["name"]])
+
+
+def _model(table: Mapping[str, Any]) -> KnownModel:
+    name = table["name"]
+    preprocessing = parse_preprocessing(json.dumps({"version": 1} | table["preprocessing"]), MODELS)
+    return KnownModel(
+        name=name,
+        title=table["title"],
+        task=Task(table["task"]),
+        parts=tuple(
+            Part(part, table.get("definition", f"known/{part}.prototxt"), preprocessing)
+            for part in table.get("parts", [name])
+        ),
+        licence=table["licence"],
+        source=table["source"],
+        trained_on=table["trained_on"],
+        limits=table["limits"],
+        outputs=_outputs(table),
+        crop=FaceCrop.from_json(table["crop"]) if "crop" in table else None,
+        package=_package(**table["package"]) if "package" in table else None,
+        verified=table.get("verified", False),
+    )
+
+
+def _outputs(table: Mapping[str, Any]) -> Outputs | None:
+    if "labels" in table:
+        return Labels(tuple(table["labels"]))
+    return Dimensions(tuple(map(Dimension.from_json, table["dimensions"]))) if "dimensions" in table else None
+
+
+def _package(*, format: str, **fields: Any) -> Package:  # noqa: A002  # the key in models.toml
+    return Package(**fields, read=READERS[format])
+
+
+KNOWN: tuple[KnownModel, ...] = tuple(_read_models())
 """In the order in which they are listed."""
-
-DEFAULT_EMOTION = MINI_XCEPTION.name
-DEFAULT_DETECTOR = MTCNN.name
 
 
 def find_model(name: str) -> KnownModel:

@@ -28,7 +28,7 @@ from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.nets.blocks import hdf5_data
 from lq_emotion.nets.head import HeadedNet, answer, headed_training_net
-from lq_emotion.nets.resnet50 import small_resnet
+from lq_emotion.nets.small_resnet import small_resnet
 from lq_emotion.nets.tuning import Tuning
 
 Say = Callable[[str], None]

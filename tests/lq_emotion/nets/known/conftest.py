@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from lq_emotion.nets.known import installation
-from lq_emotion.nets.known.mini_xception import MINI_XCEPTION
-from lq_emotion.nets.known.mtcnn import MTCNN
 from lq_emotion.nets.known.recognition import known_shapes
+from lq_emotion.nets.known.registry import find_model
+
+MINI_XCEPTION, MTCNN = find_model("mini-xception"), find_model("mtcnn")
 
 
 @pytest.fixture(scope="session")

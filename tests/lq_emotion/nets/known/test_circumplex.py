@@ -3,12 +3,12 @@
 import pytest
 
 from lq_emotion.nets.known.circumplex import coordinates
-from lq_emotion.nets.known.mini_xception import MINI_XCEPTION
 from lq_emotion.nets.known.outputs import Labels
+from lq_emotion.nets.known.registry import find_model
 
 
 def test_the_labels_of_mini_xception_have_coordinates():
-    assert coordinates(MINI_XCEPTION.outputs).tolist() == [-0.51, -0.60, -0.64, 0.81, -0.63, 0.40, 0.0]
+    assert coordinates(find_model("mini-xception").outputs).tolist() == [-0.51, -0.60, -0.64, 0.81, -0.63, 0.40, 0.0]
 
 
 def test_words_for_the_same_emotion_have_the_same_coordinates():

@@ -11,10 +11,8 @@ from caffe_compat.build.weights import read_weights
 from caffe_compat.errors import FileError
 from lq_emotion.nets.known.conversion import facenet_mtcnn, keras_mini_xception
 from lq_emotion.nets.known.installation import download
-from lq_emotion.nets.known.mini_xception import MINI_XCEPTION
-from lq_emotion.nets.known.mtcnn import MTCNN
 
-from .conftest import keras_file
+from .conftest import MINI_XCEPTION, MTCNN, keras_file
 
 
 def test_keras_kernels_become_blobs():

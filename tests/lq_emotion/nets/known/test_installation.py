@@ -12,9 +12,10 @@ from caffe_compat.errors import DataError, FileError
 from lq_emotion.nets.known import installation
 from lq_emotion.nets.known.installation import fetch
 from lq_emotion.nets.known.loading import load_model, load_parts
-from lq_emotion.nets.known.mini_xception import MINI_XCEPTION
 from lq_emotion.nets.known.store import Store, default_home
 from tests.refusals import refused
+
+from .conftest import MINI_XCEPTION
 
 
 def test_a_fetched_model_has_weights_definition_preprocessing_labels_crop_and_licence(

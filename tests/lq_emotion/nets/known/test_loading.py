@@ -8,11 +8,10 @@ from caffe_compat.build.weights import save_weights
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, NetError, WeightsError
 from caffe_compat.formats.files import parse_text, write_text
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion import prototxt
 from lq_emotion.nets.cnn_d import cnn_d_deploy
 from lq_emotion.nets.known.adding import add_model
 from lq_emotion.nets.known.loading import load_model, load_parts
-from lq_emotion.nets.known.mini_xception import mini_xception
-from lq_emotion.nets.known.mtcnn import det1
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, outputs_text, read_outputs
 from lq_emotion.nets.known.store import Store
 
@@ -20,6 +19,7 @@ OWN = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 8 dim: 8 } } }
 layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 2 } }
 """
+MINI_XCEPTION = prototxt.path("known/mini-xception.prototxt")
 DIMENSIONS = "valence\t-1\t1\tAVEC\narousal\t0\t5\tSAM\n"
 
 
@@ -43,7 +43,7 @@ def files(folder):
 
 
 def test_recognised_weights_load_by_path(tmp_path):
-    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
     model = load_model(tmp_path / "x.caffemodel")
     assert (model.name, model.outputs.names[0], model.weights) == ("mini-xception", "angry", tmp_path / "x.caffemodel")
     assert "FER-2013" in model.limits
@@ -63,7 +63,7 @@ def test_the_authors_nets_estimate_valence_of_transposed_crops(tmp_path):
 
 
 def test_a_folder_stands_for_its_only_weights(tmp_path):
-    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
     model = load_model(tmp_path)
     assert model.weights == tmp_path / "x.caffemodel"
     (tmp_path / "y.caffemodel").touch()
@@ -73,7 +73,7 @@ def test_a_folder_stands_for_its_only_weights(tmp_path):
 
 
 def test_files_beside_recognised_weights_count_more_than_what_is_known(tmp_path):
-    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
     (tmp_path / "x.labels.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
     (tmp_path / "x.crop.json").write_text('{"margin": 0.25}')
     model = load_model(tmp_path / "x.caffemodel")
@@ -140,14 +140,14 @@ def test_an_added_model_loads_by_name(own, tmp_path):
 
 
 def test_recognised_weights_are_added_under_their_name(tmp_path):
-    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
     name, _ = add_model(tmp_path / "x.caffemodel", Store(tmp_path / "home"))
     assert name == "mini-xception"
     assert load_model("mini-xception", home=tmp_path / "home").outputs.names[3] == "happy"
 
 
 def test_recognised_weights_may_have_a_name_of_their_own(tmp_path):
-    save_weights(load_net(mini_xception()), tmp_path / "x.caffemodel")
+    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
     (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
     name, _ = add_model(tmp_path / "x.caffemodel", Store(tmp_path / "home"), name="mine", labels=tmp_path / "names.txt")
     assert name == "mine"
@@ -156,7 +156,7 @@ def test_recognised_weights_may_have_a_name_of_their_own(tmp_path):
 
 def test_the_nets_of_a_detector_are_added_one_by_one(tmp_path):
     store = Store(tmp_path / "home")
-    save_weights(load_net(det1()), tmp_path / "p.caffemodel")
+    save_weights(load_net(prototxt.path("known/det1.prototxt")), tmp_path / "p.caffemodel")
     add_model(tmp_path / "p.caffemodel", store)
     add_model(tmp_path / "p.caffemodel", store)
     assert list(store.weights("mtcnn")) == ["det1"]

@@ -5,13 +5,13 @@ import pytest
 from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import save_weights
 from caffe_compat.errors import WeightsError
-from caffe_compat.formats.files import parse_text, read_binary, write_binary
+from caffe_compat.formats.files import parse_text, read_binary, read_net, write_binary
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion import prototxt
 from lq_emotion.nets.cnn_d import cnn_d_deploy
-from lq_emotion.nets.known.mini_xception import mini_xception
-from lq_emotion.nets.known.mtcnn import det2
 from lq_emotion.nets.known.recognition import recognise
 
+DET2 = prototxt.path("known/det2.prototxt")
 FILES = {
     "mini_xception/weights": ("mini-xception", "mini-xception"),
     "mtcnn/det1": ("mtcnn", "det1"),
@@ -33,7 +33,7 @@ def test_published_weights_are_recognised(file, published):
 @pytest.mark.parametrize(("suffix", "fmt"), [(".caffemodel", "BINARYPROTO"), (".caffemodel.h5", "HDF5")])
 def test_weights_are_recognised_under_any_name_and_in_both_formats(suffix, fmt, tmp_path):
     path = tmp_path / f"anything{suffix}"
-    save_weights(load_net(mini_xception()), path, fmt)
+    save_weights(load_net(prototxt.path("known/mini-xception.prototxt")), path, fmt)
     assert recognise(path).same == ("mini-xception",)
 
 
@@ -48,14 +48,14 @@ def test_the_authors_nets_are_told_apart_by_the_files_name(file, model, tmp_path
 
 
 def test_a_layer_of_another_shape_is_not_recognised(tmp_path):
-    net = det2()
+    net = read_net(DET2)
     next(layer for layer in net.layer if layer.name == "conv4").inner_product_param.num_output = 127
     save_weights(load_net(net), tmp_path / "det2.caffemodel")
     assert recognise(tmp_path / "det2.caffemodel") is None
 
 
 def test_blobs_of_four_axes_as_old_caffe_wrote_them_are_recognised(tmp_path):
-    save_weights(load_net(det2()), tmp_path / "new.caffemodel")
+    save_weights(load_net(DET2), tmp_path / "new.caffemodel")
     message, store = read_binary(tmp_path / "new.caffemodel", pb.NetParameter)
     for layer in message.layer:
         for blob in layer.blobs:

@@ -12,7 +12,7 @@ from caffe_compat.build.weights import save_weights
 from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings, make_ferplus
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
 from lq_emotion.nets.known.installation import write_sidecars
-from lq_emotion.nets.resnet50 import small_resnet
+from lq_emotion.nets.small_resnet import small_resnet
 from tests.lq_emotion.commands import kill, quiet, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
