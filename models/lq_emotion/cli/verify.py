@@ -53,11 +53,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from lq_emotion.common.plain_text import plain_text
     from lq_emotion.verify.checks import Verify
     from lq_emotion.verify.crops import read_crops
     from lq_emotion.verify.results import PASSED
     from lq_emotion.verify.scoring import read_cell
-    from lq_emotion.verify.summary import lines
+    from lq_emotion.verify.tables import differences, tables, verdict
 
     run = Verify(
         args.weights,
@@ -77,7 +78,7 @@ def _verify(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result.to_json(), indent=2))
     else:
-        print("\n".join(lines(result)))
+        print("\n".join(plain_text([*differences(result), *tables(result), verdict(result)])))
     if result.verdict == PASSED:
         print(f"  {args.out}", file=sys.stderr if args.json else sys.stdout)
         return 0

@@ -6,18 +6,18 @@ which a caffemodel records and HDF5 does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import lq_emotion.prototxt as prototxt
 from caffe_compat.build.inference import inference_net
-from caffe_compat.build.weights import fits
+from caffe_compat.build.weights import fits, match_weights
 from caffe_compat.definition.prepare import prepare
-from caffe_compat.errors import CaffeCompatError, WeightsError, did_you_mean, raise_together
+from caffe_compat.errors import CaffeCompatError, ProblemsError, WeightsError, did_you_mean, raise_together
 from caffe_compat.formats.files import read_net
-from caffe_compat.graph.graph import build_graph
+from caffe_compat.graph.graph import NetGraph, build_graph
 from caffe_compat.layers import View, facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, ONE_FRAME, cnn_d_deploy
@@ -42,18 +42,26 @@ class Network:
 
     Attributes
     ----------
-    name : what it is called here.
+    name : its name here.
     authors : whether its definition is the authors' own, or follows their paper.
-    definition : what inference needs of its deploy form, upgraded.
-    shapes : layer -> shapes of its blobs.
-    output : the blob that it predicts.
+    definition : its deploy form, upgraded, with the layers that inference needs.
+    graph : the same with shapes.
     """
 
     name: str
     authors: bool
     definition: pb.NetParameter
-    shapes: Mapping[str, tuple[Shape, ...]] = field(default_factory=dict)
-    output: str = ""
+    graph: NetGraph
+
+    @property
+    def shapes(self) -> dict[str, tuple[Shape, ...]]:
+        """Return the shapes of each layer's blobs."""
+        return {node.name: tuple(slot.blob.shape for slot in node.slots) for node in self.graph.nodes if node.slots}
+
+    @property
+    def output(self) -> str:
+        """Return the blob that it predicts."""
+        return self.graph.outputs[0]
 
     @property
     def predicts(self) -> bool:
@@ -79,11 +87,7 @@ def networks() -> tuple[Network, ...]:
 def _network(name: str, net: pb.NetParameter, *, authors: bool) -> Network:
     prepared = prepare(net)
     prepared = replace(prepared, message=inference_net(prepared.message))
-    graph = build_graph(prepared)
-    shapes: dict[str, tuple[Shape, ...]] = {}
-    for slot in graph.slots:
-        shapes[slot.layer] = (*shapes.get(slot.layer, ()), tuple(slot.blob.shape))
-    return Network(name, authors, prepared.message, shapes, graph.outputs[0])
+    return Network(name, authors, prepared.message, build_graph(prepared))
 
 
 def recognise(weights: LoadedWeights) -> Network:
@@ -101,59 +105,38 @@ def recognise(weights: LoadedWeights) -> Network:
 
 
 def _differences(weights: LoadedWeights, network: Network) -> list[CaffeCompatError]:
-    stored = {layer: tuple(array.shape for array in arrays) for layer, arrays in weights.layers.items()}
-    missing = [layer for layer in network.shapes if layer not in stored]
+    """Return the layers that one side alone has, and the blobs of other shapes."""
+    nearest = f"{network.name}, the nearest network"
+    stored = {layer: [array.shape for array in arrays] for layer, arrays in weights.layers.items()}
+    expected = network.shapes
+    missing = [layer for layer in expected if layer not in stored]
     problems: list[CaffeCompatError] = []
-    for layer, shapes in stored.items():
-        if layer in network.shapes:
-            problems += _misfits(weights.name, layer, shapes, network)
-            continue
-        alike = next((name for name in missing if _all_fit(shapes, network.shapes[name])), None)
+    for layer in [layer for layer in stored if layer not in expected]:
+        alike = next((name for name in missing if _all_fit(stored[layer], expected[name])), None)
         if alike:
             missing.remove(alike)
             hint: str | None = f"did you mean {alike!r}? its blobs have these shapes"
         else:
             hint = did_you_mean(layer, missing)
-        problem = f"{network.name}, the nearest network, has no layer of this name"
+        problem = f"{nearest}, has no layer of this name"
         problems.append(WeightsError(problem, code="name-unknown", file=weights.name, layer=layer, hint=hint))
     for layer in missing:
-        problem = f"is not in the file; {network.name}, the nearest network, has it"
-        hint = f"blobs {_shown(network.shapes[layer])}"
+        problem = f"is not in the file; {nearest}, has it"
+        hint = f"blobs {' and '.join(map(str, expected[layer]))}"
         problems.append(WeightsError(problem, code="field-missing", file=weights.name, layer=layer, hint=hint))
+    try:
+        match_weights(network.graph, weights.layers)
+    except CaffeCompatError as error:
+        for misfit in error.problems if isinstance(error, ProblemsError) else (error,):
+            misfit.file, misfit.hint = weights.name, f"compared with {nearest}"
+            if misfit.layer == "conv1" and misfit.code == "shape-mismatch":
+                misfit.hint = f"{misfit.hint}; {ONE_FRAME}"
+            problems.append(misfit)
     return problems
-
-
-def _misfits(file: str, layer: str, shapes: Sequence[Shape], network: Network) -> list[CaffeCompatError]:
-    all_expected = network.shapes[layer]
-    if len(shapes) != len(all_expected):
-        problem = (
-            f"{len(shapes)} blobs, {_shown(shapes)}; {network.name}, the nearest network, has {_shown(all_expected)}"
-        )
-        return [WeightsError(problem, code="wrong-count", file=file, layer=layer, field="blobs")]
-    return [
-        WeightsError(
-            f"the shape is {_x(shape)}; {network.name}, the nearest network, has {_x(expected)}",
-            code="shape-mismatch",
-            file=file,
-            layer=layer,
-            field=f"blobs[{index}]",
-            hint=ONE_FRAME if expected[1:2] == (1,) != shape[1:2] else None,
-        )
-        for index, (shape, expected) in enumerate(zip(shapes, all_expected, strict=True))
-        if not fits(shape, expected)
-    ]
 
 
 def _all_fit(shapes: Sequence[Shape], expected: Sequence[Shape]) -> bool:
     return len(shapes) == len(expected) and all(map(fits, shapes, expected))
-
-
-def _x(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "scalar"
-
-
-def _shown(shapes: Sequence[Shape]) -> str:
-    return " and ".join(map(_x, shapes))
 
 
 def training(weights: LoadedWeights) -> str | None:

@@ -76,7 +76,7 @@ def test_crops_of_the_authors_script_are_found_and_scored(authors, verify):
     }
     assert scores == {"class/HQ.caffemodel": [("HR", 1, "HQ")], "class/vlqr_4.caffemodel": [("Joint", 4, FREE)]}
     assert f"{FREE}: crops at the factor 4, by their contents" in output
-    assert output.splitlines()[-2:][0] == "2 files passed"
+    assert "\n2 files passed lq-emotion verify on " in output
 
 
 def test_crops_of_the_authors_script_become_the_files_of_their_next_script(authors, root, tmp_path):
@@ -148,7 +148,7 @@ def test_the_whole_walk_from_labels_to_the_last_line_of_verify(authors, root, ve
     table = {cell["run"]: cell["seeds"] for cell in json.loads((root / "table/table.json").read_text())["cells"]}
     measured = {file["file"].split("/")[0]: file["scores"][0]["measured"] for file in result["files"] if file["scores"]}
     assert measured.keys() == table.keys() == {"HR", "LR-4"}
-    assert f"{len(result['files'])} files passed" in output.splitlines()[-2]
+    assert f"\n{len(result['files'])} files passed lq-emotion verify on " in output
     gsd = root / "data/gsd/dev_1.mat"
     changed = loadmat(gsd)
     savemat(gsd, {**changed, "gsd": changed["gsd"] / 2})

@@ -54,8 +54,8 @@ def test_every_difference_from_the_nearest_network_is_told(tmp_path):
     shapes["konv1"] = shapes.pop("conv1")
     del shapes["fc5"]
     assert sorted(differences(tmp_path, shapes)) == [
-        "a.caffemodel: layer 'fc4': blobs[1]: the shape is 200; CNN+D, the nearest network, has 300",
-        "a.caffemodel: layer 'fc5': is not in the file; CNN+D, the nearest network, has it (blobs 1x300 and 1)",
+        "a.caffemodel: layer 'fc4': blobs[1]: weights have shape (200,), the net expects (300,) (compared with CNN+D, the nearest network)",
+        "a.caffemodel: layer 'fc5': is not in the file; CNN+D, the nearest network, has it (blobs (1, 300) and (1,))",
         "a.caffemodel: layer 'head': CNN+D, the nearest network, has no layer of this name",
         "a.caffemodel: layer 'konv1': CNN+D, the nearest network, has no layer of this name (did you mean 'conv1'? its blobs have these shapes)",
     ]

@@ -154,9 +154,11 @@ def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, 
     (results,) = run.score()
     expected = results.scores["concatenated"].to_json()
     assert score["measured"] == {name: expected[name] for name in ("rmse", "cc", "ccc", "frames")}
-    assert "on HQ (12 frames): RMSE" in output
-    assert "synthetic, so that scores say nothing about the published ones" in output
-    assert "published for HR: 0.146, 0.430, 0.325" in output
+    assert "The recordings are synthetic" in output
+    (line,) = [line for line in output.splitlines() if line.startswith("class/HQ.caffemodel  HQ ")]
+    cells = line.split()
+    assert cells[1:4] == ["HQ", "12", "HR"]
+    assert cells[5::2] == ["0.146", "0.430", "0.325"]
 
 
 def test_a_named_cell_decides_what_is_scored(root, folder, verify):
@@ -178,7 +180,7 @@ def test_a_net_of_no_known_cell_is_scored_on_all_crops_and_one_without_crops_on_
         ("HQ", None),
         ("LR3", None),
     ]
-    assert "no cell of Table 1 known: --cell FILE=METHOD-S" in output
+    assert "Where no cell is known, pass --cell FILE=METHOD-S" in output
     path.rename(path.with_name("LR_8.caffemodel"))
     code, result, _ = verify(folder, "--recordings", root)
     assert code == 0

@@ -107,7 +107,7 @@ def test_a_flipped_byte_fails_against_the_earlier_result_which_names_the_blob(pa
     assert "the file has changed" in problem
     assert "layer 'fc4' blobs[0]" in problem
     assert "conv1" not in problem
-    assert "FAILED: the file has changed" in output
+    assert "FAILED  the file has changed" in output
     assert "the weights did not pass" in output
 
 
@@ -185,7 +185,8 @@ DAMAGE = {
     ),
     "wrong shape": (
         lambda path: changed(path, cut_fc4),
-        "layer 'fc4': blobs[0]: the shape is 300x6399; CNN+D, the nearest network, has 300x6400",
+        "layer 'fc4': blobs[0]: weights have shape (300, 6399), the net expects (300, 6400)",
+        "CNN+D, the nearest network",
     ),
     "truncated": (lambda path: truncate(path, 7_000_000), "class/HQ.caffemodel: layer[", "truncated or malformed"),
     **{
@@ -203,7 +204,7 @@ DAMAGE = {
     "truncated HDF5": (lambda path: truncate(as_hdf5(path), 3_000_000), "HDF5 file is damaged"),
     "HDF5 without a blob": (
         delete_blob,
-        "layer 'fc5': blobs: 1 blobs, 1x300; CNN+D, the nearest network, has 1x300 and 1",
+        "layer 'fc5': blobs: the weights have 1 blobs, the net expects 2 (compared with CNN+D, the nearest network)",
     ),
 }
 
@@ -225,7 +226,7 @@ def test_weights_of_a_net_of_three_frames_fail_with_what_runs_them(folder, verif
     code, result, _ = verify(folder)
     assert code == 1
     (problem,) = problems(result)
-    assert "layer 'conv1': blobs[0]: the shape is 64x3x5x5" in problem
+    assert "layer 'conv1': blobs[0]: weights have shape (64, 3, 5, 5)" in problem
     assert "caffe-compat test" in problem
     assert [entry["verdict"] for entry in result["files"]] == ["passed", "failed"]
 
@@ -351,7 +352,7 @@ def test_copies_are_remarked_upon(folder, weights, verify):
     shutil.copy(weights, weights.with_name("LR_3.caffemodel"))
     _, result, output = verify(folder)
     assert result["files"][1]["remarks"] == ["has the same bytes as class/HQ.caffemodel"]
-    assert "note: has the same bytes" in output
+    assert "note    has the same bytes" in output
 
 
 def test_a_single_file_can_be_verified_and_json_is_on_stdout_alone(weights, tmp_path, capsys):
