@@ -104,11 +104,6 @@ def with_outputs(net: pb.NetParameter, outputs: int) -> pb.NetParameter:
     return net
 
 
-def deploy(switches: PaperSwitches, factor: int) -> pb.NetParameter:
-    """Return `cnn_d_deploy` as a `NetBuilder` asks for it."""
-    return cnn_d_deploy(switches=switches, factor=factor)
-
-
 def sample_shapes(switches: PaperSwitches, factor: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the shapes of one sample's data and label."""
     size = input_size(switches, factor)

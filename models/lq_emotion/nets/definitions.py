@@ -1,32 +1,158 @@
-"""The nets of the study by name, and what switches and factors change in them."""
+"""The nets of the study by name: their definitions and solvers, and what switches and factors change in them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from caffe_compat.errors import DataError, NetError
+from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE
-from lq_emotion.nets.builder import NetBuilder
+from lq_emotion.nets.cnn_d import SWITCHES, cnn_d_deploy, sample_shapes
+from lq_emotion.nets.mixed import cnn_d_or_mixed
 from lq_emotion.nets.names import Net
+from lq_emotion.nets.non_joint import non_joint, non_joint_deploy
+from lq_emotion.nets.sr_fcn import patch_shapes, sr_fcn, sr_fcn_deploy
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches, changed_settings, data_parts
 
+Shape = tuple[int, ...]
+_ROOT = "PATH/TO/CAFFE_EMOTION/"
 
-@cache
+
+@dataclass(frozen=True)
+class NetBuilder:
+    """A net of the study.
+
+    Attributes
+    ----------
+    train : function from switches and the factors of the faces to the definition to train; its data files are
+        placeholders.
+    deploy : function from switches and a factor to the definition to apply.
+    solver : function from switches to the solver; its paths are placeholders.
+    sample_shapes : function from switches and a factor to the shapes of one sample's data and label.
+    switches : names of the switches that change the definition or the solver.
+    shipped : the authors' prototxts of net and solver, by their names among :func:`lq_emotion.prototxt.available`.
+    snapshot_name : prefix of the names of snapshots.
+    starts_from_sr : whether it is trained from super-resolution weights.
+    own_size : whether it takes faces at their own size where `PaperSwitches.input_size` is "own".
+    predicts_valence : whether its output is a valence, not an image.
+    """
+
+    train: Callable[[PaperSwitches, Sequence[int]], pb.NetParameter]
+    deploy: Callable[[PaperSwitches, int], pb.NetParameter]
+    solver: Callable[[PaperSwitches], pb.SolverParameter]
+    sample_shapes: Callable[[PaperSwitches, int], tuple[Shape, Shape]]
+    switches: frozenset[str]
+    shipped: tuple[str, str] | None = None
+    snapshot_name: str = "emotion"
+    starts_from_sr: bool = False
+    own_size: bool = False
+    predicts_valence: bool = True
+
+    def is_changed_by(self, switch: str, value: object) -> bool:
+        """Return whether a setting other than the code's changes the definition or the solver."""
+        return switch in self.switches and (switch, value) != ("normalisation", "file")  # that is done to the data
+
+
+def _solver(net: str, **fields: Any) -> pb.SolverParameter:
+    """Return a solver as the authors write them: momentum 0.9, a fixed rate, their placeholders for paths."""
+    common = {"base_lr": 0.01, "weight_decay": 0.0005, "test_iter": [100], "test_interval": 1000}
+    return pb.SolverParameter(
+        net=_ROOT + net,
+        lr_policy="fixed",
+        momentum=0.9,
+        display=100,
+        solver_mode=pb.SolverParameter.GPU,
+        **{"snapshot_prefix": f"{_ROOT}Snapshot/emotion", **common, **fields},
+    )
+
+
+def _emotion_solver(net: str, max_iter: int, snapshot: int, switches: PaperSwitches) -> pb.SolverParameter:
+    """Return the solver of a net of valence.
+
+    With `lr_on_plateau` the rate is divided by ten when the validation loss stops falling. The policy is then
+    "multistep" without a step: whoever watches the tests adds the steps, ``trained.param.stepvalue.append(...)`` on the
+    running `Solver`.
+    """
+    message = _solver(f"Experiments/network/{net}.prototxt", max_iter=max_iter, snapshot=snapshot)
+    if switches.lr_on_plateau:
+        message.lr_policy, message.gamma = "multistep", 0.1
+    return message
+
+
+def _sr_solver(switches: PaperSwitches) -> pb.SolverParameter:
+    """Return the solver, at a constant rate in paper and code; how often it tests and saves the paper does not say."""
+    by_paper = switches.sr_schedule == "paper"  # section 4: one decay for all CNNs, 30,000 iterations at 0.01
+    return _solver(
+        "Pretrain_net.prototxt",
+        max_iter=30000 if by_paper else 500000,
+        snapshot=10000 if by_paper else 50000,
+        base_lr=0.01 if by_paper else 0.0001,
+        weight_decay=0.0005 if by_paper else 0,
+        test_iter=[556],
+        test_interval=500,
+        snapshot_prefix=f"{_ROOT}Pretrain/Snapshot/Pretrain",
+    )
+
+
+def _cnn_d(net: Net, file: str, max_iter: int, **facts: Any) -> NetBuilder:
+    return NetBuilder(
+        train=partial(cnn_d_or_mixed, net),
+        deploy=lambda switches, factor: cnn_d_deploy(switches=switches, factor=factor),
+        solver=partial(_emotion_solver, f"model_{file}", max_iter, 1000),
+        sample_shapes=sample_shapes,
+        switches=SWITCHES,
+        shipped=_shipped(file),
+        own_size=True,
+        **facts,
+    )
+
+
+def _shipped(file: str) -> tuple[str, str]:
+    return f"experiments/network/model_{file}.prototxt", f"experiments/solver/solver_{file}.prototxt"
+
+
+_BUILDERS: Mapping[str, NetBuilder] = MappingProxyType(
+    {
+        Net.SCRATCH: _cnn_d(Net.SCRATCH, "1F_CNN+D", 30000),
+        Net.JOINT: _cnn_d(Net.JOINT, "1F_CNN+D_vlqr", 60000, starts_from_sr=True),
+        Net.NON_JOINT: NetBuilder(
+            train=lambda switches, _factors: non_joint(switches=switches),
+            deploy=lambda switches, _factor: non_joint_deploy(switches=switches),
+            solver=partial(_emotion_solver, "model_1F_CNN+D_vlqr_non_joint", 120000, 10000),
+            sample_shapes=sample_shapes,
+            switches=SWITCHES | {"separate_regressor"},
+            shipped=_shipped("1F_CNN+D_vlqr_non_joint"),
+            starts_from_sr=True,
+        ),
+        Net.SR_FCN: NetBuilder(
+            train=lambda switches, _factors: sr_fcn(switches=switches),
+            deploy=lambda switches, _factor: sr_fcn_deploy(switches=switches),
+            solver=_sr_solver,
+            sample_shapes=lambda switches, _factor: patch_shapes(switches),
+            switches=frozenset(("convolutions", "sr_schedule", "loss")),
+            shipped=("pretrain/Pretrain_net.prototxt", "pretrain/Pretrain_solver.prototxt"),
+            snapshot_name="Pretrain",
+            predicts_valence=False,
+        ),
+    }
+)
+
+
 def builder(net: str) -> NetBuilder:
-    """Return the builder of a net: ``BUILDER`` of the module named after the member of `Net`.
+    """Return the builder of a net.
 
     Raises
     ------
     NetError
         The study has no such net.
     """
-    if net not in list(Net):
+    if net not in _BUILDERS:
         raise NetError("unknown net", code="name-unknown", field="net", value=net, hint=f"one of {', '.join(Net)}")
-    net_builder: NetBuilder = import_module(f"lq_emotion.nets.{Net(net).name.lower()}").BUILDER
-    return net_builder
+    return _BUILDERS[net]
 
 
 def settings(net: str, switches: PaperSwitches, factors: Sequence[int] = (1,)) -> dict[str, Any]:

@@ -14,10 +14,7 @@ FACTORS = (3, 4, 6, 8, 12, 16)
 
 
 class Net(StrEnum):
-    """A net to train.
-
-    The net is built by the module of this package that bears the member's name: ``SR_FCN`` by `nets.sr_fcn`.
-    """
+    """A net to train, see `nets.definitions`."""
 
     SCRATCH = "HQ"
     JOINT = "vlqr"

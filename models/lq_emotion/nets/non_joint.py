@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE, declare_inputs, euclidean_loss, face_normalisation, hdf5_data, silence
-from lq_emotion.nets.builder import NetBuilder
-from lq_emotion.nets.cnn_d import HIDDEN, SOURCES, SWITCHES, cnn_d, cnn_d_deploy, features, head, sample_shapes
+from lq_emotion.nets.cnn_d import HIDDEN, SOURCES, cnn_d, cnn_d_deploy, features, head
 from lq_emotion.nets.names import Net
-from lq_emotion.nets.solvers import Schedule, solver
 from lq_emotion.nets.sr_fcn import body, output_size
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
 
@@ -67,22 +65,3 @@ def _layers(switches: PaperSwitches) -> Iterator[pb.LayerParameter]:
         yield face_normalisation("conv4")
     bottom = "normalised" if switches.normalisation == "face" else "conv4"
     yield from head(bottom, hidden_units(switches), switches=switches)
-
-
-def _solver(switches: PaperSwitches) -> pb.SolverParameter:
-    schedule = Schedule("Experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt", max_iter=120000, snapshot=10000)
-    return solver(schedule, lr_on_plateau=switches.lr_on_plateau)
-
-
-BUILDER = NetBuilder(
-    train=lambda switches, _factors: non_joint(switches=switches),
-    deploy=lambda switches, _factor: non_joint_deploy(switches=switches),
-    solver=_solver,
-    sample_shapes=sample_shapes,
-    switches=SWITCHES | {"separate_regressor"},
-    shipped=(
-        "experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt",
-        "experiments/solver/solver_1F_CNN+D_vlqr_non_joint.prototxt",
-    ),
-    starts_from_sr=True,
-)

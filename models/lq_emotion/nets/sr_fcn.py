@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE, Learning, convolution, declare_inputs, euclidean_loss, hdf5_data, relu, silence
-from lq_emotion.nets.builder import NetBuilder
-from lq_emotion.nets.solvers import Schedule, solver
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
 
 SOURCES = ("PATH/TO/CAFFE_EMOTION/Pretrain/train.txt", "PATH/TO/CAFFE_EMOTION/Pretrain/test.txt")
@@ -84,34 +82,7 @@ def _rates(switches: PaperSwitches, *, last: bool) -> tuple[float, float]:
     return (0.1, 0.1) if last else (1, 0.1)
 
 
-def _solver(switches: PaperSwitches) -> pb.SolverParameter:
-    """Return the solver, at a constant rate in paper and code; how often it tests and saves the paper does not say."""
-    by_paper = switches.sr_schedule == "paper"  # section 4: one decay for all CNNs, 30,000 iterations at 0.01
-    schedule = Schedule(
-        "Pretrain_net.prototxt",
-        max_iter=30000 if by_paper else 500000,
-        snapshot=10000 if by_paper else 50000,
-        base_lr=0.01 if by_paper else 0.0001,
-        weight_decay=0.0005 if by_paper else 0,
-        test_iter=556,
-        test_interval=500,
-        prefix="Pretrain/Snapshot/Pretrain",
-    )
-    return solver(schedule)
-
-
-def _sample_shapes(switches: PaperSwitches, _factor: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def patch_shapes(switches: PaperSwitches) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of one sample's data and label, patches of images."""
     label = output_size(PATCH, switches=switches)
     return (1, PATCH, PATCH), (1, label, label)
-
-
-BUILDER = NetBuilder(
-    train=lambda switches, _factors: sr_fcn(switches=switches),
-    deploy=lambda switches, _factor: sr_fcn_deploy(switches=switches),
-    solver=_solver,
-    sample_shapes=_sample_shapes,
-    switches=frozenset(("convolutions", "sr_schedule", "loss")),
-    shipped=("pretrain/Pretrain_net.prototxt", "pretrain/Pretrain_solver.prototxt"),
-    snapshot_name="Pretrain",
-    predicts_valence=False,
-)

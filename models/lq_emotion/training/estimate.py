@@ -21,7 +21,7 @@ from caffe_compat.errors import SolverError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.records import Record
 from lq_emotion.nets import definitions
-from lq_emotion.nets.builder import Shape
+from lq_emotion.nets.definitions import Shape
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import PaperSwitches
 from lq_emotion.training.overrides import Changes

@@ -22,8 +22,8 @@ from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import write_json
 from lq_emotion.nets import definitions
-from lq_emotion.nets.builder import NetBuilder
 from lq_emotion.nets.cnn_d import with_outputs
+from lq_emotion.nets.definitions import NetBuilder
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.mixed import JOINED
 from lq_emotion.nets.names import Net
