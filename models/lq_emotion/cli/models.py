@@ -134,7 +134,7 @@ def _shown(value: Any) -> str:
 
 
 def _add(args: argparse.Namespace) -> int:
-    from lq_emotion.nets.known.adding import add_model
+    from lq_emotion.nets.known.installation import add_model
     from lq_emotion.nets.known.store import Store
 
     options = {name: getattr(args, name) for name in ("name", "definition", "preprocess", "labels", "margin")}

@@ -1,4 +1,4 @@
-"""Where basic emotions lie on the scale of valence, and the valence that follows from probabilities of emotions.
+"""The valence of the basic emotions, and the valence that follows from probabilities of emotions.
 
 The coordinates are the mean ratings of pleasure, from -1 to 1, of the words happy, surprised, angry, disgusted, sad
 and fearful: Russell and Mehrabian, "Evidence for a three-factor theory of emotions", Journal of Research in Personality

@@ -17,21 +17,10 @@ Blobs = dict[str, list[Array]]
 
 
 def keras_mini_xception(file: BinaryIO, _part: str) -> Blobs:
-    """Read mini-XCEPTION from Keras HDF5.
+    """Read mini-XCEPTION from Keras HDF5 (HWIO; depthwise: height, width, channel, 1): blobs (OIHW) by layer.
 
-    Parameters
-    ----------
-    file : opened for reading; kernels are HWIO, depthwise ones (height, width, channel, 1).
-
-    Returns
-    -------
-    Layer -> blobs, convolutions OIHW. A normalisation's mean and variance go to BatchNorm, whose third blob, the factor
-    that both are divided by, is 1; gamma and beta go to Scale.
-
-    Raises
-    ------
-    KeyError, OSError, ValueError
-        The file is not of this kind.
+    A normalisation's mean and variance go to BatchNorm, whose third blob, the factor that both are divided by, is 1;
+    gamma and beta go to Scale.
     """
     import h5py
 
@@ -71,23 +60,10 @@ _NAMES = {
 
 
 def facenet_mtcnn(file: BinaryIO, part: str) -> Blobs:
-    """Read P-Net, R-Net or O-Net from facenet-pytorch's state_dict.
+    """Read P-Net, R-Net or O-Net (``det1``, ``det2``, ``det3``) from facenet-pytorch's state_dict: blobs by layer.
 
-    Parameters
-    ----------
-    file : opened for reading. Its kernels are for upright images, OIHW; its first fully connected layer takes
-        (width, height, channel), flattened.
-    part : ``det1``, ``det2`` or ``det3``.
-
-    Returns
-    -------
-    Layer -> blobs for transposed images, as published: kernels with rows and columns exchanged, the first fully
-    connected layer for (channel, width, height).
-
-    Raises
-    ------
-    KeyError, RuntimeError, ValueError, pickle.UnpicklingError
-        The file is not of this kind.
+    The file's kernels are for upright images, and its first fully connected layer takes (width, height, channel); the
+    blobs are for transposed images, as published: rows and columns exchanged, and (channel, width, height).
     """
     import torch
 

@@ -20,13 +20,7 @@ DETECTORS = ("mtcnn", "ultra-light", "ultra-light-slim", "haar")
 def load_detector(
     name: str, *, home: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu"
 ) -> FaceDetector:
-    """Return the detector of a name in `DETECTORS`.
-
-    Parameters
-    ----------
-    name : of the detector.
-    home : folder of the installed models; by default `Store`'s.
-    device : of the nets; Haar has none.
+    """Return the detector of a name in `DETECTORS`; `home` is the folder of the installed models.
 
     Raises
     ------

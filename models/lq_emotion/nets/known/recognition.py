@@ -1,9 +1,9 @@
-"""Which known model a file of weights is for: by the names of its layers and the shapes of their blobs."""
+"""Recognise the model of a file of weights by the names of its layers and the shapes of their blobs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,16 +25,16 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, tuple[Shape, ...]]
 
 _EXTRA_LAYERS = 1
-"""Layers that a file may have beside a net's: MTCNN's det2 was trained with landmarks, and its definition has none."""
+"""Layers that a file may have in addition: MTCNN's det2 was trained with landmarks, and its definition has none."""
 
 
 @dataclass(frozen=True)
 class Recognition:
-    """What a file of weights is for.
+    """The model of a file of weights.
 
     Attributes
     ----------
-    model, part : the net whose layers and blobs the file has; the first of several.
+    model, part : net whose layers and blobs the file has; the first of several.
     same : names of all models whose nets have these layers and blobs, `model`'s first. Weights trained again on other
         data look the same.
     """
@@ -46,10 +46,8 @@ class Recognition:
 
 def blob_shapes(net: pb.NetParameter) -> dict[str, tuple[Shape, ...]]:
     """Return the shapes of every layer's blobs, in Caffe's order, for a definition."""
-    shapes: dict[str, tuple[Shape, ...]] = {}
-    for slot in build_graph(prepare(net)).slots:
-        shapes[slot.layer] = (*shapes.get(slot.layer, ()), tuple(slot.blob.shape))
-    return shapes
+    nodes = build_graph(prepare(net)).nodes
+    return {node.name: tuple(tuple(slot.blob.shape) for slot in node.slots) for node in nodes if node.slots}
 
 
 def stored_shapes(path: PathLike) -> dict[str, tuple[Shape, ...]]:
@@ -60,7 +58,7 @@ def stored_shapes(path: PathLike) -> dict[str, tuple[Shape, ...]]:
     FileError, ParseError
         The file cannot be read.
     WeightsError
-        It holds no layer with blobs.
+        It has no layer with blobs.
     """
     if is_hdf5(path):
         stored = {
@@ -72,7 +70,7 @@ def stored_shapes(path: PathLike) -> dict[str, tuple[Shape, ...]]:
     stored = {name: shapes for name, shapes in stored.items() if shapes}
     if not stored:
         hint = "pass a .caffemodel that Caffe saved"
-        raise WeightsError("holds no layer with weights", code="empty", file=path, hint=hint)
+        raise WeightsError("has no layer with weights", code="empty", file=path, hint=hint)
     return stored
 
 
@@ -87,16 +85,11 @@ def recognise(path: PathLike) -> Recognition | None:
         As `stored_shapes`.
     """
     stored = stored_shapes(path)
-    matches = [
-        (model, part)
-        for model in KNOWN
-        for part in model.parts
-        if _matches(stored, known_shapes(model.name, part.name))
-    ]
+    matches = [(model, part) for model in KNOWN for part in model.parts if _matches(stored, known_shapes(part))]
     if not matches:
         return None
-    most = max(len(known_shapes(model.name, part.name)) for model, part in matches)
-    matches = [match for match in matches if len(known_shapes(match[0].name, match[1].name)) == most]
+    most = max(len(known_shapes(part)) for _, part in matches)
+    matches = [(model, part) for model, part in matches if len(known_shapes(part)) == most]
     words = Path(path).stem.lower().replace("_", "-")
     method = method_in(Path(path).stem)
     matches.sort(key=lambda match: match[0].name.lower() != words and match[0].name != method)
@@ -104,10 +97,9 @@ def recognise(path: PathLike) -> Recognition | None:
 
 
 @cache
-def known_shapes(model: str, part: str) -> Shapes:
+def known_shapes(part: Part) -> Shapes:
     """Return the shapes of the blobs of a known model's net."""
-    parts: Sequence[Part] = next(known.parts for known in KNOWN if known.name == model)
-    return blob_shapes(next(net for net in parts if net.name == part).definition())
+    return blob_shapes(part.definition())
 
 
 def _matches(stored: Shapes, expected: Shapes) -> bool:

@@ -63,6 +63,11 @@ KNOWN: tuple[KnownModel, ...] = tuple(_read_models())
 """In the order in which they are listed."""
 
 
+def known_model(name: str | None) -> KnownModel | None:
+    """Return the known model of a name in capital or small letters, or None."""
+    return next((model for model in KNOWN if name and model.name.lower() == name.lower()), None)
+
+
 def find_model(name: str) -> KnownModel:
     """Return a known model by its name, in capital or small letters.
 
@@ -71,9 +76,8 @@ def find_model(name: str) -> KnownModel:
     DataError
         There is no model of this name; the nearest name is suggested.
     """
-    for model in KNOWN:
-        if model.name.lower() == name.lower():
-            return model
+    if model := known_model(name):
+        return model
     names = [model.name for model in KNOWN]
     hint = did_you_mean(name, names) or f"known are {', '.join(names)}"
     raise DataError("there is no model of this name", code="name-unknown", field="model", value=name, hint=hint)

@@ -52,7 +52,7 @@ class Store:
 
     Notes
     -----
-    ``home/models/NAME/`` holds, for each part of a model, PART.caffemodel, PART.prototxt and PART.preprocess.json, and
+    ``home/models/NAME/`` has, for each part of a model, PART.caffemodel, PART.prototxt and PART.preprocess.json, and
     for nets about faces PART.labels.txt and PART.crop.json. weights.sha256 has the SHA-256 of the weights, which are
     compared with it whenever the model is loaded by its name.
     """
@@ -155,5 +155,5 @@ def part_name(weights: PathLike) -> str:
 
 
 def beside(weights: PathLike, suffix: str) -> Path:
-    """Return the path of a file beside weights: ``a/det1.caffemodel`` and ``.prototxt`` -> ``a/det1.prototxt``."""
+    """Return the path of a file next to weights: ``a/det1.caffemodel`` and ``.prototxt`` -> ``a/det1.prototxt``."""
     return Path(weights).with_name(part_name(weights) + suffix)

@@ -1,8 +1,9 @@
-"""Everything that is known about a model or a file of weights, for ``lq-emotion models show``."""
+"""The facts about a model or a file of weights, for ``lq-emotion models show``."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from lq_emotion.nets.known.store import Store, beside
 
 
 def summary(name_or_file: str | os.PathLike[str], home: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Return what is known about a model, or about a file of weights, as JSON values by name.
+    """Return the facts about a model, or about a file of weights, as JSON values by name.
 
     Raises
     ------
@@ -40,7 +41,7 @@ def summary(name_or_file: str | os.PathLike[str], home: str | os.PathLike[str] |
 def _of_file(path: Path) -> dict[str, Any]:
     recognition = recognise(path)
     shapes = stored_shapes(path)
-    count = sum(_size(shape) for blobs in shapes.values() for shape in blobs)
+    count = sum(math.prod(shape) for blobs in shapes.values() for shape in blobs)
     facts = {"file": str(path), "sha256": file_sha256(path), "layers": len(shapes), "values": count}
     if recognition is None:
         return facts | {"recognised": None} | _described(path)
@@ -49,7 +50,7 @@ def _of_file(path: Path) -> dict[str, Any]:
 
 
 def _described(weights: Path) -> dict[str, Any]:
-    """Return what the files beside weights say; nothing where they are not all there."""
+    """Return the contents of the files next to weights; where some are missing, the hint to add them."""
     if not all(beside(weights, suffix).is_file() for suffix in (".prototxt", ".preprocess.json", ".labels.txt")):
         return {"lacks": "a definition, a preprocessing and labels: lq-emotion models add FILE --help"}
     description = describe(weights, None, None)
@@ -60,10 +61,3 @@ def _described(weights: Path) -> dict[str, Any]:
 def _preprocessing(part: Part) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(to_json(part.preprocessing))
     return {name: value for name, value in fields.items() if name != "version"}
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for extent in shape:
-        size *= extent
-    return size

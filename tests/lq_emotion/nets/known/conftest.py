@@ -26,7 +26,7 @@ def published(reference):
 def keras_file():
     """Return the bytes of a Keras file with mini-XCEPTION's arrays, random."""
     random, content = np.random.default_rng(0), io.BytesIO()
-    shapes = known_shapes("mini-xception", "mini-xception")
+    shapes = known_shapes(MINI_XCEPTION.parts[0])
     with h5py.File(content, "w") as file:
 
         def put(layer, name, shape):
@@ -54,7 +54,8 @@ def torch_file(part):
     if part == "det3":
         names = {"conv5": "dense5", "conv6-1": "dense6_1", "conv6-2": "dense6_2", "conv6-3": "dense6_3"}
     state, content = {}, io.BytesIO()
-    for layer, blobs in known_shapes("mtcnn", part).items():
+    net = next(net for net in MTCNN.parts if net.name == part)
+    for layer, blobs in known_shapes(net).items():
         for kind, shape in zip(("weight", "bias"), blobs, strict=False):
             state[f"{names.get(layer, layer).lower()}.{kind}"] = torch.rand(shape)
     torch.save(state, content)

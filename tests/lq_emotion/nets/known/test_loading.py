@@ -10,7 +10,7 @@ from caffe_compat.formats.files import parse_text, write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion import prototxt
 from lq_emotion.nets.cnn_d import cnn_d_deploy
-from lq_emotion.nets.known.adding import add_model
+from lq_emotion.nets.known.installation import add_model
 from lq_emotion.nets.known.loading import load_model, load_parts
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, outputs_text, read_outputs
 from lq_emotion.nets.known.store import Store
