@@ -17,8 +17,7 @@ from lq_emotion.studies.robust_lq.rd_cells import Encoding, rate
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.training.plateau import History
 from lq_emotion.verify.comparison import compare
-from lq_emotion.verify.result_file import read_signed
-from lq_emotion.verify.results import PASSED, VerifiedFile
+from lq_emotion.verify.results import PASSED, VerifiedFile, read_signed
 from lq_emotion.workflow.stages import Ledger, Stage
 from tests.signing import signed
 

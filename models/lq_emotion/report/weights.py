@@ -8,7 +8,7 @@ from dataclasses import replace
 from caffe_compat.errors import FileError
 from lq_emotion.common.document import Block, Text
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.verify.result_file import read_signed
+from lq_emotion.verify.results import read_signed
 from lq_emotion.verify.tables import tables, verdict
 
 

@@ -1,1 +1,1 @@
-"""Whether files of weights are whole, are the authors' networks, and mean the same to other engines."""
+"""Verify weight files: integrity, architecture, and agreement between engines."""

@@ -52,7 +52,7 @@ def archived(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, Opener]]:
     if not openers:
         others = [member.filename for member in members if not member.is_dir()][:3]
         hint = f"it has {', '.join(map(repr, others))}" if others else "it is empty"
-        raise FileError(f"holds no {' or '.join(suffixes)}", code="empty", file=path, hint=hint)
+        raise FileError(f"has no {' or '.join(suffixes)}", code="empty", file=path, hint=hint)
     return list(openers.items())
 
 
@@ -65,7 +65,7 @@ def _is_of_macos(name: str) -> bool:
 def _problem(member: zipfile.ZipInfo) -> str | None:
     place = PurePosixPath(member.filename)
     if place.is_absolute() or ".." in place.parts or "\\" in member.filename or ":" in place.parts[0]:
-        return "lies outside of it"
+        return "is outside of it"
     if not member.filename.isprintable():
         return "has a name that cannot be printed"
     if stat.S_ISLNK(member.external_attr >> 16):
@@ -82,7 +82,7 @@ def _inflated(path: Path, member: zipfile.ZipInfo) -> Iterator[Path]:
     Raises
     ------
     FileError
-        It is damaged, or longer than it says.
+        It is damaged, or longer than declared.
     """
     suffix = ".caffemodel.h5" if member.filename.lower().endswith(".h5") else ".caffemodel"
     with TemporaryDirectory() as folder:

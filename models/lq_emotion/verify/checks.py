@@ -21,7 +21,7 @@ from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.common.versions import versions
 from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.verify import engines, result_file
+from lq_emotion.verify import engines
 from lq_emotion.verify.comparison import compare
 from lq_emotion.verify.crops import find_crops
 from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
@@ -36,6 +36,8 @@ from lq_emotion.verify.results import (
     ScoredRecordings,
     Verification,
     VerifiedFile,
+    earlier,
+    replaced,
 )
 from lq_emotion.verify.scoring import ClaimedCell, Scoring
 from lq_emotion.verify.weights import LoadedWeights, blob_digests, damages, find_files, load_weights
@@ -49,7 +51,7 @@ _ELSEWHERE = 10 * engines.LIMIT
 
 @dataclass(frozen=True)
 class _Tools:
-    """What every file is checked with."""
+    """The inputs and engines for every file."""
 
     inputs: Batch
     device: torch.device
@@ -66,14 +68,12 @@ class Verify:
     weights : a folder of files of weights, or one file.
     out : where the result goes.
     recordings : ROOT of prepared recordings to score on.
-    crops : folder -> factor, 1 for HQ, of folders of crops whose name or contents do not say it; see `find_crops`.
-    partitions : of the recordings, see `scores.evaluate`.
-    delay : see `verify.scoring.Scoring`.
-    cells : file -> cell of Table 1, where a file's name does not say it.
-    against : an earlier result that passed, of the same files; by default `out`, for files of the same names.
+    crops : folder -> factor, 1 for HQ, for folders of crops whose name or contents do not show it; see `find_crops`.
+    partitions, delay, cells : see `verify.scoring.Scoring`.
+    against : earlier result that passed, of the same files; by default `out`, for files of the same names.
     fresh : replace `out` without comparing.
-    caffe : a Python that has a genuine Caffe; by default this one, if it has.
-    device : of our engine, see `devices.choose_device`.
+    caffe : Python that has a genuine Caffe; by default this one, if it has.
+    device : our engine's device, see `devices.choose_device`.
     say : receives lines of progress.
     """
 
@@ -169,8 +169,8 @@ class Verify:
 
     def _before(self) -> Verification | None:
         if self.against:
-            return result_file.earlier(self.against)
-        return None if self.fresh else result_file.replaced(self.out)
+            return earlier(self.against)
+        return None if self.fresh else replaced(self.out)
 
     def _compare(self, files: list[VerifiedFile], before: Verification | None) -> tuple[list[VerifiedFile], list[str]]:
         if before is None:
@@ -182,7 +182,7 @@ class Verify:
 
     @property
     def keeps_earlier(self) -> bool:
-        """Whether a result that failed leaves `out` alone: it holds what was compared with, and passed."""
+        """Whether a result that failed leaves `out` alone: it is the earlier result, which passed."""
         return not self.against or (self.out.exists() and self.out.samefile(self.against))
 
     def _file(self, name: str, opened: Callable[[], Path], tools: _Tools) -> VerifiedFile:
@@ -200,7 +200,7 @@ class Verify:
         result = replace(result, network=network.name, authors=network.authors, training=method)
         result = result.adding(problems=map(str, redefined(weights, network)))
         if damage:
-            return result  # outputs of damaged weights say nothing
+            return result  # outputs of damaged weights prove nothing
         result = _run_engines(result, weights, network, tools)
         if tools.scoring and network.predicts and not result.problems:
             result = replace(result, scores=tools.scoring.score(weights, network, self.say))
@@ -250,7 +250,7 @@ def _probe(blob: str, values: Any, inputs: str) -> Probe | None:
 
 
 def _lines(error: CaffeCompatError, name: str) -> list[str]:
-    """Return a line for each problem; they name the file as the result does, wherever it lies."""
+    """Return a line for each problem; they name the file as the result does, wherever it is."""
     problems = error.problems if isinstance(error, ProblemsError) else (error,)
     for problem in problems:
         problem.file = name

@@ -1,4 +1,4 @@
-"""Folders of crops to score on, and the factor of each: by name, by the user's word, or by what they contain.
+"""Folders of crops to score on, and the factor of each: by name, by option, or by their contents.
 
 Crops at a factor s are ``imresize(imresize(x, 1/s), [96 96])``. So each of their rows and columns is a sum of the
 ceil(96 / s) curves that bicubic enlargement knows. Up to rounding, no other picture is: the parts of synthetic crops
@@ -24,7 +24,7 @@ from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames, variable_names
 from matlab_ports.run_eval import read_label_names
 
-_FRAMES = 5  # that are looked at
+_FRAMES = 5  # inspected
 _ROUNDING = 2e-5  # of a frame's deviation from its mean; the crops are computed in single
 
 
@@ -34,7 +34,7 @@ class CropsFolders:
 
     Attributes
     ----------
-    base : the folder that they are in, such as ROOT/data/raw_data.
+    base : their common parent, such as ROOT/data/raw_data.
     folders : factor -> folder; 1 is HQ.
     unknown : folders whose factor is not known.
     """
@@ -71,8 +71,8 @@ def find_crops(
     Parameters
     ----------
     root : ROOT, or a folder below it that contains folders of crops.
-    partitions : of the recordings; by default those stored by prepare, else those of AVEC's names.
-    named : folder -> factor, for folders that the user names: paths, or names of folders beside the others.
+    partitions : the recordings' partitions; by default those stored by prepare, else those of AVEC's names.
+    named : folder -> factor, for folders that the user names: paths, or names of folders in the same parent.
     say : receives a line for each folder whose factor follows from its contents.
 
     Raises
@@ -103,7 +103,7 @@ def find_crops(
 def _development(base: Path, partitions: Partitions | None) -> dict[Path, Path]:
     """Return the folders of crops in a folder, with the first development recording of each."""
     folders = {folder: _first(folder, base, partitions) for folder in sorted(base.glob("*")) if folder.is_dir()}
-    return {folder: crops for folder, crops in folders.items() if crops is not None and _holds_crops(folder, crops)}
+    return {folder: crops for folder, crops in folders.items() if crops is not None and _has_crops(folder, crops)}
 
 
 def _first(folder: Path, base: Path, partitions: Partitions | None) -> Path | None:
@@ -112,7 +112,7 @@ def _first(folder: Path, base: Path, partitions: Partitions | None) -> Path | No
     return folder / f"{names[0]}.mat" if names else None
 
 
-def _holds_crops(folder: Path, crops: Path) -> bool:
+def _has_crops(folder: Path, crops: Path) -> bool:
     """Tell whether a folder is for crops by its name, or by a file in it: gray, 96 x 96, with valence."""
     if factor_of_crops(folder.name):
         return True
@@ -215,7 +215,7 @@ def _curves(factor: int) -> int:
 
 @cache
 def _basis(factor: int) -> npt.NDArray[np.float64]:
-    """Return orthonormal columns, (96, ceil(96 / s)), that span what is enlarged from so many pixels."""
+    """Return orthonormal columns, (96, ceil(96 / s)), that span all enlargements from ceil(96 / s) pixels."""
     pixels = _curves(factor)
     columns, _ = np.linalg.qr(imresize(np.eye(pixels), output_size=(SIZE, pixels)))
     return np.asarray(columns, np.float64)

@@ -51,9 +51,9 @@ class Caffe:
 
     Attributes
     ----------
-    python : its interpreter.
-    version : of Caffe; None if it cannot be used.
-    reason : why it cannot be used.
+    python : the interpreter.
+    version : Caffe's version; None if it cannot be used.
+    reason : why Caffe cannot be used.
     """
 
     python: str

@@ -1,4 +1,4 @@
-"""What every network is run on: the same images on every machine, with every version of NumPy."""
+"""The images that every network is run on: the same on every machine, with every version of NumPy."""
 
 from __future__ import annotations
 

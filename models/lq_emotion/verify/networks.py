@@ -1,4 +1,4 @@
-"""Which network a file of weights is for: by layer names and the shapes of blobs.
+"""Recognise the network of a file of weights by layer names and the shapes of blobs.
 
 HR, LR, Joint and Non-Joint are one network, CNN+D; they differ in the learning rates of its convolutions,
 which a caffemodel records and HDF5 does not.
@@ -45,7 +45,7 @@ class Network:
     name : its name here.
     authors : whether its definition is the authors' own, or follows their paper.
     definition : its deploy form, upgraded, with the layers that inference needs.
-    graph : the same with shapes.
+    graph : graph of the definition, with shapes.
     """
 
     name: str

@@ -1,12 +1,18 @@
-"""What a verification leaves in verify.json."""
+"""The result of a verification, verify.json, whose last entry is a SHA-256 over all others.
+
+The hash detects accidental changes; it is no signature, as anybody can compute it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from caffe_compat.errors import FileError
 from lq_emotion.common.fingerprints import fingerprint
+from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.records import Record
 from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import Method
@@ -17,7 +23,7 @@ PASSED, FAILED = "passed", "failed"
 
 @dataclass(frozen=True)
 class InputImages(Record):
-    """What every network was run on: names of the images, their shape, SHA-256 as little-endian float32."""
+    """The images that every network was run on: names, shape, SHA-256 as little-endian float32."""
 
     images: tuple[str, ...]
     shape: tuple[int, ...]
@@ -92,7 +98,7 @@ class BlobDifference(Record):
 
 @dataclass(frozen=True)
 class CellScore(Record):
-    """Scores of one file on one folder of crops, beside the cell of Table 1 that it claims to be, if any."""
+    """Scores of one file on one folder of crops, and those of the cell of Table 1 that it claims to be, if any."""
 
     method: Method | None
     factor: int
@@ -105,15 +111,15 @@ class CellScore(Record):
 
 @dataclass(frozen=True)
 class VerifiedFile(Record):
-    """A file of weights; None stands for what could not be read or recognised.
+    """A file of weights; None where something could not be read or recognised.
 
     Attributes
     ----------
-    file : its name, below the folder or archive.
-    network, authors : the network it is recognised as, and whether its definition is the authors' own.
+    file : name relative to the folder or archive.
+    network, authors : recognised network, and whether its definition is the authors' own.
     training : methods that learn at the rates which the file records.
     engines : engine -> differences of its blobs from ours; None for an engine that did not run.
-    problems, remarks : it passed if there are no problems.
+    problems, remarks : findings; the file passed if it has no problems.
     """
 
     file: str
@@ -179,3 +185,59 @@ class Verification(Record):
 
     def _content(self) -> dict[str, Any]:
         return {**super().to_json(), "verdict": self.verdict}
+
+
+def read_signed(path: Path) -> Verification:
+    """Return a result that is as it was written.
+
+    Raises
+    ------
+    FileError
+        The file is missing, no result of this format, or was changed.
+    """
+    content = read_json(path)
+    if content is None:
+        raise FileError("no such file", code="file-missing", file=path, hint=f"{PROGRAM} --out writes one")
+    if content.get("program") != PROGRAM:
+        raise FileError(f"is not a result of {PROGRAM}", code="wrong-format", file=path)
+    if content.get("format") != FORMAT:
+        problem = f"has format {content.get('format')}; this version reads format {FORMAT}"
+        raise FileError(problem, code="unsupported", file=path, field="format")
+    with contents_of(path):
+        unchanged = content.pop("sha256", None) == fingerprint(content)
+    if not unchanged:
+        problem = "was changed since it was signed off: its SHA-256 is not that of its contents"
+        raise FileError(problem, code="damaged-file", file=path, field="sha256")
+    with contents_of(path):
+        return Verification.from_json(content)
+
+
+def earlier(path: Path) -> Verification:
+    """Return a result to compare with: one that passed.
+
+    Raises
+    ------
+    FileError
+        As `read_signed`; or it did not pass.
+    """
+    result = read_signed(path)
+    if result.verdict != PASSED:
+        problem = "is a result that did not pass; nothing to compare with"
+        raise FileError(problem, code="invalid", file=path, field="--against")
+    return result
+
+
+def replaced(path: Path) -> Verification | None:
+    """Return the result that a new one will replace, if it passed.
+
+    Raises
+    ------
+    FileError
+        The file is not a result, or was changed.
+    """
+    try:
+        result = read_signed(path) if path.exists() else None
+    except FileError as error:
+        error.hint = "--fresh replaces it"
+        raise
+    return result if result and result.verdict == PASSED else None

@@ -1,4 +1,4 @@
-"""Scores of weights on prepared recordings, beside the cell of Table 1 that they claim to be."""
+"""Scores of weights on prepared recordings, compared with the cell of Table 1 that they claim to be."""
 
 from __future__ import annotations
 
@@ -23,12 +23,8 @@ DIGITS = 0.0005
 """The published numbers have three digits: scores agree with them within half of the last."""
 
 
-@dataclass(frozen=True)
-class ClaimedCell:
-    """The cell that weights claim to be: a method of Table 1 or None, and a factor or None for all."""
-
-    method: Method | None
-    factor: int | None
+ClaimedCell = tuple[Method | None, int | None]
+"""The cell that weights claim to be: a method of Table 1 or None, and a factor or None for all."""
 
 
 def read_cell(text: str) -> tuple[str, ClaimedCell]:
@@ -45,7 +41,7 @@ def read_cell(text: str) -> tuple[str, ClaimedCell]:
         methods = ", ".join(method for method in Method if method is not Method.HR)
         hint = f"FILE=HR, or FILE=METHOD-S of {methods} and S of {', '.join(map(str, FACTORS))}"
         raise DataError("names no cell of Table 1", code="name-unknown", field="--cell", value=text, hint=hint)
-    return name, ClaimedCell(*claim)
+    return name, claim
 
 
 def named_cell(name: str) -> ClaimedCell:
@@ -56,8 +52,8 @@ def named_cell(name: str) -> ClaimedCell:
     stem = name.lower().removesuffix(".h5").removesuffix(".caffemodel")
     for part in reversed(PurePosixPath(re.sub(r"_iter_\d+", "", stem)).parts):
         if method := method_in(part):
-            return ClaimedCell(method, None if method.serves_all_factors else factor_in(part))
-    return ClaimedCell(None, None)
+            return method, None if method.serves_all_factors else factor_in(part)
+    return None, None
 
 
 @dataclass(frozen=True)
@@ -67,10 +63,10 @@ class Scoring:
     Attributes
     ----------
     crops : folders of crops.
-    cells : file -> cell, where the name does not say it.
-    partitions : of the recordings, see `scores.evaluate`.
-    delay : of the gold standard in seconds, corrected for scoring. Nets trained as by the authors predict the gold
-        standard at the time of the face, with any delay in the preparation.
+    cells : file -> cell, for files whose names do not show it.
+    partitions : the recordings' partitions, see `evaluation.evaluate`.
+    delay : delay of the gold standard in seconds, corrected for scoring. Nets trained as by the authors predict the
+        gold standard at the time of the face, with any delay in the preparation.
     device : see `devices.choose_device`.
     """
 
@@ -91,9 +87,10 @@ class Scoring:
         from lq_emotion.evaluation.evaluate import Evaluate
         from lq_emotion.evaluation.results import TOGETHER
 
-        cell, folders = self._cell(weights), self.crops.folders
+        method, claimed = self._cell(weights)
+        folders = self.crops.folders
         scores = []
-        for factor in self._factors(cell):
+        for factor in self._factors(method, claimed):
             with TemporaryDirectory() as name:
                 definition = Path(name) / "deploy.prototxt"
                 write_text(network.definition, definition)
@@ -108,17 +105,17 @@ class Scoring:
                     say=say,
                 )
                 together = run.score()[0].scores[TOGETHER]
-            scores.append(_compared(together, cell.method, factor, folders[factor].name))
+            scores.append(_compared(together, method, factor, folders[factor].name))
         return tuple(scores)
 
     def lacking(self, weights: LoadedWeights) -> str:
         """Return why a file has no scores: the folders that its cell needs, and those that there are."""
-        cell = self._cell(weights)
-        if cell.method is Method.HR:
+        method, factor = self._cell(weights)
+        if method is Method.HR:
             factors: tuple[int, ...] = (1,)
         else:
-            factors = FACTORS if cell.factor is None else (cell.factor,)
-        label = cell.method.at(cell.factor) if cell.method and cell.factor else cell.method
+            factors = FACTORS if factor is None else (factor,)
+        label = method.at(factor) if method and factor else method
         expected = " or ".join(crops_folder(factor) for factor in factors)
         present = ", ".join(path.name for path in self.crops.folders.values())
         unknown = [path.name for path in self.crops.unknown]
@@ -131,12 +128,12 @@ class Scoring:
     def _cell(self, weights: LoadedWeights) -> ClaimedCell:
         return self.cells.get(weights.name, named_cell(weights.name))
 
-    def _factors(self, cell: ClaimedCell) -> list[int]:
+    def _factors(self, method: Method | None, claimed: int | None) -> list[int]:
         folders = self.crops.folders
-        if cell.method is Method.HR:
+        if method is Method.HR:
             return [1] if 1 in folders else []
-        factors = folders.keys() if cell.factor is None else {cell.factor} & folders.keys()
-        return sorted(factor for factor in factors if factor != 1 or cell.method is None)
+        factors = folders.keys() if claimed is None else {claimed} & folders.keys()
+        return sorted(factor for factor in factors if factor != 1 or method is None)
 
 
 def _compared(measured: Score, method: Method | None, factor: int, crops: str) -> CellScore:

@@ -35,8 +35,8 @@ class LoadedWeights:
 
     Attributes
     ----------
-    name : of the file, relative to the folder of weights, with ``/``.
-    path : of the file.
+    name : path relative to the folder of weights, with ``/``.
+    path : path of the file.
     kind : ``caffemodel`` or ``HDF5``.
     layers : blobs of every layer with weights, float32 in Caffe's shape and order.
     message : the layers' definitions as the file records them, upgraded; None for HDF5, which has none.
@@ -64,12 +64,12 @@ def find_files(folder: Path) -> list[tuple[str, Opener]]:
             return sorted(archived(folder, SUFFIXES), key=lambda file: natural_order(file[0]))
         return [(folder.name, partial(_itself, folder))]
     if not folder.is_dir():
-        raise FileError("no such folder", code="file-missing", file=folder, hint="the authors' holds class/ and recon/")
+        raise FileError("no such folder", code="file-missing", file=folder, hint="the authors' has class/ and recon/")
     paths = [path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and path.is_file()]
     if not paths:
         others = sorted(path.name for path in folder.rglob("*") if path.is_file())
         hint = f"it has {', '.join(others[:3])}" if others else "it is empty"
-        raise FileError(f"holds no {' or '.join(SUFFIXES)}", code="empty", file=folder, hint=hint)
+        raise FileError(f"has no {' or '.join(SUFFIXES)}", code="empty", file=folder, hint=hint)
     files = [(path.relative_to(folder).as_posix(), partial(_itself, path)) for path in paths]
     return sorted(files, key=lambda file: natural_order(file[0]))
 
@@ -105,7 +105,7 @@ def load_weights(name: str, path: Path) -> LoadedWeights:
             layers[layer] = [np.ascontiguousarray(array, np.float32) for array in arrays]
     if not layers:
         hint = "a .caffemodel that Caffe saved"
-        raise WeightsError("holds no layer with weights", code="empty", file=path, hint=hint)
+        raise WeightsError("has no layer with weights", code="empty", file=path, hint=hint)
     return LoadedWeights(name, path, kind, layers, message)
 
 

@@ -48,13 +48,13 @@ def linked():
 @pytest.mark.parametrize(
     ("members", "problem"),
     [
-        ([("../HQ.caffemodel", b"x")], "'../HQ.caffemodel' in this archive lies outside of it"),
-        ([("/tmp/HQ.caffemodel", b"x")], "lies outside of it"),
-        ([("a\\..\\HQ.caffemodel", b"x")], "lies outside of it"),
-        ([("C:/HQ.caffemodel", b"x")], "lies outside of it"),
+        ([("../HQ.caffemodel", b"x")], "'../HQ.caffemodel' in this archive is outside of it"),
+        ([("/tmp/HQ.caffemodel", b"x")], "is outside of it"),
+        ([("a\\..\\HQ.caffemodel", b"x")], "is outside of it"),
+        ([("C:/HQ.caffemodel", b"x")], "is outside of it"),
         ([("a\x1b[2J.caffemodel", b"x")], "has a name that cannot be printed"),
         ([(linked(), b"/etc/passwd")], "is a link"),
-        ([("read me.txt", b"x")], "holds no .caffemodel or .caffemodel.h5 (it has 'read me.txt')"),
+        ([("read me.txt", b"x")], "has no .caffemodel or .caffemodel.h5 (it has 'read me.txt')"),
         ([], "it is empty"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.evaluation.evaluate import Evaluate
 from lq_emotion.verify.crops import CropsFolders, factor_in, find_crops, read_crops
-from lq_emotion.verify.scoring import ClaimedCell, named_cell, read_cell
+from lq_emotion.verify.scoring import named_cell, read_cell
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
 from tests.refusals import refused
@@ -14,21 +14,21 @@ from tests.refusals import refused
 @pytest.mark.parametrize(
     ("name", "cell"),
     [
-        ("class/HQ.caffemodel", ClaimedCell("HR", None)),
-        ("class/LQ_4.caffemodel", ClaimedCell("LR", 4)),
-        ("class/lr12.caffemodel.h5", ClaimedCell("LR", 12)),
-        ("vlqr_x3_iter_60000.caffemodel", ClaimedCell("Joint", 3)),
-        ("1F_CNN+D_vlqr_non_joint_8.caffemodel", ClaimedCell("Non-Joint", 8)),
-        ("NonJoint-16.caffemodel", ClaimedCell("Non-Joint", 16)),
-        ("joint_OA.caffemodel", ClaimedCell("Joint-OA", None)),
-        ("max_mix_3_4_6.caffemodel", ClaimedCell("Joint-OA", None)),
-        ("joint.caffemodel", ClaimedCell("Joint", None)),
-        ("lr_3_4.caffemodel", ClaimedCell("LR", None)),
-        ("lr5.caffemodel", ClaimedCell("LR", None)),
-        ("emotion_iter_3.caffemodel", ClaimedCell(None, None)),
-        ("road.caffemodel", ClaimedCell(None, None)),
-        ("runs/LR-3/snapshots/emotion_iter_4.caffemodel", ClaimedCell("LR", 3)),
-        ("joint/HQ.caffemodel", ClaimedCell("HR", None)),
+        ("class/HQ.caffemodel", ("HR", None)),
+        ("class/LQ_4.caffemodel", ("LR", 4)),
+        ("class/lr12.caffemodel.h5", ("LR", 12)),
+        ("vlqr_x3_iter_60000.caffemodel", ("Joint", 3)),
+        ("1F_CNN+D_vlqr_non_joint_8.caffemodel", ("Non-Joint", 8)),
+        ("NonJoint-16.caffemodel", ("Non-Joint", 16)),
+        ("joint_OA.caffemodel", ("Joint-OA", None)),
+        ("max_mix_3_4_6.caffemodel", ("Joint-OA", None)),
+        ("joint.caffemodel", ("Joint", None)),
+        ("lr_3_4.caffemodel", ("LR", None)),
+        ("lr5.caffemodel", ("LR", None)),
+        ("emotion_iter_3.caffemodel", (None, None)),
+        ("road.caffemodel", (None, None)),
+        ("runs/LR-3/snapshots/emotion_iter_4.caffemodel", ("LR", 3)),
+        ("joint/HQ.caffemodel", ("HR", None)),
     ],
 )  # fmt: skip
 def test_a_files_name_or_its_folders_tells_its_cell(name, cell):
@@ -36,10 +36,10 @@ def test_a_files_name_or_its_folders_tells_its_cell(name, cell):
 
 
 def test_a_cell_can_be_named():
-    assert read_cell("class/a=b.caffemodel=Joint-3") == ("class/a=b.caffemodel", ClaimedCell("Joint", 3))
-    assert read_cell("a=HR") == ("a", ClaimedCell("HR", None))
-    assert read_cell("a=Joint-OA") == ("a", ClaimedCell("Joint-OA", None))
-    assert read_cell("a=Joint-OA-6") == ("a", ClaimedCell("Joint-OA", 6))
+    assert read_cell("class/a=b.caffemodel=Joint-3") == ("class/a=b.caffemodel", ("Joint", 3))
+    assert read_cell("a=HR") == ("a", ("HR", None))
+    assert read_cell("a=Joint-OA") == ("a", ("Joint-OA", None))
+    assert read_cell("a=Joint-OA-6") == ("a", ("Joint-OA", 6))
     for wrong in ("a", "=HR", "a=Joint-5", "a=HR-3", "a=joint-3", "a=Joint-"):
         with pytest.raises(DataError, match="names no cell of Table 1"):
             read_cell(wrong)

@@ -5,8 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from lq_emotion.verify.result_file import earlier, read_signed, replaced
-from lq_emotion.verify.results import InputImages, OtherEngines, Verification, VerifiedFile
+from lq_emotion.verify.results import (
+    InputImages,
+    OtherEngines,
+    Verification,
+    VerifiedFile,
+    earlier,
+    read_signed,
+    replaced,
+)
 from tests.refusals import refused
 
 PASSED = Verification(
