@@ -18,7 +18,7 @@ class Learning:
     Attributes
     ----------
     weight, bias : lr_mult; without `bias` the layer has none.
-    filler : of the weights: ``xavier`` or ``gaussian`` (standard deviation 0.001).
+    filler : weight filler: ``xavier`` or ``gaussian`` (standard deviation 0.001).
     zero_written : write out the value of the bias filler, zero.
     """
 

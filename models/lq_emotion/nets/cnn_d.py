@@ -49,24 +49,10 @@ def cnn_d(
     sources: Sequence[str] = SOURCES,
     batch: int = 128,
 ) -> pb.NetParameter:
-    """Return the net to train.
+    """Return the net to train, with lists of HDF5 files to train and to test with as `sources`.
 
-    Parameters
-    ----------
-    net : a key of `CONVOLUTION_RATES`: how fast conv1 to conv3 learn.
-    switches : paper or code.
-    factor : how many times smaller the faces are, if `switches.input_size` is "own".
-    sources : the lists of HDF5 files to train and to test with.
-    batch : samples per step.
-
-    Raises
-    ------
-    NetError
-        The factor does not divide 96.
-
-    Notes
-    -----
-    With the loss "ccc" the net ends in fc5 and has no layer for the loss: see `nets.losses.CCCLoss`.
+    `net`, a key of `CONVOLUTION_RATES`, decides how fast conv1 to conv3 learn; with `switches.input_size` "own" the
+    faces are `factor` times smaller than 96. With the loss "ccc" the net ends in fc5: see `nets.losses.CCCLoss`.
     """
     phases = zip(sources, (pb.TRAIN, pb.TEST), strict=True)
     message = pb.NetParameter(name=_NAME)
@@ -78,7 +64,7 @@ def cnn_d(
 
 
 def cnn_d_deploy(*, switches: PaperSwitches = AS_CODE, factor: int = 1) -> pb.NetParameter:
-    """Return the net to predict with: data (1, 1, 96, 96), or smaller as `cnn_d` says, in, fc5 (1, 1) out."""
+    """Return the net to predict with: data (1, 1, 96, 96), or smaller as for `cnn_d`, in, fc5 (1, 1) out."""
     size = input_size(switches, factor)
     net = pb.NetParameter(name=_NAME)
     declare_inputs(net, ("data", (1, 1, size, size)), ("label", (1, 1, 1, 1)))
@@ -89,12 +75,9 @@ def cnn_d_deploy(*, switches: PaperSwitches = AS_CODE, factor: int = 1) -> pb.Ne
 
 
 def with_outputs(net: pb.NetParameter, outputs: int) -> pb.NetParameter:
-    """Let fc5 of a net predict several labels at once (paper 2.1: valence and arousal "jointly"); change the message.
+    """Let fc5 of a net, or of each branch, predict several labels at once (paper 2.1: "jointly"); change the message.
 
-    Parameters
-    ----------
-    net : with fc5, or one for each branch; to train or to predict with.
-    outputs : the number of labels. EuclideanLoss sums the squared differences of all.
+    EuclideanLoss sums the squared differences of all.
     """
     for layer in net.layer:
         if layer.type == "InnerProduct" and layer.name.partition("_")[0] == "fc5":
@@ -111,13 +94,7 @@ def sample_shapes(switches: PaperSwitches, factor: int) -> tuple[tuple[int, ...]
 
 
 def input_size(switches: PaperSwitches, factor: int) -> int:
-    """Return the side of the faces that CNN+D takes, in pixels.
-
-    Raises
-    ------
-    NetError
-        The factor does not divide 96.
-    """
+    """Return the side of the faces that CNN+D takes, in pixels; refuse a factor that does not divide 96."""
     if factor < 1 or SIZE % factor:
         hint = ", ".join(map(str, FACTORS))
         raise NetError("does not divide 96", code="out-of-range", field="factor", value=factor, hint=f"one of {hint}")

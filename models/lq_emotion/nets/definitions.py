@@ -143,13 +143,7 @@ _BUILDERS: Mapping[str, NetBuilder] = MappingProxyType(
 
 
 def builder(net: str) -> NetBuilder:
-    """Return the builder of a net.
-
-    Raises
-    ------
-    NetError
-        The study has no such net.
-    """
+    """Return the builder of a net; refuse a name that is not one of `Net`."""
     if net not in _BUILDERS:
         raise NetError("unknown net", code="name-unknown", field="net", value=net, hint=f"one of {', '.join(Net)}")
     return _BUILDERS[net]
@@ -158,11 +152,7 @@ def builder(net: str) -> NetBuilder:
 def settings(net: str, switches: PaperSwitches, factors: Sequence[int] = (1,)) -> dict[str, Any]:
     """Return the settings of switches that the definitions of a net depend on, without those of the authors' code.
 
-    Parameters
-    ----------
-    net : one of `Net`.
-    switches : paper or code.
-    factors : how many times smaller than 96 x 96 its faces are; several for a mixture of sizes.
+    Several factors are for a mixture of sizes.
     """
     own_size = {"input_size": "own"} if max(factors) > 1 else {}
     other = changed_settings(switches)
@@ -177,18 +167,9 @@ def parts(name: str, value: object) -> tuple[str, ...]:
 
 
 def factors_of(net: str, switches: PaperSwitches, sides: Sequence[int]) -> tuple[int, ...]:
-    """Return how many times smaller than 96 x 96 the images of a training are.
+    """Return how many times smaller than 96 x 96 the images of a training are; `sides` are those of its files' images.
 
-    Parameters
-    ----------
-    net : one of `Net`.
-    switches : paper or code.
-    sides : rows and columns of the images of its files.
-
-    Raises
-    ------
-    DataError
-        The net takes no images of such a size.
+    Sizes that the net does not take are refused.
     """
     if switches.input_size != "own" or not builder(net).own_size:
         return (1,)  # the net itself refuses any other size

@@ -34,13 +34,7 @@ class HeadedNet:
 
 
 def base_of(net: pb.NetParameter, blob: str) -> pb.NetParameter:
-    """Return the layers of a net that a blob needs, as a net to apply.
-
-    Raises
-    ------
-    NetError
-        The net has no such blob.
-    """
+    """Return the layers of a net that a blob needs, as a net to apply; refuse a blob that the net does not have."""
     message = inference_net(prepare(net).message)
     message.ClearField("state")
     blobs = dict.fromkeys(top for layer in message.layer for top in layer.top)
@@ -65,7 +59,7 @@ def with_head(net: pb.NetParameter, *, blob: str, hidden: int, classes: int, dro
     Parameters
     ----------
     net : any definition.
-    blob : the last that is kept, such as ``pool5``; what it does not need goes.
+    blob : last blob that is kept, such as ``pool5``; layers that it does not need are dropped.
     hidden : outputs of the first dense layer, ``dense``, which a ReLU follows.
     classes : outputs of the second, ``scores``.
     dropout : share of the first layer's outputs that training drops.
@@ -119,7 +113,7 @@ def headed_training_net(
 
     Parameters
     ----------
-    net : with its head. The rates of its layers are kept; those that give none have Caffe's, 1.
+    net : net with its head. The rates of its layers are kept; those that give none have Caffe's, 1.
     data : the data layers in place of the input; their tops are the input's blob and the labels.
     frozen : train the head alone: the rates of the base are 0. BatchNorm then has its stored statistics.
     loss : type of the loss layer.

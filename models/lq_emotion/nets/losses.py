@@ -11,7 +11,7 @@ from caffe_compat.errors import DataError
 
 Convention = Literal["avec", "population", "sample"]
 _LESS = {"avec": (0, 1), "population": (0, 0), "sample": (1, 1)}
-"""What is subtracted from N in the divisor of the covariance and of the variances, as in metrics.regression."""
+"""Number subtracted from N in the divisor of the covariance and of the variances, as in metrics.regression."""
 
 
 class CCCLoss(nn.Module):
@@ -19,7 +19,7 @@ class CCCLoss(nn.Module):
 
     Parameters
     ----------
-    convention : of covariance and variance, see `lq_emotion.metrics.regression`.
+    convention : definition of covariance and variance, see `lq_emotion.metrics.regression`.
 
     Notes
     -----
@@ -36,17 +36,7 @@ class CCCLoss(nn.Module):
         self.convention = convention
 
     def forward(self, prediction: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
-        """Return the loss, a scalar.
-
-        Parameters
-        ----------
-        prediction, gold : N values each, of any shape, such as (N, 1).
-
-        Raises
-        ------
-        DataError
-            The numbers of values differ, or are below two.
-        """
+        """Return the loss of N predictions and N gold values, each of any shape: a scalar; N is at least 2."""
         a, b = prediction.flatten(), gold.flatten().to(prediction)
         if a.numel() != b.numel() or a.numel() < 2:
             problem = f"{a.numel()} predictions for {b.numel()} values of the gold standard"

@@ -1,7 +1,7 @@
 """A head for sequences in Caffe's own layers: features of frames -> LSTM -> its last step -> two dense layers.
 
 Source of its sizes: Maclean, facial emotion recognition for cloud robotics: 30 frames, an LSTM of 1024, two dense
-layers. It does not say how large these are; 512 is ours.
+layers. It does not give their sizes; 512 is ours.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SequenceHead:
     Attributes
     ----------
     steps : frames of a sequence, T.
-    features : of a frame, C.
+    features : number of features of a frame, C.
     memory : outputs of the LSTM.
     hidden : outputs of the first dense layer.
     classes : outputs of the second.
@@ -64,14 +64,7 @@ class SequenceHead:
         return hdf5_data(source, self.steps * sequences, phase, tops=(ROWS, ROW_CONT, ROW_LABEL))
 
     def training(self, data: Sequence[pb.LayerParameter], *, sequences: int, accuracy: bool = False) -> pb.NetParameter:
-        """Return the definition to train; the label of a sequence is that of its last frame.
-
-        Parameters
-        ----------
-        data : of `SequenceHead.data`, one for each phase.
-        sequences : of a batch, N.
-        accuracy : test the accuracy as well.
-        """
+        """Return the definition to train on batches of N sequences; a sequence's label is that of its last frame."""
         steps, last = self.steps, self.steps - 1
         message = pb.NetParameter(name="LSTM")
         message.layer.extend(

@@ -34,19 +34,9 @@ def mixed(
     factors: Sequence[int],
     batch: int = 128,
 ) -> pb.NetParameter:
-    """Return the net to train.
+    """Return the net to train, with a branch for each factor; `batch` counts the samples of all branches together.
 
-    Parameters
-    ----------
-    net : see `cnn_d`.
-    switches : with faces at their own size.
-    factors : of the faces, one for each branch.
-    batch : samples a step, of all branches together.
-
-    Raises
-    ------
-    NetError
-        A factor does not divide 96, there are fewer samples than branches, or faces are not at their own size.
+    Faces that are not at their own size, a factor that does not divide 96, and fewer samples than branches are refused.
     """
     if switches.input_size != "own":
         problem = "faces of several sizes need input_size 'own'"
@@ -67,13 +57,7 @@ def mixed(
 
 
 def shares(batch: int, branches: int) -> list[int]:
-    """Divide a batch as evenly as possible: 128 by 3 is 43, 43, 42.
-
-    Raises
-    ------
-    NetError
-        There are fewer samples than branches.
-    """
+    """Divide a batch as evenly as possible, 128 by 3 as 43, 43, 42; refuse fewer samples than branches."""
     if batch < branches:
         problem = f"a batch needs one sample per size of faces ({branches})"
         raise NetError(problem, code="out-of-range", field="batch", value=batch)

@@ -24,15 +24,8 @@ def sr_fcn(
     sources: Sequence[str] = SOURCES,
     batches: Sequence[int] = (128, 2),
 ) -> pb.NetParameter:
-    """Return the net to train on patches of 32 x 32.
+    """Return the net to train on patches of 32 x 32; `sources` and `batches` are to train and to test with.
 
-    Parameters
-    ----------
-    switches : paper or code.
-    sources, batches : lists of HDF5 files and samples a step, to train and to test with.
-
-    Notes
-    -----
     Its labels are `output_size(32)` rows and columns: with padding ``generate_train(size_label=32)`` makes them.
     """
     net = pb.NetParameter(name="Pretrain")

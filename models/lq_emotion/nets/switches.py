@@ -1,6 +1,6 @@
 """One switch for each place where the paper and the authors' code disagree.
 
-`AS_CODE` gives the shipped definitions, `AS_PAPER` what the text says, and any mixture is possible:
+`AS_CODE` gives the shipped definitions, `AS_PAPER` those of the text, and any mixture is possible:
 ``replace(AS_CODE, quadrant_pooling=True)``. The builders read the switches that change a net or a solver, the stages of
 `lq-emotion table` those that change the data (`data_parts`). What paper and code say is in `disagreements`.
 """
@@ -155,13 +155,7 @@ def describe_settings(settings: Mapping[str, object]) -> str:
 
 
 def parse_setting(assignment: str) -> tuple[str, Any]:
-    """Parse an assignment such as ``loss=ccc`` into the switch and its setting.
-
-    Raises
-    ------
-    NetError
-        The switch or the setting does not exist.
-    """
+    """Parse an assignment such as ``loss=ccc`` into the switch and its setting; refuse names that do not exist."""
     switches = choices()
     name, _, text = assignment.partition("=")
     if name not in switches:

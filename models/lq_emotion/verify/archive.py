@@ -27,10 +27,7 @@ _ENCRYPTED = 1  # flag bit
 def archived(path: Path, suffixes: tuple[str, ...]) -> list[tuple[str, Opener]]:
     """Return name and opener of every file of weights in an archive; other files, also archives, are ignored.
 
-    Raises
-    ------
-    FileError
-        It is not a zip archive, contains no weights, or contains a file with an unsafe name, kind or size.
+    Files with an unsafe name, kind or size are refused.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -77,13 +74,7 @@ def _problem(member: zipfile.ZipInfo) -> str | None:
 
 @contextmanager
 def _inflated(path: Path, member: zipfile.ZipInfo) -> Iterator[Path]:
-    """Yield the path of an inflated file of an archive, within the context.
-
-    Raises
-    ------
-    FileError
-        It is damaged, or longer than declared.
-    """
+    """Yield the path of an inflated file of an archive, within the context; refuse one longer than declared."""
     suffix = ".caffemodel.h5" if member.filename.lower().endswith(".h5") else ".caffemodel"
     with TemporaryDirectory() as folder:
         file = Path(folder) / f"weights{suffix}"

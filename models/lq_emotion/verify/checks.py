@@ -93,10 +93,7 @@ class Verify:
     def run(self) -> Verification:
         """Verify, write the result, and return it.
 
-        Raises
-        ------
-        CaffeCompatError, OSError
-            The command cannot be done at all; nothing is written. What is wrong with a file is in the result.
+        Errors are for what prevents all of it, before anything is written; what is wrong with a file is in the result.
         """
         files = find_files(self.weights)
         self._require_writable()

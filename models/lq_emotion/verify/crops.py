@@ -45,13 +45,7 @@ class CropsFolders:
 
 
 def read_crops(text: str) -> tuple[str, int]:
-    """Read FOLDER=S, where S is a factor or HQ.
-
-    Raises
-    ------
-    DataError
-        It is neither.
-    """
+    """Read FOLDER=S, where S is a factor or HQ."""
     name, _, factor = text.rpartition("=")
     number = int(factor) if factor.isdecimal() else factor_of_crops(factor)
     if not name or not number:
@@ -66,21 +60,11 @@ def find_crops(
     named: Mapping[str, int] | None = None,
     say: Callable[[str], None] = print,
 ) -> CropsFolders:
-    """Return the folders of development crops below ROOT.
+    """Return the folders of development crops below ROOT, or below a folder of ROOT.
 
-    Parameters
-    ----------
-    root : ROOT, or a folder below it that contains folders of crops.
-    partitions : the recordings' partitions; by default those stored by prepare, else those of AVEC's names.
-    named : folder -> factor, for folders that the user names: paths, or names of folders in the same parent.
-    say : receives a line for each folder whose factor follows from its contents.
-
-    Raises
-    ------
-    DataError
-        Two folders have the same factor, or the crops in a folder are at another factor than stated.
-    FileError
-        There are none, or a named folder has none.
+    `partitions` are by default those stored by prepare, else those of AVEC's names. `named` has the factors of folders
+    that the user names: paths, or names of folders in the same parent. `say` receives a line for each folder whose
+    factor follows from its contents. Two folders of one factor, and crops at another factor than stated, are refused.
     """
     if not root.is_dir():
         raise FileError("no such folder", code="file-missing", file=root, field="--recordings")

@@ -94,13 +94,7 @@ def caffemodel(weights: LoadedWeights, folder: Path) -> Path:
 
 
 def opencv() -> Any:
-    """Return OpenCV's module for networks.
-
-    Raises
-    ------
-    NetError
-        OpenCV is not installed, or can read no Caffe files.
-    """
+    """Return OpenCV's module for networks; refuse an OpenCV that reads no Caffe files."""
     hint = "pip install 'opencv-python>=4.10,<5'"
     try:
         import cv2
@@ -115,13 +109,7 @@ def opencv() -> Any:
 
 
 def run_opencv(weights: LoadedWeights, network: Network, inputs: Batch) -> Blobs:
-    """Return every blob as OpenCV computes it, on the CPU, from the very bytes of the caffemodel.
-
-    Raises
-    ------
-    WeightsError
-        OpenCV refuses the file.
-    """
+    """Return every blob as OpenCV computes it, on the CPU, from the very bytes of the caffemodel."""
     cv2 = opencv()
     layers = last_layers(network)
     text = deploy_text(network, len(inputs)).encode()

@@ -61,13 +61,7 @@ class Caffe:
     reason: str = ""
 
     def run(self, weights: LoadedWeights, network: Network, inputs: Batch) -> Blobs:
-        """Return every blob as Caffe computes it on the CPU.
-
-        Raises
-        ------
-        WeightsError
-            Caffe stops.
-        """
+        """Return every blob as Caffe computes it on the CPU."""
         with TemporaryDirectory() as name:
             folder = Path(name)
             (folder / "deploy.prototxt").write_text(deploy_text(network, len(inputs)), encoding="utf-8")
@@ -82,14 +76,9 @@ class Caffe:
 
 
 def find_caffe(python: str | None = None) -> Caffe:
-    """Look for a genuine Caffe in this Python, or in that of another interpreter.
+    """Look for a genuine Caffe in this Python, or in that of another interpreter, which must have one.
 
     This project's own stand-in for caffe does not count: it would agree with itself.
-
-    Raises
-    ------
-    NetError
-        The given interpreter has none.
     """
     chosen = python or sys.executable
     caffe = _probed(chosen)

@@ -91,13 +91,7 @@ def _network(name: str, net: pb.NetParameter, *, authors: bool) -> Network:
 
 
 def recognise(weights: LoadedWeights) -> Network:
-    """Return the network whose layers and blobs these are.
-
-    Raises
-    ------
-    WeightsError, ProblemsError
-        None matches; the error lists every difference from the nearest.
-    """
+    """Return the network whose layers and blobs these are; else raise every difference from the nearest."""
     problems = {network.name: _differences(weights, network) for network in networks()}
     nearest = min(networks(), key=lambda network: len(problems[network.name]))  # the first of equals: the authors'
     raise_together(problems[nearest.name])

@@ -188,13 +188,7 @@ class Verification(Record):
 
 
 def read_signed(path: Path) -> Verification:
-    """Return a result that is as it was written.
-
-    Raises
-    ------
-    FileError
-        The file is missing, no result of this format, or was changed.
-    """
+    """Return a result that is as it was written; refuse a changed one, and other files."""
     content = read_json(path)
     if content is None:
         raise FileError("no such file", code="file-missing", file=path, hint=f"{PROGRAM} --out writes one")
@@ -213,13 +207,7 @@ def read_signed(path: Path) -> Verification:
 
 
 def earlier(path: Path) -> Verification:
-    """Return a result to compare with: one that passed.
-
-    Raises
-    ------
-    FileError
-        As `read_signed`; or it did not pass.
-    """
+    """Return a result to compare with: one that passed."""
     result = read_signed(path)
     if result.verdict != PASSED:
         problem = "is a result that did not pass; nothing to compare with"
@@ -228,13 +216,7 @@ def earlier(path: Path) -> Verification:
 
 
 def replaced(path: Path) -> Verification | None:
-    """Return the result that a new one will replace, if it passed.
-
-    Raises
-    ------
-    FileError
-        The file is not a result, or was changed.
-    """
+    """Return the result that a new one will replace, if it passed."""
     try:
         result = read_signed(path) if path.exists() else None
     except FileError as error:

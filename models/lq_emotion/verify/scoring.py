@@ -28,13 +28,7 @@ ClaimedCell = tuple[Method | None, int | None]
 
 
 def read_cell(text: str) -> tuple[str, ClaimedCell]:
-    """Read FILE=METHOD or FILE=METHOD-FACTOR.
-
-    Raises
-    ------
-    DataError
-        Neither, or no cell of Table 1.
-    """
+    """Read FILE=METHOD or FILE=METHOD-FACTOR, a cell of Table 1."""
     name, _, cell = text.rpartition("=")
     claim = parse_label(cell)
     if not name or claim is None:
@@ -77,13 +71,7 @@ class Scoring:
     device: str = "auto"
 
     def score(self, weights: LoadedWeights, network: Network, say: Callable[[str], None]) -> tuple[CellScore, ...]:
-        """Return the scores of one file, one for each folder of crops.
-
-        Raises
-        ------
-        CaffeCompatError, OSError
-            The recordings cannot be used.
-        """
+        """Return the scores of one file, one for each folder of crops."""
         from lq_emotion.evaluation.evaluate import Evaluate
         from lq_emotion.evaluation.results import TOGETHER
 

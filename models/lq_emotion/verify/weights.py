@@ -53,11 +53,6 @@ def find_files(folder: Path) -> list[tuple[str, Opener]]:
     """Return name and opener of every .caffemodel and .caffemodel.h5 of a folder or zip archive, at any depth.
 
     Given a file of weights, return that file.
-
-    Raises
-    ------
-    FileError
-        The folder is missing or has no weights, or the archive is unsafe.
     """
     if folder.is_file():
         if folder.suffix.lower() == ".zip":
@@ -79,13 +74,7 @@ def _itself(path: Path) -> AbstractContextManager[Path]:
 
 
 def load_weights(name: str, path: Path) -> LoadedWeights:
-    """Read a file of weights of any age.
-
-    Raises
-    ------
-    CaffeCompatError
-        It is truncated, malformed, or has no blobs.
-    """
+    """Read a file of weights of any age; refuse one that is truncated or has no blobs."""
     blobs: dict[str, Any]
     message = None
     if is_hdf5(path):

@@ -20,13 +20,7 @@ DETECTORS = ("mtcnn", "ultra-light", "ultra-light-slim", "haar")
 def load_detector(
     name: str, *, home: str | os.PathLike[str] | None = None, device: str | torch.device = "cpu"
 ) -> FaceDetector:
-    """Return the detector of a name in `DETECTORS`; `home` is the folder of the installed models.
-
-    Raises
-    ------
-    CaffeCompatError
-        Its weights are not installed.
-    """
+    """Return the detector of a name in `DETECTORS`; `home` is the folder of the installed models."""
     if name == "haar":
         return Haar()
     model = "ultra-light-rfb" if name == "ultra-light" else name

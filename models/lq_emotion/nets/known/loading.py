@@ -205,12 +205,8 @@ def describe(
 ) -> Description:
     """Return the description of weights: from the files given, else those next to them, else from the known model.
 
-    A definition next to the weights counts only where the weights are not recognised: it may be the one to train.
-
-    Raises
-    ------
-    DataError
-        The model estimates nothing about faces, or files are missing; the error names all that are.
+    A definition next to the weights counts only where the weights are not recognised: it may be the one to train. One
+    error names all files that are missing.
     """
     published = model or (recognition.model if recognition else None)
     takes_images = published is not None and published.task in (Task.FACE_RECOGNITION, Task.IMAGE_CLASSES)

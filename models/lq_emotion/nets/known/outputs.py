@@ -68,13 +68,7 @@ def outputs_text(outputs: Outputs) -> str:
 
 
 def read_outputs(file: str | os.PathLike[str]) -> Outputs:
-    """Read a file of labels: a class a line, or a dimension a line: name, low, high and unit with tabs between.
-
-    Raises
-    ------
-    FileError
-        The file cannot be read, is empty, or mixes the two; the error names the line.
-    """
+    """Read a file of labels: a class a line, or a dimension a line: name, low, high and unit with tabs between."""
     from caffe_compat.export.portable import read_labels
 
     lines = read_labels(file)

@@ -53,12 +53,7 @@ def blob_shapes(net: pb.NetParameter) -> dict[str, tuple[Shape, ...]]:
 def stored_shapes(path: PathLike) -> dict[str, tuple[Shape, ...]]:
     """Return the shapes of every layer's blobs in a .caffemodel or .caffemodel.h5; layers without blobs are left out.
 
-    Raises
-    ------
-    FileError, ParseError
-        The file cannot be read.
-    WeightsError
-        It has no layer with blobs.
+    A file without weights is refused.
     """
     if is_hdf5(path):
         stored = {

@@ -25,11 +25,6 @@ def default_home(environment: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of what the application keeps: LQ_EMOTION_HOME, or ``lq-emotion`` in the user's cache.
 
     The user's cache is XDG_CACHE_HOME, or ``.cache`` in the user's folder.
-
-    Raises
-    ------
-    DataError
-        None of them is known.
     """
     if chosen := environment.get(VARIABLE):
         return Path(chosen)
@@ -61,13 +56,7 @@ class Store:
         self.home = default_home() if home is None else Path(home)
 
     def folder(self, name: str) -> Path:
-        """Return the folder of a model, installed or not.
-
-        Raises
-        ------
-        DataError
-            The name cannot be that of a folder.
-        """
+        """Return the folder of a model, installed or not; refuse a name that no folder can have."""
         if not _NAME.fullmatch(name):
             hint = "use letters, digits and . _ + -"
             raise DataError("cannot be the name of a model", code="invalid", field="name", value=name, hint=hint)
@@ -93,12 +82,7 @@ class Store:
         return {part.name for part in model.parts} <= self.weights(model.name).keys()
 
     def require_unchanged(self, name: str) -> None:
-        """Refuse weights that are not as they were installed.
-
-        Raises
-        ------
-        FileError
-        """
+        """Refuse weights that are not as they were installed."""
         sums = self.folder(name) / _SUMS
         if not sums.is_file():  # installed by an earlier version
             return
@@ -112,15 +96,7 @@ class Store:
 
     @contextmanager
     def new(self, name: str) -> Iterator[Path]:
-        """Yield an empty folder that becomes the model's, in the place of an older one, when the block ends well.
-
-        Raises
-        ------
-        DataError
-            As `folder`.
-        FileError
-            The home cannot be written.
-        """
+        """Yield an empty folder that becomes the model's, in the place of an older one, when the block ends well."""
         final = self.folder(name)
         try:
             final.parent.mkdir(parents=True, exist_ok=True)

@@ -18,13 +18,7 @@ from lq_emotion.nets.known.store import Store, beside
 
 
 def summary(name_or_file: str | os.PathLike[str], home: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Return the facts about a model, or about a file of weights, as JSON values by name.
-
-    Raises
-    ------
-    CaffeCompatError
-        There is no model of this name, or the file cannot be read.
-    """
+    """Return the facts about a model, or about a file of weights, as JSON values by name."""
     path, store = Path(name_or_file), Store(home)
     if path.is_file():
         return _of_file(path)
