@@ -50,46 +50,6 @@ def test_our_own_reader_gives_the_same_message(name):
     assert message == parsed(name)
 
 
-def test_the_paths_are_the_authors_placeholders():
-    sources = {
-        layer.hdf5_data_param.source for name in NETS for layer in parsed(name).layer if layer.type == "HDF5Data"
-    }
-    assert sources == {
-        "PATH/TO/train.txt",
-        "PATH/TO/test.txt",
-        "PATH/TO/CAFFE_EMOTION/Pretrain/train.txt",
-        "PATH/TO/CAFFE_EMOTION/Pretrain/test.txt",
-    }
-    folder = "PATH/TO/CAFFE_EMOTION"
-    assert {(solver.net, solver.snapshot_prefix) for solver in map(parsed, SOLVERS)} == {
-        (f"{folder}/Experiments/network/model_1F_CNN+D.prototxt", f"{folder}/Snapshot/emotion"),
-        (f"{folder}/Experiments/network/model_1F_CNN+D_vlqr.prototxt", f"{folder}/Snapshot/emotion"),
-        (f"{folder}/Experiments/network/model_1F_CNN+D_vlqr_non_joint.prototxt", f"{folder}/Snapshot/emotion"),
-        (f"{folder}/Pretrain_net.prototxt", f"{folder}/Pretrain/Snapshot/Pretrain"),
-    }
-
-
-def test_conv1_to_conv3_bear_the_same_names_in_both_nets():
-    def convolutions(name):
-        layers = [layer for layer in parsed(name).layer if layer.type == "Convolution"]
-        return {layer.name: layer.convolution_param.num_output for layer in layers}
-
-    assert convolutions("pretrain/Pretrain_net.prototxt") == {"conv1": 64, "conv2": 128, "conv3": 256, "conv4": 1}
-    assert convolutions("experiments/network/model_1F_CNN+D.prototxt") == {"conv1": 64, "conv2": 128, "conv3": 256}
-
-
-@pytest.mark.parametrize(
-    ("suffix", "rates"),
-    [("", {(1.0, 2.0)}), ("_vlqr", {(0.1, 0.2)}), ("_vlqr_non_joint", {(0.0, 0.0)})],
-    ids=["scratch", "joint", "non_joint"],
-)
-def test_the_variants_differ_in_how_fast_the_convolutions_learn(suffix, rates):
-    net = parsed(f"experiments/network/model_1F_CNN+D{suffix}.prototxt")
-    for layer_type, expected in (("Convolution", rates), ("InnerProduct", {(1.0, 2.0)})):
-        layers = [layer for layer in net.layer if layer.type == layer_type]
-        assert {tuple(round(p.lr_mult, 6) for p in layer.param) for layer in layers} == expected
-
-
 def test_the_files_are_package_resources():
     files = resources.files("lq_emotion.prototxt")
     assert (files / "pretrain" / "Pretrain_net.prototxt").read_text(encoding="utf-8").startswith("# SR-FCN")

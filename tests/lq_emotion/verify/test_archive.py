@@ -45,6 +45,7 @@ def linked():
     return member
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize(
     ("members", "problem"),
     [
@@ -56,6 +57,7 @@ def linked():
         ([(linked(), b"/etc/passwd")], "is a link"),
         ([("read me.txt", b"x")], "has no .caffemodel or .caffemodel.h5 (it has 'read me.txt')"),
         ([], "it is empty"),
+        ([(NAME, b"x"), (NAME, b"y")], "appears twice"),
     ],
 )
 def test_what_cannot_be_trusted_is_refused_before_anything_is_inflated(tmp_path, verify, temporary, members, problem):
@@ -64,13 +66,6 @@ def test_what_cannot_be_trusted_is_refused_before_anything_is_inflated(tmp_path,
     assert problem in said
     assert "a.zip" in said
     assert list(temporary.iterdir()) == []
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_that_appears_twice_is_refused(tmp_path, verify):
-    code, _, said = verify(packed(tmp_path / "a.zip", (NAME, b"x"), (NAME, b"y")))
-    assert code == 1
-    assert "appears twice" in said
 
 
 def test_a_size_beyond_the_limit_and_a_page_in_the_place_of_a_zip_are_refused(tmp_path, verify, monkeypatch):

@@ -5,7 +5,6 @@ import pytest
 from caffe_compat.build.net import load_net
 from caffe_compat.build.preprocess import Preprocessing, save_preprocessing
 from caffe_compat.build.weights import save_weights
-from caffe_compat.errors import CaffeCompatError, DataError, FileError, NetError, WeightsError
 from caffe_compat.formats.files import parse_text, write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion import prototxt
@@ -14,6 +13,7 @@ from lq_emotion.nets.known.installation import add_model
 from lq_emotion.nets.known.loading import load_model, load_parts
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, outputs_text, read_outputs
 from lq_emotion.nets.known.store import Store
+from tests.refusals import refused
 
 OWN = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 8 dim: 8 } } }
@@ -67,9 +67,8 @@ def test_a_folder_stands_for_its_only_weights(tmp_path):
     model = load_model(tmp_path)
     assert model.weights == tmp_path / "x.caffemodel"
     (tmp_path / "y.caffemodel").touch()
-    with pytest.raises(FileError) as error:
+    with refused("wrong-count"):
         load_model(tmp_path)
-    assert error.value.code == "wrong-count"
 
 
 def test_files_beside_recognised_weights_count_more_than_what_is_known(tmp_path):
@@ -88,46 +87,39 @@ def test_unknown_weights_load_with_the_files_given(own):
 
 
 def test_unknown_weights_alone_are_one_error_that_names_what_is_missing(own):
-    with pytest.raises(WeightsError) as error:
+    with refused("field-missing", problem="is not recognised and lacks --preprocess, --labels"):
         load_model(own / "own.caffemodel", definition=own / "deploy.prototxt")
-    assert error.value.code == "field-missing"
-    assert error.value.problem == "is not recognised and lacks --preprocess, --labels"
 
 
 def test_as_many_labels_as_outputs_are_needed(own):
     (own / "names.txt").write_text("a\nb\nc\n")
-    with pytest.raises(NetError) as error:
+    with refused("wrong-count", field="labels"):
         load_model(own / "own.caffemodel", **files(own))
-    assert (error.value.code, error.value.field) == ("wrong-count", "labels")
 
 
 @pytest.mark.parametrize(
     ("name", "code"), [("mini-xeption", "name-unknown"), ("mini-xception", "not-prepared"), ("MTCNN", "invalid")]
 )
 def test_a_name_that_cannot_be_loaded(name, code, tmp_path):
-    with pytest.raises(DataError) as error:
+    with refused(code):
         load_model(name, home=tmp_path)
-    assert error.value.code == code
 
 
 def test_a_folder_with_a_models_name_is_not_the_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mini-xception").mkdir()
-    with pytest.raises(DataError) as error:
+    with refused("not-prepared"):
         load_model("mini-xception", home=tmp_path / "home")
-    assert error.value.code == "not-prepared"
 
 
 def test_a_model_that_is_not_installed_names_the_command(tmp_path):
-    with pytest.raises(DataError) as error:
+    with refused("not-prepared", hint="lq-emotion models get mtcnn"):
         load_parts("mtcnn", home=tmp_path)
-    assert (error.value.code, error.value.hint) == ("not-prepared", "lq-emotion models get mtcnn")
 
 
 def test_a_file_that_does_not_exist(tmp_path):
-    with pytest.raises(FileError) as error:
+    with refused("file-missing"):
         load_model(tmp_path / "x.caffemodel")
-    assert error.value.code == "file-missing"
 
 
 def test_an_added_model_loads_by_name(own, tmp_path):
@@ -172,9 +164,8 @@ def test_the_nets_of_a_detector_are_added_one_by_one(tmp_path):
     ],
 )
 def test_weights_that_cannot_be_added(options, code, field, own, tmp_path):
-    with pytest.raises(CaffeCompatError) as error:
+    with refused(code, field=field):
         add_model(own / "own.caffemodel", Store(tmp_path / "home"), **files(own), **options)
-    assert (error.value.code, error.value.field) == (code, field)
     assert not (tmp_path / "home").exists()
 
 
@@ -189,9 +180,8 @@ def test_weights_that_cannot_be_added(options, code, field, own, tmp_path):
 )
 def test_a_file_of_labels_that_cannot_be_used(text, code, line, tmp_path):
     (tmp_path / "labels.txt").write_text(text)
-    with pytest.raises(FileError) as error:
+    with refused(code, line=line):
         read_outputs(tmp_path / "labels.txt")
-    assert (error.value.code, error.value.line) == (code, line)
 
 
 @pytest.mark.parametrize("text", ["happy\nsad\n", "valence\t-1.0\t1.0\tAVEC\n"])
