@@ -48,8 +48,9 @@ READERS = {
     """,
     "application": """
         from lq_emotion.common.fingerprints import file_sha256
+        from lq_emotion.common.text_table import Table
         from lq_emotion.datasets.avec.partitions import read_partitions
-        from lq_emotion.datasets.avec.tables import read_arff, read_csv
+        from lq_emotion.datasets.avec.tables import read_arff
         from lq_emotion.faces.boxfiles import read_boxes
         from lq_emotion.studies.robust_lq.sr_demo.image_sources import _read
 
@@ -59,7 +60,7 @@ READERS = {
         readers = [
             lambda: file_sha256(pipe),
             lambda: read_partitions(pipe),
-            lambda: read_csv(pipe),
+            lambda: Table.read(pipe),
             lambda: read_arff(pipe),
             lambda: read_boxes(tables[0]),
             lambda: read_boxes(tables[1]),

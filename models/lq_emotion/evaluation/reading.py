@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-import numpy as np
-
 from caffe_compat.errors import DataError, FileError
-from lq_emotion.common.json_files import contents_of, read_record
+from lq_emotion.common.json_files import read_record
+from lq_emotion.common.text_table import Table
 from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.uncertainty import Moments
 
@@ -36,10 +34,9 @@ def read_moments(folder: Path) -> dict[str, Moments]:
 def _moments(path: Path, label: str) -> Moments:
     if not path.is_file():
         raise FileError("no predictions found", code="file-missing", file=path, hint="evaluate again")
+    table = Table.read(path, ("prediction", label), hint="evaluate again")
     try:
-        with contents_of(path, "evaluate again"), path.open(encoding="utf-8", newline="") as file:
-            rows = [(float(row["prediction"]), float(row[label])) for row in csv.DictReader(file)]
-        return Moments.of(*np.reshape(rows, (-1, 2)).T)
+        return Moments.of(table.numbers("prediction"), table.numbers(label))
     except DataError as error:
         error.file = error.file or str(path)
         raise

@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import DataError, ParseError, did_you_mean
-from caffe_compat.formats.files import atomic_path, read_bytes
+from caffe_compat.errors import DataError
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.text_table import Table
 from lq_emotion.faces.face import Face
 from matlab_ports.matfile import loadmat, savemat
 
@@ -134,35 +135,6 @@ def _from_mat(path: Path) -> BoxFile:
 
 
 def _from_table(path: Path) -> BoxFile:
-    hint = f"expected a table with the columns {', '.join(_COLUMNS)}"
-    try:
-        lines = read_bytes(path).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError("not a text file", code="wrong-format", file=path, hint=hint) from None
-    if not lines:
-        raise DataError("empty file", code="empty", file=path, hint=hint)
-    reader = csv.reader(lines, delimiter=";" if ";" in lines[0] else ",")
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        raise ParseError(f"malformed row: {error}", code="syntax", file=path, line=reader.line_num) from None
-    names = [name.strip().lower() for name in rows[0]]
-    missing = [name for name in _COLUMNS if name not in names]
-    if missing:
-        hint = did_you_mean(missing[0], names) or f"the columns are {', '.join(names)}"
-        raise ParseError("missing column", code="field-missing", file=path, line=1, field=missing[0], hint=hint)
-    positions = [names.index(name) for name in _COLUMNS]
-    values = []
-    for number, row in enumerate(rows[1:], 2):
-        if not row:
-            continue
-        try:
-            values.append([float(row[position]) for position in positions])
-        except (IndexError, ValueError):
-            raise ParseError(
-                f"expected numbers for {', '.join(_COLUMNS)}", code="syntax", file=path, line=number
-            ) from None
-    if not values:
-        raise DataError("no boxes in this table", code="empty", file=path)
-    table = np.array(values)
+    rows = Table.read(path, _COLUMNS).rows
+    table = np.array([[row.number(column) for column in _COLUMNS] for row in rows])
     return BoxFile(table[:, 1:], table[:, 0])

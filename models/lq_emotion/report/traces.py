@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lq_emotion.common.document import Block, Figure, Text
 from lq_emotion.common.png import read_png
+from lq_emotion.common.text_table import Table
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import Method
 from lq_emotion.report.parts import Absent
@@ -79,7 +80,7 @@ def _compared(store: Store, results: StudyResults) -> Block:
     if not names:
         return Text("The predictions behind the table are missing: scores/*/predictions/*.csv.", "note")
     read = {
-        (s, name): {method: _read(folder / f"{name}.csv") for method, folder in folders[s].items()}
+        (s, name): {method: _read(folder / f"{name}.csv", store.dimension) for method, folder in folders[s].items()}
         for s in chosen
         for name in names
     }
@@ -93,13 +94,10 @@ def _compared(store: Store, results: StudyResults) -> Block:
     return Figure("traces", drawn, caption, f"{store.dimension.capitalize()} over time by method and factor")
 
 
-def _read(path: Path) -> tuple[Trace, Trace, Trace]:
+def _read(path: Path, label: str) -> tuple[Trace, Trace, Trace]:
     """Return times, gold standard and prediction, with NaN where frames are missing."""
-    with path.open(encoding="utf-8") as file:
-        header = file.readline().strip().split(",")
-        values = np.atleast_2d(np.loadtxt(file, delimiter=",", dtype=np.float64))
-    # the column of the labels, valence or arousal, precedes that of the predictions
-    time, gold, prediction = (values[:, header.index("time")], *values[:, header.index("prediction") - 1 :][:, :2].T)
+    table = Table.read(path, ("time", label, "prediction"))
+    time, gold, prediction = (table.numbers(column) for column in ("time", label, "prediction"))
     gaps = np.flatnonzero(np.diff(time) > _GAP) + 1
     return tuple(np.insert(trace, gaps, np.nan) for trace in (time, gold, prediction))  # type: ignore[return-value]
 

@@ -49,7 +49,7 @@ def test_a_recording_without_predictions_is_refused(folder):
     with refused("empty", file="dev_10.csv"):
         read_moments(folder)
     path.write_text("frame,time,valence,prediction\n0,0,0.5,0.25\n")
-    with refused("damaged-file", file="dev_10.csv"):
+    with refused("field-missing", file="dev_10.csv", field="arousal", hint="evaluate again"):
         read_moments(folder)
     path.write_text("frame,time,arousal,prediction\n0,0,0.5,0.25\n")
     assert read_moments(folder)["dev_10"] == Moments(1, 0.25, 0.5, 0, 0, 0, 0.0625)

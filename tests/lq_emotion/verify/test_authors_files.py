@@ -8,10 +8,11 @@ import h5py
 import numpy as np
 import pytest
 
+from lq_emotion.common.text_table import Table
 from lq_emotion.crops.recording import PreparationSettings, prepare_one
 from lq_emotion.datasets.avec.gold import read_gold
 from lq_emotion.datasets.avec.layout import find_recordings
-from lq_emotion.datasets.avec.tables import frame_times, read_csv
+from lq_emotion.datasets.avec.tables import frame_times
 from lq_emotion.datasets.avec.times import snap_times
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import prepare_dataset
@@ -36,8 +37,8 @@ def authors(tmp_path_factory):
         times, gold = frame_times(recording.frame_time), read_gold(recording.gold)
         labels = {"gsd": gold.gsd.reshape(-1, 1), "time": snap_times(gold.time, times).reshape(-1, 1)}
         savemat(root / f"data/gsd/{recording.name}.mat", labels)
-        table = read_csv(avec / f"synthetic_face_boxes/{recording.name}.csv")
-        columns = [table.numbers(table.position(name)) for name in ("left", "top", "width", "height")]
+        table = Table.read(avec / f"synthetic_face_boxes/{recording.name}.csv")
+        columns = [table.numbers(name) for name in ("left", "top", "width", "height")]
         boxes = {"bbox": np.stack(columns, axis=1), "time": times.reshape(-1, 1)}
         savemat(root / f"data/bbox/{recording.name}.mat", boxes)
     for ratings in ("ratings_gold_standard", "ratings_individual", "synthetic_face_boxes"):

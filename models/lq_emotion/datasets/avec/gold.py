@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, ParseError
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.text_table import Table
 from lq_emotion.datasets.avec.layout import Recording
-from lq_emotion.datasets.avec.tables import TextTable, read_arff, read_csv
+from lq_emotion.datasets.avec.tables import read_arff
 from lq_emotion.datasets.avec.times import require_grid, snap_times
 from lq_emotion.metrics.regression import ccc
 from matlab_ports.matfile import loadmat, savemat
@@ -132,7 +133,8 @@ def read_gold(path: str | Path) -> GoldStandard:
         Attributes are missing, a value is not a number, or the times are not on the grid.
     """
     table = read_arff(path)
-    time, gsd = (_column(table, name, position) for name, position in (("frameTime", 1), ("GoldStandard", 2)))
+    time = table.numbers(table.column("frameTime", 1))
+    gsd = table.numbers(table.column("GoldStandard", 2))
     require_grid(time, where=path)
     return GoldStandard(gsd, time, Path(path))
 
@@ -145,26 +147,17 @@ def read_ratings(path: str | Path) -> tuple[Trace, Trace]:
     CaffeCompatError
         There are fewer than two raters, a value is not a number, or the times are not on the grid.
     """
-    table = read_csv(path)
-    time_position = table.position("time") or 0
-    raters = [position for position in range(len(table.columns)) if position != time_position]
+    table = Table.read(path)
+    time_column = table.column("time", 0)
+    raters = [column for column in table.columns if column != time_column]
     if len(raters) < 2:
         raise ParseError(
             f"{len(raters)} raters, expected two or more", code="wrong-count", file=path, line=1,
             hint="columns such as time;FM1;FM2;FF1",
         )  # fmt: skip
-    time = table.numbers(time_position)
+    time = table.numbers(time_column)
     require_grid(time, where=path)
-    return time, np.stack([table.numbers(position) for position in raters], axis=1)
-
-
-def _column(table: TextTable, name: str, default: int) -> Trace:
-    position = table.position(name)
-    position = default if position is None else position
-    if position >= len(table.columns):
-        hint = f"the columns are {', '.join(table.columns)}"
-        raise ParseError("missing column", code="field-missing", file=table.path, field=name, hint=hint)
-    return table.numbers(position)
+    return time, np.stack([table.numbers(column) for column in raters], axis=1)
 
 
 def write_gsd(gold: GoldStandard, path: str | Path, *, frame_time: npt.ArrayLike) -> None:
@@ -200,8 +193,8 @@ def read_gsd(path: str | Path) -> GoldStandard:
     """
     path = Path(path)
     if path.suffix.lower() == ".csv":
-        table = read_csv(path)
-        gsd, time = _column(table, "gsd", 1), _column(table, "time", 0)
+        table = Table.read(path)
+        gsd, time = table.numbers(table.column("gsd", 1)), table.numbers(table.column("time", 0))
     else:
         variables = loadmat(path, ["gsd", "time"])
         gsd, time = (_vector(path, name, variables[name]) for name in ("gsd", "time"))

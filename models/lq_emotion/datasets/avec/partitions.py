@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from caffe_compat.errors import DataError, FileError, ParseError, did_you_mean
+from caffe_compat.errors import DataError, FileError, did_you_mean
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.records import Record
+from lq_emotion.common.text_table import Row, Table
 from lq_emotion.datasets.avec.layout import PARTITIONS, RECOLA_TEST, natural_order, partition_of
-from lq_emotion.datasets.avec.tables import read_csv
 
 FILE = "partitions.csv"
 
@@ -128,24 +128,21 @@ def read_partitions(path: Path) -> dict[str, str]:
     CaffeCompatError
         A column is missing, a partition is unknown, or a recording has two.
     """
-    table = read_csv(path)
-    positions = [table.position(column) for column in ("name", "partition")]
-    if None in positions:
-        missing = ("name", "partition")[positions.index(None)]
-        hint = "expected the columns name,partition"
-        raise ParseError("missing column", code="field-missing", file=path, line=1, field=missing, hint=hint)
     chosen: dict[str, str] = {}
-    for line, row in table.rows:
-        name, partition = (row[position or 0] for position in positions)
-        if partition not in (*PARTITIONS, ""):
-            hint = did_you_mean(partition, PARTITIONS) or f"choose one of {', '.join(PARTITIONS)}"
-            raise ParseError(
-                "unknown partition", code="name-unknown", file=path, line=line, field="partition", value=partition,
-                hint=hint,
-            )  # fmt: skip
-        if chosen.setdefault(avec_name(name), partition) != partition:
-            raise ParseError("has two partitions", code="duplicate", file=path, line=line, field="name", value=name)
+    for row in Table.read(path, ("name", "partition")).rows:
+        partition = row["partition"]
+        if partition:
+            require_partition(row)
+        if chosen.setdefault(avec_name(row["name"]), partition) != partition:
+            raise row.error("has two partitions", "duplicate", "name")
     return chosen
+
+
+def require_partition(row: Row) -> None:
+    """Refuse a row whose column ``partition`` is not train, dev or test."""
+    if row["partition"] not in PARTITIONS:
+        hint = did_you_mean(row["partition"], PARTITIONS) or f"choose one of {', '.join(PARTITIONS)}"
+        raise row.error("unknown partition", "name-unknown", "partition", hint=hint)
 
 
 def write_partitions(partitions: Partitions, names: Iterable[str], folder: Path) -> None:

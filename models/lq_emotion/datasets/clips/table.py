@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, FileError, ParseError, did_you_mean, raise_together
-from lq_emotion.datasets.avec.layout import PARTITIONS
+from lq_emotion.common.text_table import Row, Table
+from lq_emotion.datasets.avec.partitions import require_partition
 from lq_emotion.datasets.clips.split import Split
-from lq_emotion.datasets.clips.text import Row, read_rows, require_columns
 from lq_emotion.video.sources import IMAGES
 
 Doubles = npt.NDArray[np.float64]
@@ -133,15 +133,14 @@ def read_clips(path: str | Path, *, frame_labels: str | Path | None = None, spli
         Every problem of the rows, with file, line, field and value.
     """
     path = Path(path)
-    columns, rows = read_rows(path)
-    require_columns(path, columns, ("file", "person"))
-    labels = tuple(name for name in columns if name not in _OWN)
+    rows = _read(path, ("file", "person"))
+    labels = tuple(name for name in rows.columns if name not in _OWN)
     _require_labels(path, labels, frame_labels)
-    clips, problems = _collect(rows, labels)
+    clips, problems = _collect(rows.rows, labels)
     if not problems:
-        problems += [*_repeated(path, clips), *_overlaps(path, clips), *_sides(path, clips, columns)]
+        problems += [*_repeated(path, clips), *_overlaps(path, clips), *_sides(path, clips, rows.columns)]
     raise_together(problems)
-    if "partition" not in columns:
+    if "partition" not in rows.columns:
         split = split or Split()
         partitions = split.of(clip.person for clip in clips)
         clips = [replace(clip, partition=partitions[clip.person]) for clip in clips]
@@ -150,7 +149,7 @@ def read_clips(path: str | Path, *, frame_labels: str | Path | None = None, spli
     traces: dict[Path, Trace] = {}
     if frame_labels is not None:
         dimensions, traces = read_traces(Path(frame_labels), path.parent, [clip.file for clip in clips])
-    table = ClipTable(path, tuple(clips), classes, dimensions, traces, None if "partition" in columns else split)
+    table = ClipTable(path, tuple(clips), classes, dimensions, traces, None if "partition" in rows.columns else split)
     _require_trainable(table)
     return table
 
@@ -169,18 +168,17 @@ def read_traces(path: Path, folder: Path, files: Sequence[Path]) -> tuple[tuple[
     CaffeCompatError
         A column is missing, a value is not a number, times do not increase, or a file has no labels.
     """
-    columns, rows = read_rows(path)
-    require_columns(path, columns, ("file", "time"))
-    dimensions = tuple(name for name in columns if name not in ("file", "time"))
+    table = _read(path, ("file", "time"))
+    dimensions = tuple(name for name in table.columns if name not in ("file", "time"))
     if not dimensions:
         hint = "add a column for each dimension, such as valence"
         raise ParseError("no column of labels", code="field-missing", file=path, line=1, hint=hint)
     numbers: dict[Path, list[list[float]]] = {}
     clip_files = set(files)
-    for row in rows:
-        file = folder / row.values["file"]
+    for row in table.rows:
+        file = folder / row["file"]
         if file not in clip_files:
-            nearest = did_you_mean(row.values["file"], [os.path.relpath(name, folder) for name in files])
+            nearest = did_you_mean(row["file"], [os.path.relpath(name, folder) for name in files])
             raise row.error("is not a file of the table of clips", "name-unknown", "file", hint=nearest)
         trace = numbers.setdefault(file, [])
         trace.append([row.number(name) for name in ("time", *dimensions)])
@@ -191,6 +189,13 @@ def read_traces(path: Path, folder: Path, files: Sequence[Path]) -> tuple[tuple[
             raise ParseError("has no rows for this file", code="field-missing", file=path, field="file", value=file)
     arrays = {file: np.array(trace) for file, trace in numbers.items()}
     return dimensions, {file: Trace(values[:, 0], values[:, 1:]) for file, values in arrays.items()}
+
+
+def _read(path: Path, required: tuple[str, ...]) -> Table:
+    table = Table.read(path, required)
+    if "" in table.columns:
+        raise ParseError("a column has no name", code="empty", file=path, line=1, field="header")
+    return table
 
 
 def _require_labels(path: Path, labels: tuple[str, ...], frame_labels: str | Path | None) -> None:
@@ -218,27 +223,26 @@ def _collect(rows: Sequence[Row], labels: tuple[str, ...]) -> tuple[list[Clip], 
 
 
 def _clip(row: Row, labels: tuple[str, ...]) -> Clip:
-    for name in ("file", "person", *(column for column in ("partition", _CLASS) if column in row.values)):
-        if not row.values[name]:
+    for name in ("file", "person", *(column for column in ("partition", _CLASS) if column in row.columns)):
+        if not row[name]:
             raise row.error("is empty", "field-missing", name)
-        if name != "file" and not row.values[name].isprintable():
+        if name != "file" and not row[name].isprintable():
             raise row.error("holds a line break, tab or control character", "invalid", name, hint="remove it")
-    file, partition = row.path.parent / row.values["file"], row.values.get("partition", "")
+    file, given = row.path.parent / row["file"], {name: row[name] for name in _OWN if name in row.columns}
     if not file.is_file():
         raise row.error("no such file", "file-missing", "file", hint=f"files are looked for in {row.path.parent}")
-    if partition and partition not in PARTITIONS:
-        hint = did_you_mean(partition, PARTITIONS) or f"choose one of {', '.join(PARTITIONS)}"
-        raise row.error("unknown partition", "name-unknown", "partition", hint=hint)
-    start = row.number("start") if row.values.get("start") else 0.0
-    end = row.number("end") if row.values.get("end") else np.inf
+    if "partition" in given:
+        require_partition(row)
+    start = row.number("start") if given.get("start") else 0.0
+    end = row.number("end") if given.get("end") else np.inf
     clip = Clip(
-        name=_name(row.values["file"], start),
+        name=_name(row["file"], start),
         file=file,
-        person=row.values["person"],
+        person=row["person"],
         start=start,
         end=end,
-        partition=partition,
-        label=row.values.get(_CLASS),
+        partition=given.get("partition", ""),
+        label=row[_CLASS] if _CLASS in labels else None,
         values={name: row.number(name, _numbers_hint(name)) for name in labels if name != _CLASS},
         line=row.line,
     )

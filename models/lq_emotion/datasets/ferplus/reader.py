@@ -14,8 +14,7 @@ the votes can be read, the images cannot.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import FileError, ParseError
-from caffe_compat.formats.files import read_bytes
+from lq_emotion.common.text_table import Row, Table, read_cells
 from lq_emotion.datasets.ferplus.pixels import Image, PixelFiles, Pixels, PixelTable
 from lq_emotion.datasets.ferplus.votes import COLUMNS, Integers
 
@@ -31,6 +30,7 @@ LABELS, PIXELS, FOLDER_LABELS = "fer2013new.csv", "fer2013.csv", "label.csv"
 FOLDERS = {"FER2013Train": "Training", "FER2013Valid": "PublicTest", "FER2013Test": "PrivateTest"}
 USAGES = {"Training": "train", "PublicTest": "dev", "PrivateTest": "test"}
 """The data set's names of its partitions, and ours."""
+_USAGE, _NAME = "Usage", "Image name"
 _HINT = f"a folder with {LABELS} and {PIXELS}, or with FER2013Train, FER2013Valid and FER2013Test"
 
 
@@ -68,15 +68,6 @@ class FerPlus:
     def images(self, indices: Iterable[int]) -> Image:
         """Decode several images: (K, 48, 48) uint8; see `image`."""
         return np.stack([self.image(int(index)) for index in indices])
-
-
-@dataclass(frozen=True)
-class _Row:
-    name: str
-    usage: str
-    votes: tuple[int, ...]
-    place: int  # of the image in its table
-    folder: Path
 
 
 def read_ferplus(folder: str | Path) -> FerPlus:
@@ -117,31 +108,16 @@ def _only(folder: Path, name: str) -> Path | None:
 
 
 def _from_table(path: Path, pixels: Path | None) -> FerPlus:
-    header, *lines = _lines(path)
-    expected = ("Usage", "Image name", *COLUMNS)
-    if tuple(header) != expected:
-        missing = next((name for name in expected if name not in header), header[0] if header else "")
-        hint = f"the columns are {','.join(expected)}"
-        raise ParseError("unexpected header", code="field-missing", file=path, line=1, field=missing, hint=hint)
-    rows = [_row(path, line, fields, place=line - 2) for line, fields in enumerate(lines, 2)]
-    for line, row in enumerate(rows, 2):
-        if row.usage not in USAGES:
-            hint = ", ".join(USAGES)
-            raise ParseError(
-                "unknown partition",
-                code="name-unknown",
-                file=path,
-                line=line,
-                field="Usage",
-                value=row.usage,
-                hint=hint,
-            )
-    named = [row for row in rows if row.name]
+    rows = Table.read(path, (_USAGE, _NAME, *COLUMNS), separators=",").rows
+    for row in rows:
+        if row[_USAGE] not in USAGES:
+            raise row.error("unknown partition", "name-unknown", _USAGE, hint=", ".join(USAGES))
+    places = [place for place, row in enumerate(rows) if row[_NAME]]
+    named = [(USAGES[rows[place][_USAGE]], rows[place]) for place in places]
     if pixels is None:
         return _data(path, named, None)
     source = PixelTable(pixels)
-    _require_same_rows(path, [row.usage for row in rows], source)
-    places = [row.place for row in named]
+    _require_same_rows(path, [row[_USAGE] for row in rows], source)
     return _data(path, named, lambda index: source(places[index]))
 
 
@@ -157,43 +133,30 @@ def _require_same_rows(path: Path, usages: list[str], source: PixelTable) -> Non
 
 def _from_folders(path: Path, folders: dict[str, Path]) -> FerPlus:
     rows = []
-    for name, table in folders.items():
-        for line, fields in enumerate(_lines(table), 1):
-            box = len(fields) == len(COLUMNS) + 2  # today's files have one, those of the program of the data set do not
-            row = _row(table, line, [FOLDERS[name], fields[0], *fields[2 if box else 1 :]], place=line - 1)
-            if Path(row.name).name != row.name or not row.name:
-                problem = "is not the name of an image in this folder"
-                raise ParseError(problem, code="unsafe", file=table, line=line, value=row.name)
-            rows.append(row)
-    return _data(path, rows, PixelFiles([row.folder / row.name for row in rows]))
+    for folder, path_of_labels in folders.items():
+        table = Table.of(path_of_labels, (_NAME, *COLUMNS), _without_boxes(path_of_labels), line=None)
+        for row in table.rows:
+            if Path(row[_NAME]).name != row[_NAME] or not row[_NAME]:
+                raise row.error("is not the name of an image in this folder", "unsafe", _NAME)
+            rows.append((USAGES[FOLDERS[folder]], row))
+    return _data(path, rows, PixelFiles([row.path.parent / row[_NAME] for _, row in rows]))
 
 
-def _data(path: Path, rows: list[_Row], pixels: Pixels | None) -> FerPlus:
+def _without_boxes(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line, name and votes); today's files have a box after the name, those of the data set's program do not."""
+    for line, cells in read_cells(path, ","):
+        yield line, (cells[0], *cells[2:]) if len(cells) == len(COLUMNS) + 2 else cells
+
+
+def _data(path: Path, rows: list[tuple[str, Row]], pixels: Pixels | None) -> FerPlus:
     if not rows:
         raise FileError("names no image", code="empty", file=path)
-    votes: npt.NDArray[np.int64] = np.array([row.votes for row in rows], np.int64)
-    partitions = tuple(USAGES[row.usage] for row in rows)
-    return FerPlus(path, tuple(row.name for row in rows), partitions, votes, pixels)
+    votes: npt.NDArray[np.int64] = np.array([_votes(row) for _, row in rows], np.int64)
+    return FerPlus(path, tuple(row[_NAME] for _, row in rows), tuple(part for part, _ in rows), votes, pixels)
 
 
-def _lines(path: Path) -> list[list[str]]:
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-        lines = [[value.strip() for value in line] for line in csv.reader(text.splitlines(), strict=True) if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileError(f"is not a table of text: {error}", code="wrong-format", file=path) from None
-    if not lines:
-        raise FileError("empty file", code="empty", file=path)
-    return lines
-
-
-def _row(path: Path, line: int, fields: list[str], *, place: int) -> _Row:
-    usage, name, *votes = fields if len(fields) > 1 else ["", ""]
-    if len(votes) != len(COLUMNS):
-        problem = f"{len(votes)} numbers of votes, expected {len(COLUMNS)}"
-        raise ParseError(problem, code="wrong-count", file=path, line=line)
-    for column, value in zip(COLUMNS, votes, strict=True):
-        if not (value.isascii() and value.isdigit()):
-            problem = "is not a number of votes"
-            raise ParseError(problem, code="syntax", file=path, line=line, field=column, value=value)
-    return _Row(name, usage, tuple(map(int, votes)), place, path.parent)
+def _votes(row: Row) -> list[int]:
+    for column in COLUMNS:
+        if not (row[column].isascii() and row[column].isdigit()):
+            raise row.error("is not a number of votes", "syntax", column)
+    return [int(row[column]) for column in COLUMNS]

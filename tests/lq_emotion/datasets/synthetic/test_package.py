@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from lq_emotion.common.text_table import Table
 from lq_emotion.datasets.avec.gold import combine_ratings, read_gsd
 from lq_emotion.datasets.avec.layout import find_recordings
-from lq_emotion.datasets.avec.tables import read_arff, read_csv
+from lq_emotion.datasets.avec.tables import read_arff
 from lq_emotion.datasets.synthetic import package
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes
@@ -58,11 +59,11 @@ def test_times_frames_boxes_and_labels_agree(made):
         np.testing.assert_array_equal(boxes.time, times)
         face = boxes.bbox[boxes.bbox.any(axis=1)]
         assert (face[:, 2] > 100).all()
-        ratings, gold = read_csv(recording.ratings), read_arff(recording.gold)
-        clock = gold.numbers(gold.position("frameTime"))
+        ratings, gold = Table.read(recording.ratings), read_arff(recording.gold)
+        clock = gold.numbers("frameTime")
         assert len(clock) == 200
-        raters = np.stack([ratings.numbers(k) for k in range(1, 7)], axis=1)
-        np.testing.assert_allclose(gold.numbers(gold.position("GoldStandard")), combine_ratings(raters), atol=5.1e-7)
+        raters = np.stack([ratings.numbers(name) for name in ratings.columns[1:]], axis=1)
+        np.testing.assert_allclose(gold.numbers("GoldStandard"), combine_ratings(raters), atol=5.1e-7)
 
 
 def test_the_same_settings_give_the_same_bytes_and_another_seed_another_person(made, tmp_path):

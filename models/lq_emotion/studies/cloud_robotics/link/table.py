@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import Any, get_type_hints
 from caffe_compat.errors import FileError
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.records import Record
+from lq_emotion.common.text_table import Row, Table
 from lq_emotion.metrics.regression import Score
 from lq_emotion.video.codecs import CODECS
 
@@ -115,24 +115,22 @@ def read_table(path: Path) -> RateTable:
     if not path.is_file():
         raise FileError("no such file", code="file-missing", file=path, field="--table")
     if path.suffix.lower() == ".csv":
-        with contents_of(path, _HINT), path.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            points = []
-            for row in reader:
-                with contents_of(path, _HINT, line=reader.line_num):
-                    points.append(_from_cells(row))
+        points = []
+        for row in Table.read(path, hint=_HINT).rows:
+            with contents_of(path, _HINT, line=row.line):
+                points.append(_from_cells(row))
+        with contents_of(path, _HINT):
             return RateTable(tuple(points))
     content = read_json(path)
     with contents_of(path, _HINT):
         return _Sweep.from_json(content).table() if "coding" in content else RateTable.from_json(content)
 
 
-def _from_cells(row: dict[str, str]) -> OperatingPoint:
+def _from_cells(row: Row) -> OperatingPoint:
     """Return a row of a CSV file; an empty cell takes the field's default."""
     hints, values = get_type_hints(OperatingPoint), {}
     for field in fields(OperatingPoint):
-        text = (row.get(field.name) or "").strip()
-        if text:
+        if field.name in row.columns and (text := row[field.name]):
             kind: Any = next(kind for kind in (int, float, str, Content) if hints[field.name] in (kind, kind | None))
             values[field.name] = kind(text)
     return OperatingPoint.from_json(values)
