@@ -12,7 +12,7 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
 from lq_emotion.faces.track import TrackedBoxes, find_boxes
 from lq_emotion.video.codecs import find_codec
-from lq_emotion.video.container import Video
+from lq_emotion.video.container import read_frames
 from lq_emotion.video.encode import encode
 from lq_emotion.video.rates import thin
 
@@ -134,11 +134,8 @@ def read_clip(clip: Path) -> tuple[Frames, Doubles]:
     CaffeCompatError
         The clip cannot be read.
     """
-    with Video(str(clip)) as video:
-        pairs = [(frame.image, frame.time) for frame in video]
-        if video.problem is not None:
-            raise video.problem
-    return np.stack([image for image, _ in pairs]), np.array([time for _, time in pairs])
+    frames = list(read_frames(clip))
+    return np.stack([frame.image for frame in frames]), np.array([frame.time for frame in frames])
 
 
 def clip_boxes(clip: Path, times: Doubles) -> TrackedBoxes:

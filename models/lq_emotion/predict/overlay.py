@@ -6,21 +6,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace, SeenFrame
+from lq_emotion.video.writer import FileCoding, write_video
 
 Draw = Callable[[SeenFrame], None]
 _TICKS = 90_000  # a second
 _LONGEST = 3600 * _TICKS
-_X264 = {"preset": "veryfast", "crf": "21", "x264-params": "mbtree=0"}  # with mbtree the bits differ between runs
+_CODING = FileCoding(
+    options={"preset": "veryfast", "crf": "21", "x264-params": "mbtree=0"},  # with mbtree the bits differ between runs
+    tick=Fraction(1, _TICKS), rate=Fraction(_TICKS), converter="ffmpeg",
+)  # fmt: skip
 _TRUSTED, _UNTRUSTED, _UNKNOWN = (86, 180, 233), (230, 159, 0), (235, 235, 235)  # colour-blind safe
 
 
@@ -36,36 +38,15 @@ def video_overlay(path: Path, estimators: Sequence[Estimator]) -> Iterator[Draw]
     FileError
         The frames cannot be written.
     """
-    import av
-
-    with atomic_path(path) as partial, _named(path, av), av.open(str(partial), "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264", rate=Fraction(_TICKS), options=_X264)
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, _TICKS)
-        last = -1
+    with write_video(path, _CODING) as video:
 
         def draw(seen: SeenFrame) -> None:
-            nonlocal last
             image = drawn(seen, estimators)
-            if last < 0:
-                stream.height, stream.width = (side + side % 2 for side in image.shape[:2])
-            frame = av.VideoFrame.from_ndarray(_fitted(image, (stream.height, stream.width)), format="rgb24")
-            last = min(max(last + 1, round(seen.frame.time * _TICKS)), last + _LONGEST)
-            frame.pts, frame.time_base = last, Fraction(1, _TICKS)
-            container.mux(stream.encode(frame))
+            size = video.size or tuple(side + side % 2 for side in image.shape[:2])
+            tick = min(max(video.last + 1, round(seen.frame.time * _TICKS)), video.last + _LONGEST)
+            video.write(_fitted(image, size), tick)
 
         yield draw
-        if last >= 0:
-            container.mux(stream.encode())
-
-
-@contextmanager
-def _named(path: Path, av: Any) -> Iterator[None]:
-    """Replace FFmpeg's errors, not all of which are OSErrors, by one that names the file."""
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise FileError(f"cannot be written: {error.strerror}", code="file-unwritable", file=path) from None
 
 
 @contextmanager

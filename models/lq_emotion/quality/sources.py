@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +23,7 @@ from lq_emotion.faces.boxfiles import Boxes, boxes_in
 from lq_emotion.faces.face import Image
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.quality.samples import FaceTrack, Source
-from lq_emotion.video.container import Video
+from lq_emotion.video.container import read_frames
 from lq_emotion.video.encode import Frames
 from matlab_ports.videoreader import VideoReader
 
@@ -132,10 +132,7 @@ def video_sources(videos: Sequence[Path], reading: Reading) -> list[Source]:
 
 
 def _read_video(video: Path, given: Path | None, reading: Reading) -> FaceTrack:
-    with Video(str(video)) as source:
-        frames = list(islice(source, reading.frames))
-        if source.problem is not None:
-            raise source.problem
+    frames = list(read_frames(video, reading.frames))
     times = np.array([frame.time for frame in frames], np.float64)
     boxes = _find_boxes(video, times) if given is None else _largest(Boxes(given), times)
     return FaceTrack(_stacked(video, [frame.image for frame in frames]), boxes)

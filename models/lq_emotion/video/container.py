@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator
 from heapq import heappop, heappush
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from caffe_compat.formats.regular_file import require_regular
+from lq_emotion.video.encode import load_av
 from lq_emotion.video.frames import Frame, Image, Selection
 from matlab_ports.imread import MAX_PIXELS
 
@@ -52,7 +54,7 @@ class Video:
         self.problem: CaffeCompatError | None = None
         self._file = address if self._is_file else self.name
         self._timeout = timeout
-        self._av = _pyav()
+        self._av = load_av()
         self._container = self._open(address)
         try:
             self._stream = self._video_stream()
@@ -260,15 +262,18 @@ class Video:
         return DataError(problem, code="interrupted", field="source", value=self.name)
 
 
-def _pyav() -> Any:
-    try:
-        import av
-    except ImportError:
-        raise DataError(
-            "PyAV, which decodes video, is not installed",
-            code="dependency-missing", hint="pip install 'caffe-compat[video]'",
-        ) from None  # fmt: skip
-    return av
+def read_frames(path: Path, count: int | None = None) -> Iterator[Frame]:
+    """Yield the frames of a file, at most `count`, each (H, W, 3) upright.
+
+    Raises
+    ------
+    FileError, DataError
+        The file cannot be opened or, after the frames before it, a problem of the file; see `Video`.
+    """
+    with Video(str(path)) as video:
+        yield from islice(video, count)
+        if video.problem is not None:
+            raise video.problem
 
 
 def _without_password(url: str) -> str:

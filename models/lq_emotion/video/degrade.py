@@ -7,29 +7,25 @@ the size of the net's input; here they stay small, as they are coded.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
-from caffe_compat.formats.files import atomic_path
 from caffe_compat.formats.regular_file import require_other_file, require_regular
 from lq_emotion.common.records import Record
 from lq_emotion.video.codecs import Codec, find_codec
-from lq_emotion.video.container import Video
-from lq_emotion.video.encode import COLOUR, Frames, coded_side, encode, load_av, video_frame
+from lq_emotion.video.container import read_frames
+from lq_emotion.video.encode import Frames, coded_side, encode
+from lq_emotion.video.frames import Frame
 from lq_emotion.video.rates import thin
+from lq_emotion.video.writer import CONTAINERS, MPEG_CLOCK, FileCoding, write_video
 from matlab_ports.imresize import imresize
 
 Progress = Callable[[int], object]
-CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-_BASE = Fraction(1, 90_000)  # seconds; MPEG's clock, of which all usual rates are parts
-_BT601, _LIMITED = 6, 1  # FFmpeg's AVCOL_SPC_SMPTE170M and AVCOL_RANGE_MPEG
 
 
 @dataclass(frozen=True)
@@ -131,22 +127,23 @@ def degrade_video(
         The source is not a video or damaged, an option is invalid, or PyAV is missing.
     """
     chosen = _require_options(source, out, scale, qp, fps, codec)
-    av = load_av()
-    with atomic_path(out) as partial:
-        try:
-            with (
-                Video(str(source)) as video,
-                av.open(str(partial), "w", format=CONTAINERS[out.suffix.lower()]) as target,
-            ):
-                result = _write(av, target, thinned(video, fps, progress), scale, chosen, qp)
-                if video.problem is not None:
-                    raise video.problem
-        except av.FFmpegError as error:
-            problem = f"cannot be converted: {error.strerror or error}"
-            raise FileError(problem, code="damaged-file", file=source) from None
-        if result is None:
+    options = {"preset": chosen.preset, **chosen.options(qp)}
+    coding = FileCoding(encoder=chosen.encoder, options=options, tagged=True, threads=1)
+    with write_video(out, coding) as target:
+        for time, image in thinned(read_frames(source), fps, progress):
+            small = _shrunk(image, scale, (0, 1))
+            extra = [coded_side(side, chosen.min_side) - side for side in small.shape[:2]]
+            small = np.pad(small, [(0, extra[0]), (0, extra[1]), (0, 0)], mode="edge")
+            if target.size not in (None, small.shape[:2]):
+                raise DataError(
+                    f"frame at {time:.3f} s is {image.shape[1]} x {image.shape[0]}, unlike those before",
+                    code="unsupported", field="source",
+                )  # fmt: skip
+            target.write(small, round(time / MPEG_CLOCK))
+        if target.size is None:
             raise FileError("holds no frame", code="empty", file=source)
-    return result
+    height, width = target.size
+    return DegradedVideo(target.frames, width, height, float(target.last * MPEG_CLOCK), target.bits)
 
 
 def _require_scale(scale: float) -> None:
@@ -178,7 +175,9 @@ def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float 
     return chosen
 
 
-def thinned(video: Video, fps: float | None, progress: Progress | None = None) -> Iterator[tuple[float, Frames]]:
+def thinned(
+    video: Iterable[Frame], fps: float | None, progress: Progress | None = None
+) -> Iterator[tuple[float, Frames]]:
     """Yield the frames that are kept, (H, W, 3) upright, with their seconds since the first."""
     keep, start = thin(fps), math.nan
     for frame in video:
@@ -187,51 +186,3 @@ def thinned(video: Video, fps: float | None, progress: Progress | None = None) -
             yield frame.time - start, frame.image
         if progress:
             progress(1)
-
-
-def _write(
-    av: Any,
-    target: Any,
-    images: Iterator[tuple[float, Frames]],
-    scale: float,
-    codec: Codec,
-    qp: int,
-) -> DegradedVideo | None:
-    output, frames, bits, time = None, 0, 0, 0.0
-    for time, image in images:
-        small = _shrunk(image, scale, (0, 1))
-        extra = [coded_side(side, codec.min_side) - side for side in small.shape[:2]]
-        small = np.pad(small, [(0, extra[0]), (0, extra[1]), (0, 0)], mode="edge")
-        if output is None:
-            output = _add_stream(target, codec, qp, small.shape)
-        elif small.shape[:2] != (output.height, output.width):
-            raise DataError(
-                f"frame at {time:.3f} s is {image.shape[1]} x {image.shape[0]}, unlike those before",
-                code="unsupported", field="source",
-            )  # fmt: skip
-        frame = video_frame(av, np.ascontiguousarray(small), COLOUR)
-        frame.pts, frame.time_base = round(time / _BASE), _BASE
-        frame.color_range, frame.colorspace = _LIMITED, _BT601
-        bits += _mux(target, output.encode(frame))
-        frames += 1
-    if output is None:
-        return None
-    bits += _mux(target, output.encode())
-    return DegradedVideo(frames, output.width, output.height, float(round(time / _BASE) * _BASE), bits)
-
-
-def _add_stream(target: Any, codec: Codec, qp: int, shape: tuple[int, ...]) -> Any:
-    output = target.add_stream(codec.encoder, options={"preset": codec.preset, **codec.options(qp)})
-    output.height, output.width = shape[:2]
-    output.pix_fmt = COLOUR
-    context = output.codec_context
-    context.time_base, context.thread_count = _BASE, 1
-    context.colorspace, context.color_range = _BT601, _LIMITED
-    return output
-
-
-def _mux(target: Any, packets: list[Any]) -> int:
-    """Write packets; return their bits."""
-    bits: int = sum(8 * packet.size for packet in packets)
-    target.mux(packets)
-    return bits

@@ -145,10 +145,9 @@ def load_av() -> Any:
         import av
     except ImportError:
         raise DataError(
-            "PyAV, which encodes video, is not installed",
-            code="dependency-missing",
-            hint="pip install caffe-compat[video]",
-        ) from None
+            "PyAV, which reads and writes video, is not installed",
+            code="dependency-missing", hint="pip install 'caffe-compat[video]'",
+        ) from None  # fmt: skip
     return av
 
 

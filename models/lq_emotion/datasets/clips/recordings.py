@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from caffe_compat.errors import DataError
-from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.lists import write_lines
@@ -30,13 +28,17 @@ from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.datasets.clips.frames import frames_of
 from lq_emotion.datasets.clips.table import Clip, ClipTable
 from lq_emotion.video.frames import Image
+from lq_emotion.video.writer import FileCoding, write_video
 
 Say = Callable[[str], None]
 Doubles = npt.NDArray[np.float64]
 RATE = 25
 JOURNAL = "clips.json"
 _VERSION = 1
-_LOSSLESS = {"preset": "veryfast", "qp": "0"}
+_LOSSLESS = FileCoding(
+    encoder="libx264rgb", options={"preset": "veryfast", "qp": "0"}, tick=Fraction(1, RATE), rate=Fraction(RATE),
+    pixel_format="rgb24", converter="ffmpeg",
+)  # fmt: skip
 
 
 def write_recordings(table: ClipTable, out: Path, *, fresh: bool = False, say: Say = print) -> Partitions:
@@ -126,15 +128,6 @@ def _encode(frames: Iterator[tuple[int, Image]], path: Path, clip: Clip) -> None
     if first is None:
         problem = f"{clip.file.name} has no labels between {clip.start:g} s and {clip.end:g} s"
         raise DataError(problem, code="empty", field="time", hint="the table of frames covers other times")
-    import av
-
-    height, width = first[1].shape[:2]
-    with atomic_path(path) as partial, av.open(str(partial), "w", format="mp4") as container:
-        stream: Any = container.add_stream("libx264rgb", rate=RATE, options=_LOSSLESS)
-        stream.codec_context.time_base = Fraction(1, RATE)
-        stream.pix_fmt, stream.height, stream.width = "rgb24", height, width
+    with write_video(path, _LOSSLESS) as video:
         for tick, image in chain([first], frames):
-            coded = av.VideoFrame.from_ndarray(image, format="rgb24")
-            coded.pts, coded.time_base = tick, Fraction(1, RATE)
-            container.mux(stream.encode(coded))
-        container.mux(stream.encode())
+            video.write(image, tick)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.video.encode import load_av
+from lq_emotion.video.writer import FileCoding, write_video
 
 SETTINGS = "synthetic.json"
 # One thread and no macroblock tree, which is not deterministic with SIMD (x264 r165).
@@ -53,13 +55,9 @@ def open_folder(
     return journal
 
 
-def require_pyav() -> None:
+def require_x264() -> None:
     """Raise DataError unless PyAV can write H.264."""
-    try:
-        import av
-    except ImportError:
-        hint = "pip install caffe-compat[video]"
-        raise DataError("PyAV, which writes H.264, is not installed", code="dependency-missing", hint=hint) from None
+    av = load_av()
     if "libx264" not in av.codecs_available:
         raise DataError(
             f"PyAV {av.__version__} was built without libx264", code="dependency-missing",
@@ -67,40 +65,9 @@ def require_pyav() -> None:
         )  # fmt: skip
 
 
-def write_mp4(
-    path: Path, frames: Iterable[npt.NDArray[np.uint8]], ticks: Iterable[int], size: tuple[int, int], rate: Fraction
-) -> None:
-    """Write a video in H.264, complete or not at all.
-
-    Parameters
-    ----------
-    path : of the .mp4 file.
-    frames : each (H, W, 3) uint8, red first.
-    ticks : the time of each frame in units of 1 / `rate` seconds.
-    size : rows and columns.
-    rate : frames per second.
-
-    Raises
-    ------
-    CaffeCompatError
-    """
-    import av
-    import cv2
-
-    with atomic_path(path) as partial:
-        try:
-            with av.open(str(partial), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-                stream: Any = container.add_stream("libx264", rate=rate, options=_X264)
-                stream.codec_context.time_base = 1 / rate
-                stream.codec_context.thread_count = 1
-                stream.pix_fmt = "yuv420p"
-                stream.height, stream.width = size
-                for tick, frame in zip(ticks, frames, strict=True):
-                    # OpenCV's conversion takes a tenth of the time of FFmpeg's
-                    planes = np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420), np.uint8)
-                    coded = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-                    coded.pts, coded.time_base = tick, 1 / rate
-                    container.mux(stream.encode(coded))
-                container.mux(stream.encode())
-        except av.FFmpegError as error:
-            raise CaffeCompatError(f"cannot be written: {error.strerror}", code="file-unwritable", file=path) from None
+def write_mp4(path: Path, frames: Iterable[npt.NDArray[np.uint8]], ticks: Iterable[int], rate: Fraction) -> None:
+    """Write frames, (H, W, 3) uint8 each, at times in units of 1 / `rate` seconds, in H.264."""
+    coding = FileCoding(options=_X264, tick=1 / rate, rate=rate, threads=1, container={"fflags": "+bitexact"})
+    with write_video(path, coding) as video:
+        for tick, frame in zip(ticks, frames, strict=True):
+            video.write(frame, tick)

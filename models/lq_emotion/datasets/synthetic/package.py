@@ -32,7 +32,7 @@ from lq_emotion.common.records import Record
 from lq_emotion.datasets.avec.gold import combine_ratings
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
-from lq_emotion.datasets.synthetic.folder import SETTINGS, open_folder, require_pyav, write_mp4
+from lq_emotion.datasets.synthetic.folder import SETTINGS, open_folder, require_x264, write_mp4
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import RATE, RATERS, Signals, simulate_ratings, simulate_signals
 from lq_emotion.faces.boxfiles import write_boxes
@@ -99,7 +99,7 @@ def make_recordings(
     """
     out, settings = Path(out).resolve(), settings or SyntheticSettings()
     _require_valid(settings)
-    require_pyav()
+    require_x264()
     details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
     journal = open_folder(out, details, _README, growing=PARTITIONS, fresh=fresh, maker="make-recordings")
     made_from = fingerprint([_DRAWING, replace(settings, train=0, dev=0).to_json()])
@@ -182,7 +182,7 @@ def _write_recording(
     true_boxes = [(0.0,) * 4 if signals.occlusion[tick] else scene.box(poses[tick]) for tick in ticks]
     write_boxes(boxes, np.round(true_boxes, 2), clock[ticks])
     frames = _frames(scene, signals, poses, ticks, progress)
-    write_mp4(video, frames, ticks.tolist(), (settings.height, settings.width), Fraction(RATE))
+    write_mp4(video, frames, ticks.tolist(), Fraction(RATE))
     return name
 
 

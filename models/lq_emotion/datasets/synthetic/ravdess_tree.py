@@ -24,7 +24,7 @@ from lq_emotion.datasets.ravdess.clips import EMOTIONS as RAVDESS_EMOTIONS
 from lq_emotion.datasets.ravdess.clips import Channel, Intensity, Modality, RavdessClip, file_name, read_name
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
-from lq_emotion.datasets.synthetic.folder import open_folder, require_pyav, write_mp4
+from lq_emotion.datasets.synthetic.folder import open_folder, require_x264, write_mp4
 from lq_emotion.datasets.synthetic.person import make_person
 
 Say = Callable[[str], None]
@@ -120,7 +120,7 @@ def make_ravdess(
         The folder holds other files, or was made with other settings, or PyAV is missing.
     """
     out, settings = Path(out).resolve(), settings or RavdessTreeSettings()
-    require_pyav()
+    require_x264()
     details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
     growing = ("actors", "statements", "repetitions")
     journal = open_folder(out, details, _README, growing=growing, fresh=fresh, maker="make-ravdess")
@@ -148,7 +148,7 @@ def write_clip(out: Path, settings: RavdessTreeSettings, name: str) -> str:
     rng = np.random.default_rng([settings.seed, *map(int, path.stem.split("-"))])
     count = max(2, round(settings.seconds * float(rng.uniform(0.9, 1.1)) * float(_RATE)))
     frames = _frames(clip, settings, rng, count)
-    write_mp4(path, frames, range(count), (settings.height, settings.width), _RATE)
+    write_mp4(path, frames, range(count), _RATE)
     return name
 
 
