@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.plots import BLUE, lines_with_gaps, new_figure, save
 from lq_emotion.datasets.avec.gold import GoldStandard
 from matlab_ports.matfile import loadmat, open_frames
 from matlab_ports.run_eval import read_label_names
@@ -19,6 +19,7 @@ from matlab_ports.videoreader import VideoReader
 
 _BLACK, _WHITE = 16 / 255, 235 / 255  # the range of Y
 _SHEET = (4, 9)  # rows, columns
+_GAP = 0.1  # seconds without crops, over which lines break
 
 
 def contact_sheet(crops: str | Path, path: str | Path) -> None:
@@ -56,7 +57,7 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
         (0, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=8, annotation_clip=False,
     )  # fmt: skip
     line.set_in_layout(False)
-    _save(figure, path)
+    save(figure, Path(path))
 
 
 def label_trace(
@@ -73,20 +74,18 @@ def label_trace(
     names = read_label_names(crops)
     labels = loadmat(crops, [*names, "video_time"])
     time = labels["video_time"].ravel()
-    gaps = np.flatnonzero(np.diff(time) > 0.1) + 1
     title = f"{Path(crops).stem}: {' and '.join(names)}"
     figure, axes = _figure(len(names), 1, title, size=(11, 0.4 + 2.8 * len(names)))
     for panel, name in zip(axes[:, 0], names, strict=True):
         values = labels[name].ravel()
         if name in gold:
             panel.plot(gold[name].time, gold[name].gsd, color="0.75", linewidth=1.5, label="gold standard")
-        for part in np.split(np.arange(len(time)), gaps):
-            panel.plot(time[part], values[part], color="#1f5fa8", linewidth=1.2)
-        panel.plot([], [], color="#1f5fa8", label=f"crops ({len(time)})")
+        broken = lines_with_gaps(time, values, gap=_GAP)
+        panel.plot(*broken, color=BLUE, linewidth=1.2, label=f"crops ({len(time)})")
         panel.axhline(0, color="0.85", linewidth=0.8, zorder=0)
         panel.set(xlabel="time in s", ylabel=name, xlim=(time.min(), max(time.max(), time.min() + 0.04)))
         panel.legend(loc="upper right", fontsize=8)
-    _save(figure, path)
+    save(figure, Path(path))
 
 
 def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, count: int = 6) -> None:
@@ -116,19 +115,12 @@ def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, cou
             if width:
                 corner = (left - 1.5, top - 1.5)
                 panel.add_patch(Rectangle(corner, width, height, fill=False, edgecolor="#ffb000", linewidth=1.8))
-    _save(figure, path)
+    save(figure, Path(path))
 
 
 def _figure(
     rows: int, columns: int, title: str, *, size: tuple[float, float] | None = None
 ) -> tuple[Any, npt.NDArray[Any]]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size or (1.25 * columns, 1.42 * rows + 0.4), layout="constrained")
+    figure = new_figure(*(size or (1.25 * columns, 1.42 * rows + 0.4)))
     figure.suptitle(title, fontsize=11)
     return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _save(figure: Any, path: str | Path) -> None:
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lq_emotion.common.canvas import new_figure, save
-from lq_emotion.evaluation.tables import Trace, Traces
-from lq_emotion.metrics.delay import grid_index
+from lq_emotion.common.plots import lines_with_gaps, new_figure, save, shared_legend
+from lq_emotion.evaluation.tables import Traces
+from lq_emotion.metrics.delay import STEP
 from lq_emotion.metrics.regression import Score
 
 _GOLD, _PREDICTION = "#222222", "#4c9bd6"
@@ -21,16 +21,12 @@ def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, Score], path:
     """Plot gold standard and prediction over time, a panel per recording; lines break at dropped frames."""
     columns = min(_COLUMNS, len(recordings))
     rows = -(-len(recordings) // columns)
-    figure = new_figure(5.2 * columns, 2.5 * rows + 0.7, layout="constrained")
+    figure = new_figure(5.2 * columns, 2.5 * rows + 0.7)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for panel, traces in zip(axes.flat, recordings, strict=False):
-        time = _break_at_gaps(traces.time, traces)
-        panel.plot(
-            time, _break_at_gaps(traces.gold, traces), color=_GOLD, linewidth=1.3, label="gold standard", zorder=3
-        )
-        panel.plot(
-            time, _break_at_gaps(traces.prediction, traces), color=_PREDICTION, linewidth=0.9, label="prediction"
-        )
+        time, gold, prediction = lines_with_gaps(traces.time, traces.gold, traces.prediction, gap=1.5 * STEP)
+        panel.plot(time, gold, color=_GOLD, linewidth=1.3, label="gold standard", zorder=3)
+        panel.plot(time, prediction, color=_PREDICTION, linewidth=0.9, label="prediction")
         panel.set_title(f"{traces.name}   {_format_score(scores[traces.name])}", fontsize=10)
         panel.grid(visible=True, alpha=0.3)
         panel.margins(x=0.01)
@@ -41,13 +37,13 @@ def draw_traces(recordings: Sequence[Traces], scores: Mapping[str, Score], path:
         axes[last, column].set_xlabel("seconds")
     for panel in axes[:, 0]:
         panel.set_ylabel(recordings[0].label)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    shared_legend(figure)
     save(figure, path)
 
 
 def draw_concatenated(recordings: Sequence[Traces], score: Score, path: Path) -> None:
     """Plot all recordings concatenated, as they are scored together."""
-    figure = new_figure(15, 4.2, layout="constrained")
+    figure = new_figure(15, 4.2)
     axes = figure.subplots()
     gold, prediction = (
         np.concatenate(values)
@@ -64,13 +60,13 @@ def draw_concatenated(recordings: Sequence[Traces], score: Score, path: Path) ->
     axes.set(ylabel=recordings[0].label, title=f"{ends[-1]} frames   {_format_score(score)}")
     axes.margins(x=0)
     axes.grid(visible=True, axis="y", alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    shared_legend(figure, "lower")
     save(figure, path)
 
 
 def draw_scatter(recordings: Sequence[Traces], score: Score, path: Path) -> None:
     """Plot prediction against gold standard; on the dashed line they are equal."""
-    figure = new_figure(6, 5.4, layout="constrained")
+    figure = new_figure(6, 5.4)
     axes = figure.subplots()
     gold, prediction = (
         np.concatenate(values)
@@ -97,12 +93,6 @@ def draw_scatter(recordings: Sequence[Traces], score: Score, path: Path) -> None
     )
     axes.grid(visible=True, alpha=0.3)
     save(figure, path)
-
-
-def _break_at_gaps(trace: Trace, traces: Traces) -> Trace:
-    """Insert NaN where frames are missing, so that no line crosses the gap."""
-    gaps = np.flatnonzero(np.diff(grid_index(traces.time)) > 1) + 1
-    return np.insert(trace, gaps, np.nan)
 
 
 def _format_score(score: Score) -> str:

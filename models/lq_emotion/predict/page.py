@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +14,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import printable
 from lq_emotion.common.document import Block, Column, Figure, Report, Section, Table, Text, code, number, row
+from lq_emotion.common.plots import lines_with_gaps, new_figure, png
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.circumplex import SOURCE, coordinates
 from lq_emotion.nets.known.face_crop import FaceCrop
@@ -207,14 +206,14 @@ def _timelines(summary: Summary, estimators: Sequence[Estimator], clock: str) ->
         lines = {face: (times, values[:, part]) for face, times, values in timelines}
         valence = coordinates(outputs) if isinstance(outputs, Labels) else None
         if isinstance(outputs, Labels):
-            png = _class_plot(outputs.names, valence, lines, axis)
+            image = _class_plot(outputs.names, valence, lines, axis)
         else:
-            png = _line_plot(outputs.names, lines, axis)
+            image = _line_plot(outputs.names, lines, axis)
         derived = "" if valence is None else f" Valence is derived from the probabilities ({SOURCE})."
         text = f"Estimates of {code(estimator.name)}, means over {summary.timeline.width:g} s or one frame.{derived}"
         more = f" The {_FACES} faces seen most often of {len(summary.by_id)}." if len(summary.by_id) > _FACES else ""
         alt = f"estimates of {estimator.name} over time"
-        blocks.append(Figure(f"timeline-{estimator.name}", png, text + more, alt))
+        blocks.append(Figure(f"timeline-{estimator.name}", image, text + more, alt))
     return blocks
 
 
@@ -243,19 +242,13 @@ def _class_plot(names: Sequence[str], weights: Any, lines: dict[int, tuple[Any, 
 
 
 def _figure(rows: int, height: float) -> tuple[Any, list[Any]]:
-    from matplotlib.figure import Figure as Plot
-
-    figure = Plot(figsize=(10.5, height * rows + 0.4), layout="constrained")
+    figure = new_figure(10.5, height * rows + 0.4)
     return figure, list(figure.subplots(rows, 1, squeeze=False, sharex=True)[:, 0])
 
 
-def _broken(times: Any, values: Any) -> tuple[Any, Any]:
+def _broken(times: Any, values: Any) -> tuple[Doubles, ...]:
     """Return a line that is interrupted where a face was away for ten bins or more."""
-    if len(times) < 2:
-        return times, values
-    steps = np.diff(times)
-    gaps = np.flatnonzero(steps > 10 * np.median(steps)) + 1
-    return np.insert(times, gaps, np.nan), np.insert(values, gaps, np.nan)
+    return lines_with_gaps(times, values, gap=10 * np.median(np.diff(times)) if len(times) > 1 else 0)
 
 
 def _png(figure: Any, panels: Sequence[Any], axis: str) -> bytes:
@@ -265,24 +258,14 @@ def _png(figure: Any, panels: Sequence[Any], axis: str) -> bytes:
         panel.margins(x=0.01)
         if panel.get_legend_handles_labels()[0]:
             panel.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
-    return _saved(figure)
-
-
-def _saved(figure: Any) -> bytes:
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # names in scripts that the font lacks
-        figure.savefig(file, format="png", dpi=110)
-    return file.getvalue()
+    return png(figure)
 
 
 def _sheet(summary: Summary, estimators: Sequence[Estimator]) -> Figure:
-    from matplotlib.figure import Figure as Plot
-
     crops = summary.sheet.chosen()
     columns = 8
     rows = -(-len(crops) // columns)
-    figure = Plot(figsize=(10.5, (1.45 + 0.13 * len(estimators)) * rows), layout="constrained")
+    figure = new_figure(10.5, (1.45 + 0.13 * len(estimators)) * rows)
     for panel in (panels := figure.subplots(rows, columns, squeeze=False)).flat:
         panel.axis("off")
     for panel, (seen, crop) in zip(panels.flat, crops, strict=False):
@@ -292,7 +275,7 @@ def _sheet(summary: Summary, estimators: Sequence[Estimator]) -> Figure:
         lines = [caption(net, estimate) for net, estimate in zip(estimators, face.estimates, strict=True)]
         panel.set_title("\n".join([f"{where[:18]}  face {face.id}", *lines]), fontsize=6.5, pad=2, parse_math=False)
     text = f"{len(crops)} of {summary.frames - summary.empty} frames with a face, at even distances; `?`: not trusted."
-    return Figure("faces", _saved(figure), text, "faces with what the nets estimate about them")
+    return Figure("faces", png(figure), text, "faces with what the nets estimate about them")
 
 
 def _trust(summary: Summary, estimators: Sequence[Estimator]) -> list[Block]:

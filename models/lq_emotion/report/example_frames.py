@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.common.document import Block, Figure, Text
+from lq_emotion.common.plots import new_figure, png
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import stored_partitions
 from lq_emotion.nets.names import Net, crops_folder
@@ -125,12 +125,10 @@ def _levels(store: Store) -> tuple[float, float]:
 
 
 def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], levels: tuple[float, float]) -> bytes:
-    from matplotlib.figure import Figure as Drawing
-
     scales = list(next(iter(shown.values())))
     with_sr = any(face.sr is not None for by_factor in shown.values() for face in by_factor.values())
     rows = 2 if with_sr else 1  # of a person
-    drawing = Drawing(figsize=(1.55 * (1 + len(scales)), 1.86 * rows * len(faces)), layout="constrained")
+    drawing = new_figure(1.55 * (1 + len(scales)), 1.86 * rows * len(faces))
     axes = drawing.subplots(rows * len(faces), 1 + len(scales), squeeze=False)
     for panel in axes.flat:
         panel.set_axis_off()
@@ -142,9 +140,7 @@ def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], 
             _panel(panel, bicubic, f"LR-{s}\n{_psnr(_inner(bicubic), face)}", levels)
         if with_sr:
             _below(axes[rows * number + 1], face, shown[name], levels)
-    file = io.BytesIO()
-    drawing.savefig(file, format="png", dpi=130, metadata={"Software": None})
-    return file.getvalue()
+    return png(drawing)
 
 
 def _below(panels: Sequence[Any], face: Face, shown: Mapping[int, _Shown], levels: tuple[float, float]) -> None:

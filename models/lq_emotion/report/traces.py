@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lq_emotion.common.document import Block, Figure, Text
+from lq_emotion.common.plots import lines_with_gaps, new_figure, png, shared_legend
 from lq_emotion.common.png import read_png
 from lq_emotion.common.text_table import Table
 from lq_emotion.datasets.avec.layout import natural_order
@@ -94,23 +94,20 @@ def _compared(store: Store, results: StudyResults) -> Block:
     return Figure("traces", drawn, caption, f"{store.dimension.capitalize()} over time by method and factor")
 
 
-def _read(path: Path, label: str) -> tuple[Trace, Trace, Trace]:
+def _read(path: Path, label: str) -> tuple[Trace, ...]:
     """Return times, gold standard and prediction, with NaN where frames are missing."""
     table = Table.read(path, ("time", label, "prediction"))
     time, gold, prediction = (table.numbers(column) for column in ("time", label, "prediction"))
-    gaps = np.flatnonzero(np.diff(time) > _GAP) + 1
-    return tuple(np.insert(trace, gaps, np.nan) for trace in (time, gold, prediction))  # type: ignore[return-value]
+    return lines_with_gaps(time, gold, prediction, gap=_GAP)
 
 
 def _draw(
-    read: Mapping[tuple[int, str], Mapping[str, tuple[Trace, Trace, Trace]]],
+    read: Mapping[tuple[int, str], Mapping[str, tuple[Trace, ...]]],
     scales: list[int],
     names: list[str],
     label: str,
 ) -> bytes:
-    from matplotlib.figure import Figure as Drawing
-
-    drawing = Drawing(figsize=(10.5, 2.15 * len(scales) + 0.6), layout="constrained")
+    drawing = new_figure(10.5, 2.15 * len(scales) + 0.6)
     axes = drawing.subplots(len(scales), len(names), squeeze=False, sharex="col", sharey=True)
     for row, s in zip(axes, scales, strict=True):
         for panel, name in zip(row, names, strict=True):
@@ -119,19 +116,11 @@ def _draw(
         row[0].set_ylabel(label)
     for panel in axes[-1]:
         panel.set_xlabel("time in s")
-    lines: dict[str, Any] = {}
-    for panel in axes.flat:
-        for line, label in zip(*panel.get_legend_handles_labels(), strict=True):
-            lines.setdefault(label, line)
-    drawing.legend(
-        list(lines.values()), list(lines), loc="outside upper center", ncols=len(lines), frameon=False, fontsize=9
-    )
-    file = io.BytesIO()
-    drawing.savefig(file, format="png", dpi=120, metadata={"Software": None})
-    return file.getvalue()
+    shared_legend(drawing, fontsize=9)
+    return png(drawing)
 
 
-def _panel(panel: Any, traces: Mapping[str, tuple[Trace, Trace, Trace]]) -> None:
+def _panel(panel: Any, traces: Mapping[str, tuple[Trace, ...]]) -> None:
     for number, (method, (time, gold, prediction)) in enumerate(traces.items()):
         if not number:
             panel.plot(time, gold, color="0.72", linewidth=3.2, label="gold standard", solid_capstyle="butt")

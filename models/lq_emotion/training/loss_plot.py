@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lq_emotion.common.canvas import new_figure, save
+from lq_emotion.common.plots import new_figure, save
 from lq_emotion.training.trainer import Curves
 
 _SMOOTHED = 25  # iterations
@@ -31,7 +31,7 @@ def draw_losses(
     path : of the figure.
     title, measured, held_out : labels of the figure, its vertical axis and the test losses.
     """
-    figure = new_figure(9, 5, layout="constrained")
+    figure = new_figure(9, 5)
     axes = figure.subplots()
     iterations = np.array(list(curves.train))
     losses = np.array(list(curves.train.values()))

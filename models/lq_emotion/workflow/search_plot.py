@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import DataError
-from lq_emotion.common.canvas import BLUE, INK, ORANGE, SOFT, new_figure, save
+from lq_emotion.common.plots import BLUE, INK, ORANGE, SOFT, new_figure, save, shared_legend
 from lq_emotion.workflow.search import FIRST, Parameter, Trial
 
 _PANELS = 4  # in a row
@@ -43,7 +43,7 @@ def draw_course(
         raise DataError("no trial to draw", code="empty", field="course")
     columns = min(len(space), _PANELS)
     rows = -(-len(space) // columns)
-    figure = new_figure(max(6.0, 2.9 * columns), 2.9 + 2.3 * rows, layout="constrained")
+    figure = new_figure(max(6.0, 2.9 * columns), 2.9 + 2.3 * rows)
     upper, lower = figure.subfigures(2, 1, height_ratios=(2.9, 2.3 * rows))
     if title:
         figure.suptitle(title, fontsize=11)
@@ -55,7 +55,7 @@ def draw_course(
     _dots(axes, numbers, course, best, first)
     axes.set(xlabel="trial", ylabel=label)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    upper.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=8, frameon=False)
+    shared_legend(upper, fontsize=8)
     panels = lower.subplots(rows, columns, squeeze=False, sharey=True)
     for panel, parameter in zip(panels.flat, space, strict=False):
         _dots(panel, [trial.parameters[parameter.name] for trial in course], course, best, first)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from lq_emotion.common.plots import Matrix, draw_matrices
 from lq_emotion.datasets.ravdess.clips import EMOTIONS
-from lq_emotion.evaluation.matrix_plot import Matrix, confusion_matrix, draw_matrices
 from lq_emotion.studies.cloud_robotics.plan import ALL
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import CloudResults
@@ -48,7 +48,7 @@ def draw_images(results: CloudResults, path: Path) -> bool:
     if best is None:
         return False
     title = f"{BASES.get(best.base, best.base)}, accuracy {100 * best.scores.accuracy:.1f} %"
-    _draw([confusion_matrix(title, best.classes, best.scores)], results, path)
+    _draw([Matrix.of_confusion(title, best.classes, best.scores.confusion)], results, path)
     return True
 
 
@@ -58,7 +58,9 @@ def draw_clips(results: CloudResults, path: Path) -> bool:
     if not best:
         return False
     matrices = [
-        confusion_matrix(f"{cell.method}, {cell.version}, accuracy {100 * cell.accuracy:.1f} %", EMOTIONS, cell.scores)
+        Matrix.of_confusion(
+            f"{cell.method}, {cell.version}, accuracy {100 * cell.accuracy:.1f} %", EMOTIONS, cell.scores.confusion
+        )
         for cell in best
     ]
     _draw(matrices, results, path)

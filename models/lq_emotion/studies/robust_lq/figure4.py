@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.plots import new_figure, save
 from lq_emotion.studies.robust_lq.rd_results import Point
 
 _COLUMNS = (
@@ -24,7 +25,7 @@ def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
     """
     scales = sorted({point.scale for point in points})
     models = list(dict.fromkeys(point.model for point in points))
-    figure = _figure((16, 3.5 * len(scales) + 0.9))
+    figure = new_figure(16, 3.5 * len(scales) + 0.9)
     axes = figure.subplots(len(scales), 4, squeeze=False, sharex="col")
     figure.suptitle(f"Recognition from small frames coded by {codec}", fontsize=13)
     for row, scale in zip(axes, scales, strict=True):
@@ -47,7 +48,7 @@ def draw_codec(points: Sequence[Point], codec: str, path: Path) -> None:
         lines.append(axes[0, 0].plot([], [], color="0.4", linestyle=":", linewidth=1)[0])
         names.append("not coded")
     figure.legend(lines, names, loc="outside lower center", ncols=min(len(names), 8), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int, path: Path) -> None:
@@ -57,7 +58,7 @@ def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int,
         if point.qp is not None:
             curves.setdefault((point.scale, point.codec), {})[point.qp] = point
     scales, codecs = (list(dict.fromkeys(key)) for key in zip(*sorted(curves), strict=True))
-    figure = _figure((12, 4.8))
+    figure = new_figure(12, 4.8)
     rate, quality = figure.subplots(1, 2)
     for (scale, codec), by_qp in sorted(curves.items()):
         qps = sorted(by_qp)
@@ -82,7 +83,7 @@ def draw_rates(points: Sequence[Point], published: Mapping[int, float], qp: int,
     for panel in (rate, quality):
         panel.grid(visible=True, which="both", alpha=0.3)
     rate.legend(fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _curve(panel: Any, points: Sequence[Point], codec: str, across: str, measure: str, number: int) -> None:
@@ -104,17 +105,6 @@ def _legend(axes: Any) -> tuple[list[Any], list[str]]:
         for line, name in zip(*panel.get_legend_handles_labels(), strict=True):
             lines.setdefault(name, line)
     return list(lines.values()), list(lines)
-
-
-def _figure(size: tuple[float, float]) -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=110)
 
 
 def write_csv(points: Sequence[Point], path: Path) -> None:

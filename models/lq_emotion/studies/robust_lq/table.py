@@ -13,6 +13,7 @@ from itertools import cycle
 from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.plots import new_figure, save
 from lq_emotion.metrics.regression import MEASURES
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
@@ -99,10 +100,8 @@ def latex(results: StudyResults) -> str:
 
 def draw(results: StudyResults, path: Path) -> None:
     """Draw CC and CCC against the factor, measured and published."""
-    from matplotlib.figure import Figure
-
     colours = dict(zip(Method, cycle(("#222222", "#c0392b", "#7f8c8d", "#2471a3", "#1e8449")), strict=False))
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    figure = new_figure(11, 4.4)
     figure.suptitle(title(results), fontsize=10)
     for axes, measure in zip(figure.subplots(1, 2), ("cc", "ccc"), strict=True):
         for method in Method:
@@ -121,5 +120,4 @@ def draw(results: StudyResults, path: Path) -> None:
         axes.grid(alpha=0.25)
     axes.plot([], [], ":", color="0.4", label="published (AVEC 2016)")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=120)
+    save(figure, path)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lq_emotion.common.canvas import new_figure, save
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.markdown import as_text
+from lq_emotion.common.plots import Matrix, draw_matrices, new_figure, save
 from lq_emotion.metrics.regression import MEASURES, Score
 from lq_emotion.training.adapt.results import AdaptationResults, AnswerScores, ClassScore
 
@@ -29,7 +29,9 @@ def write_report(results: AdaptationResults, folder: Path) -> None:
     part = "test" if "test" in results.scores else "dev"
     confusion = results.scores[part]["adapted"].confusion
     if confusion:
-        _draw_confusion(confusion, results.names, f"{part}: persons never trained on", folder / CONFUSION)
+        title = f"{part}: persons never trained on"
+        matrix = Matrix.of_confusion(title, results.names, np.array(confusion), as_counts=True)
+        draw_matrices([matrix], folder / CONFUSION, row_label="label", column_label="answer")
     write_lines(list(_lines(results, part)), folder / REPORT)
 
 
@@ -92,7 +94,7 @@ def _digits(value: float | None) -> str:
 
 
 def _draw_losses(results: AdaptationResults, path: Path) -> None:
-    figure = new_figure(8, 4, layout="constrained")
+    figure = new_figure(8, 4)
     axes = figure.subplots()
     start = 0
     for stage, colour in zip(results.stages, ("#08519c", "#d94801"), strict=True):
@@ -106,21 +108,4 @@ def _draw_losses(results: AdaptationResults, path: Path) -> None:
     axes.set(xlabel="iteration", ylabel="loss on held-out persons", title="Star: kept. Dotted: rate divided by ten")
     axes.grid(visible=True, alpha=0.3)
     axes.legend()
-    save(figure, path)
-
-
-def _draw_confusion(confusion: tuple[tuple[int, ...], ...], names: tuple[str, ...], title: str, path: Path) -> None:
-    counts = np.array(confusion)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 2.5 + 0.6 * len(names)
-    figure = new_figure(side + 0.5, side, layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour)
-    ticks = range(len(names))
-    axes.set_xticks(ticks, names, rotation=45, ha="right", parse_math=False)  # a name may hold dollars
-    axes.set_yticks(ticks, names, parse_math=False)
-    axes.set(xlabel="answer", ylabel="label", title=title)
     save(figure, path)

@@ -5,38 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.plots import BLUE, INK, ORANGE, new_figure, save
 from lq_emotion.studies.cloud_robotics.link.choice import Choice, front, wire_kbps
 from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable
 
-_INK, _SOFT, _BLUE, _ORANGE = "#222222", "#b0b4b8", "#1f5fa8", "#c77700"
+_PALE = "#b0b4b8"
 
 
 def draw_choices(table: RateTable, choices: Sequence[Choice], path: Path) -> None:
     """Write the picture as PNG, complete or not at all."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(7, 4.5)
     axes = figure.subplots()
     best = front(table.points)
-    axes.plot(*_places(table.points), ".", color=_SOFT, label="measured")
-    axes.step(*_places(best), where="post", color=_BLUE, marker=".", label="most for its bits")
+    axes.plot(*_places(table.points), ".", color=_PALE, label="measured")
+    axes.step(*_places(best), where="post", color=BLUE, marker=".", label="most for its bits")
     for choice in choices:
-        axes.axvline(choice.kbps, color=_INK, linewidth=0.6, linestyle=":")
+        axes.axvline(choice.kbps, color=INK, linewidth=0.6, linestyle=":")
         if choice.point is not None:
-            axes.plot(*_places([choice.point]), "o", color=_ORANGE, markerfacecolor="none", markersize=10)
+            axes.plot(*_places([choice.point]), "o", color=ORANGE, markerfacecolor="none", markersize=10)
             axes.annotate(f"{choice.kbps:g}", (choice.kbps, 1), xycoords=("data", "axes fraction"), fontsize=7)
-    axes.plot([], [], "o", color=_ORANGE, markerfacecolor="none", label="chosen for a bandwidth (dotted)")
+    axes.plot([], [], "o", color=ORANGE, markerfacecolor="none", label="chosen for a bandwidth (dotted)")
     axes.set(xscale="log", xlabel="kbit/s with packet headers", ylabel=table.measure)
     for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         ticks(FuncFormatter(lambda rate, _: f"{rate:g}"))
     axes.grid(visible=True, alpha=0.3)
     axes.legend(loc="lower right", fontsize=8)
-    with atomic_path(path) as partial:
-        figure.savefig(partial, format="png", dpi=130, metadata={"Software": None})
+    save(figure, path)
 
 
 def _places(points: Sequence[OperatingPoint]) -> tuple[list[float], list[float]]:

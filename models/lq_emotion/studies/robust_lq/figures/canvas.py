@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.common.canvas import INK
+from lq_emotion.common.plots import INK
 
 Image = npt.NDArray[np.floating[Any]]
 STUDIO, GRAY = (16 / 255, 235 / 255), (0.0, 1.0)

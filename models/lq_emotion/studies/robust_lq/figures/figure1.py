@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lq_emotion.common.canvas import SOFT, new_figure, save
+from lq_emotion.common.plots import SOFT, new_figure, save
 from lq_emotion.nets.names import FACTORS
 from lq_emotion.studies.robust_lq.figures.canvas import (
     STUDIO,
@@ -52,7 +52,7 @@ def draw_factors(
     face, number = _crop(crops, frame)
     columns = 1 + len(factors)
     width, height = columns * (_PANEL + _GAP) + _GAP + 0.75, 2 * (_PANEL + _GAP) + _HEAD + _FOOT
-    figure = new_figure(width, height)
+    figure = new_figure(width, height, layout=None)
     for column, s in enumerate((1, *factors)):
         small = face if s == 1 else imresize(face, 1 / s)
         enlarged = face if s == 1 else imresize(small, face.shape)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lq_emotion.common.canvas import INK, SOFT, new_figure, save
+from lq_emotion.common.plots import INK, SOFT, new_figure, save
 from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
 from lq_emotion.studies.robust_lq.figures.canvas import (
     STUDIO,
@@ -97,7 +97,7 @@ def draw_pipeline(
         The crops or the weights cannot be used, there is no such frame, or the codec cannot be run.
     """
     steps = _run(pipeline)
-    figure = new_figure(_WIDTH, _HEIGHT)
+    figure = new_figure(_WIDTH, _HEIGHT, layout=None)
     upper = [_panel(figure, left, _UPPER, width, inset) for left, width, inset in _ROW]
     _draw_coding(upper, pipeline, steps, levels)
     lower = [_panel(figure, left, _LOWER, _SIDE) for left in _COLUMNS]

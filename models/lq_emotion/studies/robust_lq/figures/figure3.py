@@ -12,7 +12,7 @@ from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.graph.graph import LayerNode, build_graph
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.common.canvas import INK, SOFT, new_figure, save
+from lq_emotion.common.plots import INK, SOFT, new_figure, save
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
@@ -56,7 +56,7 @@ def draw_architectures(path: Path, *, switches: PaperSwitches = AS_CODE) -> None
     places = _aligned(*nets)
     width = 0.9 + (1 + max(max(row) for row in places)) * _STEP
     height = 2 * _ROW
-    figure = new_figure(width, height)
+    figure = new_figure(width, height, layout=None)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(0, height))
     axes.set_axis_off()
     titles = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lq_emotion.common.canvas import new_figure, save
+from lq_emotion.common.plots import new_figure, save
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, Enlarged
 
@@ -29,7 +29,7 @@ def draw_comparison(images: Sequence[Enlarged], focus: Mapping[str, Sequence[int
     subtitle : one line.
     """
     shown = images[:3]
-    figure = new_figure(15, 3.3 * len(shown) + 0.9, layout="constrained")
+    figure = new_figure(15, 3.3 * len(shown) + 0.9)
     figure.suptitle(f"Super-resolution of images the net was not trained on\n{subtitle}", fontsize=13)
     axes = figure.subplots(len(shown), 5, squeeze=False)
     for row, image in zip(axes, shown, strict=True):
