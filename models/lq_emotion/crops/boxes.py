@@ -59,21 +59,7 @@ class FrameBoxes(NamedTuple):
 def boxes_of(
     video: Path, times: Doubles, settings: BoxSettings, *, given: Path | None = None, progress: Progress | None = None
 ) -> FrameBoxes:
-    """Return the boxes at the times of a video's frames.
-
-    Parameters
-    ----------
-    video : the video.
-    times : (T,) seconds.
-    settings : options of face detection.
-    given : a file of boxes, in place of detection.
-    progress : called with the number of frames processed since the last call.
-
-    Raises
-    ------
-    CaffeCompatError
-        The file or the video cannot be used, or boxes are missing at some times.
-    """
+    """Return the boxes at the times (T,) of a video's frames, from the file `given` or by detection."""
     if given is not None:
         file = read_boxes(given)
         rows = match_times(times, file.time, what="file of face boxes", where=given)

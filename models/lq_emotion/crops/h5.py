@@ -123,24 +123,9 @@ def make_h5(
 ) -> H5Results:
     """Write ROOT/h5_files/NAME/{train.h5,test.h5,train.txt,test.txt}; resume an interrupted run.
 
-    The test file's random numbers follow the training file's, as in the authors' script.
-
-    Parameters
-    ----------
-    out : ROOT, which contains data/raw_data.
-    settings : by default those of the authors' HQ files.
-    partitions : of the recordings; by default those stored by prepare, else those of AVEC's names.
-    fresh : rewrite existing files.
-    say : called with each line for the user.
-
-    Returns
-    -------
-    The content of the folder's h5.json, which is also the journal.
-
-    Raises
-    ------
-    CaffeCompatError
-        Recordings are missing or cannot be used, or a file cannot be written.
+    The result is the content of h5.json, which is also the journal. The test file's random numbers follow the training
+    file's, as in the authors' script. The default settings are those of the authors' HQ files; the default partitions
+    those stored by prepare, else those of AVEC's names.
     """
     out, settings = Path(out), settings or H5Settings()
     parts = partitions or stored_partitions(out / "data")

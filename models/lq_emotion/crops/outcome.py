@@ -48,12 +48,6 @@ class Preparation(Record):
 
 
 def prepared_recordings(out: Path) -> tuple[Outcome, ...]:
-    """Return the outcomes in ROOT/data/prepare.json; none if there is no such file.
-
-    Raises
-    ------
-    FileError
-        The file is damaged.
-    """
+    """Return the outcomes in ROOT/data/prepare.json; none if there is no such file."""
     preparation = find_record(out / RESULTS, Preparation)
     return () if preparation is None else preparation.recordings

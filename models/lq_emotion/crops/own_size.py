@@ -14,21 +14,7 @@ _BATCH = 64
 
 
 def shrink(source: Path, target: Path, s: int) -> None:
-    """Downsample the crops of a MAT-file by a factor, with its labels and times.
-
-    Parameters
-    ----------
-    source : as prepare writes it: video (H, W, T), labels, video_time.
-    target : written atomically; its folder is created.
-    s : the factor, a divisor of H and W.
-
-    Raises
-    ------
-    DataError
-        The factor does not divide the size of the crops.
-    PortError
-        A file cannot be read or written.
-    """
+    """Downsample the crops of a MAT-file, (H, W, T), with labels and times, by a divisor of H and W; atomically."""
     with open_frames(source) as frames:
         height, width, count = frames.shape
         if height % s or width % s:

@@ -63,26 +63,17 @@ def prepare(
     recordings : an AVEC 2016 or RECOLA tree.
     out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.dimension_root` gives those of
         other labels than valence.
-    settings : by default the authors'.
-    layout : of the tree; see `find_recordings`.
     names : recordings to prepare; by default all that have labels.
-    partitions : recordings for training and for scoring, stored beside the crops; by default those stored there, else
+    partitions : recordings for training and for scoring, stored next to the crops; by default those stored there, else
         those of AVEC's names.
     boxes : a folder with face boxes, NAME.mat or NAME.csv.
     unlabelled : make crops of recordings without labels, too: AVEC's test partition.
     jobs : recordings at a time, each in a process; None uses an enclosing `joblib.parallel_config`, whose backend may
         be a cluster. Every worker needs access to the folders.
-    fresh : rewrite existing results.
-    say : called with each line for the user.
 
     Returns
     -------
     One outcome per recording, in natural order. ROOT/data/prepare.json contains them and those of earlier runs.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-        The tree or a recording does not exist, or ROOT is not writable.
     """
     out, settings = Path(out).resolve(), settings or PreparationSettings()
     scales = tuple(dict.fromkeys(settings.scales))

@@ -23,13 +23,7 @@ _GAP = 0.1  # seconds without crops, over which lines break
 
 
 def contact_sheet(crops: str | Path, path: str | Path) -> None:
-    """Draw evenly spaced crops with their times and labels, and some as they are stored in HDF5.
-
-    Parameters
-    ----------
-    crops : MAT-file with video, video_time and perhaps labels, as prepare_dataset writes it.
-    path : a PNG.
-    """
+    """Draw evenly spaced crops of a MAT-file with their times and labels, and some as they are stored in HDF5."""
     rows, columns = _SHEET
     names = read_label_names(crops)
     labels = loadmat(crops, [*names, "video_time"])
@@ -63,14 +57,7 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
 def label_trace(
     crops: str | Path, path: str | Path, *, gold: Mapping[str, GoldStandard] = MappingProxyType({})
 ) -> None:
-    """Draw the labels over time, a panel for each kind, and mark the frames with crops.
-
-    Parameters
-    ----------
-    crops : MAT-file with the labels and video_time of the crops.
-    path : a PNG.
-    gold : the complete gold standard of each kind of labels.
-    """
+    """Draw the labels of crops over time, a panel for each kind, on the complete gold standard of each kind."""
     names = read_label_names(crops)
     labels = loadmat(crops, [*names, "video_time"])
     time = labels["video_time"].ravel()
@@ -89,15 +76,7 @@ def label_trace(
 
 
 def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, count: int = 6) -> None:
-    """Draw evenly spaced frames of a video with their face boxes.
-
-    Parameters
-    ----------
-    video : the video.
-    bbox : (T, 4) in 1-based pixels; zero where there is no face.
-    path : a PNG.
-    count : number of frames.
-    """
+    """Draw evenly spaced frames of a video with their face boxes, (T, 4) in 1-based pixels; zeros for no face."""
     from matplotlib.patches import Rectangle
 
     boxes = np.asarray(bbox, np.float64)

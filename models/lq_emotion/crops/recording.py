@@ -103,15 +103,7 @@ def prepare_one(
 ) -> Outcome:
     """Make the crops of one recording unless they exist; the outcome reports errors, none is raised.
 
-    Parameters
-    ----------
-    recording : its files.
-    out : ROOT, the folder of all results.
-    settings : of the preparation.
-    boxes : a folder with boxes as NAME.mat or NAME.csv.
-    unlabelled : a recording without labels becomes crops without labels, in place of an error.
-    fresh : rewrite existing results.
-    progress : called with the number of frames processed since the last call.
+    Boxes are NAME.mat or NAME.csv in a folder; a recording without labels is an error unless `unlabelled`.
     """
     begun = time.monotonic()
     journal = None
@@ -138,18 +130,7 @@ def has_labels(recording: Recording, out: Path, dimension: Dimension) -> bool:
 
 
 def own_files(name: str, out: Path, dimension: Dimension, journal: Journal | None = None) -> tuple[Path, ...]:
-    """Return the labels and boxes of a recording that the user put below ROOT: those that `prepare` did not write.
-
-    Parameters
-    ----------
-    name, out, dimension : the recording, ROOT, and the labels.
-    journal : of the recording; by default it is read.
-
-    Raises
-    ------
-    FileError
-        The journal is damaged.
-    """
+    """Return the labels and boxes of a recording that the user put below ROOT: those that `prepare` did not write."""
     paths = Paths(out, name)
     files = (*paths.labels(dimension).values(), paths.mat("bbox"))
     journal = journal or journal_of(out, name)
@@ -163,24 +144,12 @@ def places_of_labels(out: Path, dimension: Dimension) -> str:
 
 
 def journal_of(out: Path, name: str) -> Journal:
-    """Return the journal of a recording.
-
-    Raises
-    ------
-    FileError
-        The journal is damaged.
-    """
+    """Return the journal of a recording."""
     return Journal(out / JOURNALS / f"{name}.json", root=out)
 
 
 def earlier_outcome(journal: Journal) -> Outcome | None:
-    """Return the outcome of a recording in the last run, from its journal.
-
-    Raises
-    ------
-    FileError
-        The journal is damaged.
-    """
+    """Return the outcome of a recording in the last run, from its journal."""
     stored = journal.details.get("outcome")
     if stored is None:
         return None

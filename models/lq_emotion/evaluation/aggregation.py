@@ -14,17 +14,7 @@ from caffe_compat.errors import DataError
 
 
 def class_by_mean(scores: npt.ArrayLike) -> int:
-    """Return the class with the largest mean score; of equal ones the first.
-
-    Parameters
-    ----------
-    scores : (T, k), a row for each frame.
-
-    Raises
-    ------
-    DataError
-        There is no frame or no class, or a score is not finite.
-    """
+    """Return the class with the largest mean of the frames' scores, (T, k); of equal ones the first."""
     return int(_checked(scores).mean(axis=0).argmax())
 
 

@@ -33,12 +33,9 @@ class Calibration:
     search: Search = "official"
 
     def delay_scores(self, names: Sequence[str], *, processed: bool) -> dict[float, float]:
-        """Return the CCC at each delay of AVEC's search, with the gold standard shifted back.
+        """Return the CCC at each delay of AVEC's search on some recordings, with the gold standard shifted back.
 
-        Parameters
-        ----------
-        names : recordings to search on.
-        processed : learn post-processing at each delay, as the official script does.
+        `processed` learns post-processing at each delay, as the official script does.
         """
         prediction = np.concatenate([self.raw[name] for name in names])
         scores = {}
@@ -80,13 +77,7 @@ def _shift_labels(labels: Labels, delay: float) -> Trace:
 
 
 def common_preparation(labels: Mapping[str, Labels], data: Path) -> tuple[str, float]:
-    """Return the dimension of the labels and the seconds they were shifted back, which all recordings must share.
-
-    Raises
-    ------
-    DataError
-        Recordings were prepared with different labels or delays.
-    """
+    """Return the dimension of the labels and the seconds they were shifted back, which all recordings must share."""
     first, *others = labels
     for attribute, field in (("name", "labels"), ("delay", "delay")):
         expected = getattr(labels[first], attribute)

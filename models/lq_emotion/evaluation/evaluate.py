@@ -97,12 +97,8 @@ class Evaluate:
     def run(self) -> tuple[Evaluation, ...]:
         """Predict, score and write; return the contents of scores.json.
 
-        Crops with labels of valence and arousal have two evaluations, in OUT/valence and OUT/arousal.
-
-        Raises
-        ------
-        CaffeCompatError, OSError
-            An input is invalid. Nothing is written before all frames are predicted.
+        Nothing is written before all frames are predicted. Crops with labels of valence and arousal have two
+        evaluations, in OUT/valence and OUT/arousal.
         """
         require_writable(self.out)
         scored = self._compute()
@@ -111,12 +107,7 @@ class Evaluate:
         return tuple(one.results for one in scored)
 
     def score(self) -> tuple[Evaluation, ...]:
-        """Predict and score like `run`, without writing.
-
-        Raises
-        ------
-        CaffeCompatError, OSError
-        """
+        """Predict and score like `run`, without writing."""
         return tuple(one.results for one in self._compute())
 
     def _compute(self) -> list[_Scored]:

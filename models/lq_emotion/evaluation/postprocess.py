@@ -51,18 +51,7 @@ class PostProcessing:
     search: Search = "official"
 
     def apply(self, prediction: npt.ArrayLike, lengths: Sequence[int] = ()) -> Trace:
-        """Return processed predictions.
-
-        Parameters
-        ----------
-        prediction : (T,), all recordings concatenated.
-        lengths : frames of each recording; by default there is one.
-
-        Raises
-        ------
-        DataError
-            A prediction is not finite.
-        """
+        """Return processed predictions (T,) of joined recordings, of `lengths` frames each; by default of one."""
         trace = _require_finite(prediction, "predictions")
         return (_filtered(trace, self.window, _parts(trace, lengths, self.search)) + self.bias) * self.scale
 
@@ -76,20 +65,10 @@ def learn(
     search: Search = "official",
     lengths: Sequence[int] = (),
 ) -> PostProcessing:
-    """Learn the post-processing from a development partition.
+    """Learn the post-processing from traces (T,) of a development partition, all recordings concatenated.
 
-    Parameters
-    ----------
-    prediction, gold : (T,) each, all recordings concatenated.
-    lengths : frames of each recording; by default there is one.
-    longest : frames of the longest filter.
-    convention : of the CCC.
-    search : see the module.
-
-    Raises
-    ------
-    DataError
-        The traces differ in length or are not finite, or an argument is invalid.
+    `lengths` are the frames of each recording, by default of one; `longest` is the longest filter in frames; `search`:
+    see the module.
     """
     raw, target = _require_finite(prediction, "predictions"), _require_finite(gold, "the gold standard")
     if longest < 3:
@@ -117,13 +96,7 @@ def learn(
 
 
 def _parts(trace: Trace, lengths: Sequence[int], search: Search) -> tuple[int, ...]:
-    """Return the lengths of the parts to filter separately.
-
-    Raises
-    ------
-    DataError
-        The lengths do not sum to the length of the trace.
-    """
+    """Return the lengths of the parts to filter separately; they must sum to the length of the trace."""
     if search == "official" or not lengths:
         return (trace.size,)
     if sum(lengths) != trace.size:
@@ -139,12 +112,9 @@ def _filtered(trace: Trace, window: int, parts: Sequence[int]) -> Trace:
 
 
 def medfilt1(values: npt.ArrayLike, window: int) -> Trace:
-    """Apply MATLAB's ``medfilt1``: zeros beyond the ends; an even window reaches one value further back than ahead.
+    """Apply MATLAB's ``medfilt1`` to finite values (T,), with zeros beyond the ends.
 
-    Parameters
-    ----------
-    values : (T,), finite.
-    window : frames; for an even number the median is the mean of the two middle values.
+    An even window reaches one value further back than ahead; its median is the mean of the two middle values.
     """
     trace = np.asarray(values, np.float64)
     if window <= 1:

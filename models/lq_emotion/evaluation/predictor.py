@@ -24,22 +24,11 @@ DEPLOY = "matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"
 
 
 class Predictor:
-    """Run a net on batches of transposed frames.
+    """Run a net for TEST with one input on batches of transposed frames; each becomes (frame - mean) / std.
 
-    Parameters
-    ----------
-    net : a net for TEST with one input.
-    device : torch device.
-    save_feature : return blob fc4 as well; slower.
-    mean, std : each frame becomes (frame - mean) / std, for nets trained on files made with mean_sub and norm.
+    `mean` and `std` are for nets trained on files made with mean_sub and norm; `save_feature` returns blob fc4 as well;
+    slower.
 
-    Raises
-    ------
-    NetError
-        The net has several inputs, or one of several channels, or no blob fc4 where it is asked for.
-
-    Notes
-    -----
     The last bits of a prediction depend on its batch (differences of 4e-7 measured), because the order of summation
     does. On CUDA devices convolutions are computed in full float32.
     """
@@ -78,13 +67,7 @@ class Predictor:
         return self._net
 
     def require_size(self, frames_hw: tuple[int, int], path: Path) -> None:
-        """Refuse a recording whose frames (H, W in MATLAB's order) the net does not take.
-
-        Raises
-        ------
-        DataError
-            The size differs from the net's input.
-        """
+        """Refuse a recording whose frames (H, W in MATLAB's order) the net does not take."""
         height, width = frames_hw
         columns, rows = self._net.caffe.shapes[self._input][2:]
         if (width, height) != (columns, rows):
@@ -99,13 +82,7 @@ class Predictor:
         return math.prod(self._net.caffe.shapes[self._net.returns[0]][1:])
 
     def output_of(self, label: str, labels: int = 1) -> int:
-        """Return which of the net's outputs estimates a label: a net with two outputs gives valence, then arousal.
-
-        Raises
-        ------
-        NetError
-            The crops have more labels than the net has outputs.
-        """
+        """Return which of the net's outputs estimates a label: a net with two outputs gives valence, then arousal."""
         if labels > self.outputs:
             problem = f"the net has {self.outputs} output, the crops have {labels} labels"
             hint = "evaluate it on crops of its own dimension"
@@ -131,25 +108,7 @@ def predict_frames(
     batch: int = 64,
     progress: Callable[[int], object] = lambda _: None,
 ) -> npt.NDArray[np.float64]:
-    """Predict all frames of a recording.
-
-    Parameters
-    ----------
-    predictor : the net.
-    frames : of the recording.
-    path : its file, for the error.
-    batch : frames per batch.
-    progress : called with the number of frames predicted since the last call.
-
-    Returns
-    -------
-    (T, k) float64, the net's outputs.
-
-    Raises
-    ------
-    DataError
-        The frames are not of the net's size, or a prediction is not finite.
-    """
+    """Predict all frames of a recording, `batch` at a time: (T, k) float64, the net's outputs, all finite."""
     height, width, _ = frames.shape
     predictor.require_size((height, width), path)
     outputs = eval_video(frames, predictor, batch=batch, progress=progress).outputs
@@ -176,22 +135,9 @@ def load_predictor(
     mean: float = 0.0,
     std: float = 1.0,
 ) -> tuple[Predictor, Path]:
-    """Load a net that predicts valence.
+    """Load a net with its weights, a caffemodel or the folder of a run; return the predictor and the file of weights.
 
-    Parameters
-    ----------
-    weights : a caffemodel, or the folder of a run, for its last snapshot.
-    net : a definition; by default that of `find_definition`.
-    device, save_feature, mean, std : see `Predictor`.
-
-    Returns
-    -------
-    The predictor and the file of weights.
-
-    Raises
-    ------
-    CaffeCompatError
-        A file cannot be used, or the weights lack parameters of the net.
+    The definition is `net`, by default that of `find_definition`; the other options are those of `Predictor`.
     """
     path = find_weights(weights)
     definition = net or find_definition(path)

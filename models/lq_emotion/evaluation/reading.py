@@ -12,16 +12,9 @@ from lq_emotion.metrics.uncertainty import Moments
 
 
 def read_moments(folder: Path) -> dict[str, Moments]:
-    """Return the moments of each recording of an evaluation, in its order.
+    """Return the moments of each recording of an evaluation, from its folder, in its order.
 
-    Parameters
-    ----------
-    folder : of scores.json and predictions/. Frames without a prediction or a label are left out, as in the scores.
-
-    Raises
-    ------
-    FileError
-        The evaluation or a recording's predictions are missing, or are not what `evaluate` writes.
+    Frames without a prediction or a label are left out, as in the scores.
     """
     path = folder / "scores.json"
     evaluation = read_record(path, Evaluation, "evaluate the net again")

@@ -89,19 +89,11 @@ def write_submission(
     ----------
     weights : a caffemodel, or the folder of a run.
     crops : a folder of crops written by prepare.
-    out : the folder of the submission.
     names : recordings; by default the partition test.
     partitions : by default those chosen in prepare, or those of AVEC's names.
-    net, mean, std, device, batch : see `evaluation.evaluate.Evaluate`.
     delay : seconds by which the gold standard lags behind the faces; by default that of `scored`, or else that of the
         preparation. The estimates are shifted forward by it.
     scored : an evaluation of the net, whose delay and post-processing are applied.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-        An input is invalid. Nothing is written before all frames are predicted.
     """
     require_writable(out)
     names = list(dict.fromkeys(map(avec_name, names))) or recordings_in(crops, "test", partitions)
@@ -131,17 +123,9 @@ def write_submission(
 
 
 def fill(estimates: Doubles, frames: npt.NDArray[np.int64], grid: npt.NDArray[np.int64]) -> Doubles:
-    """Return estimates for every time: of the last frame at or before it, and of the first frame before that.
+    """Return estimates (T, k) at increasing frames (T,) for every time of the grid: (N, k).
 
-    Parameters
-    ----------
-    estimates : (T, k).
-    frames : (T,) numbers on the grid of 0.04 s, increasing.
-    grid : (N,) numbers of the times.
-
-    Returns
-    -------
-    (N, k) float64.
+    Each is that of the last frame at or before the time, or of the first frame before there is one.
     """
     return estimates[np.clip(np.searchsorted(frames, grid, side="right") - 1, 0, None)]
 

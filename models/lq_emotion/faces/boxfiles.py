@@ -34,13 +34,7 @@ class BoxFile(NamedTuple):
 
 
 def read_boxes(path: str | Path) -> BoxFile:
-    """Read boxes from a MAT-file of any version, or from a table.
-
-    Raises
-    ------
-    DataError, ParseError, PortError
-        The file cannot be read, lacks boxes or times, or a box is not finite or has a negative size.
-    """
+    """Read boxes from a MAT-file of any version, or from a table; all must be finite, without negative sizes."""
     path = Path(path)
     file = _from_mat(path) if path.suffix.lower() == ".mat" else _from_table(path)
     for row, (box, time) in enumerate(zip(file.bbox, file.time, strict=True), 1):
@@ -60,16 +54,9 @@ def boxes_in(folder: Path, name: str) -> Path | None:
 
 
 class Boxes:
-    """The faces of a video at any time, as a file of boxes has them.
+    """The faces of a video at any time, from a file of boxes.
 
-    Parameters
-    ----------
-    path : MAT-file or table. Rows with the same time are several faces; a box without a width is no face.
-
-    Raises
-    ------
-    CaffeCompatError
-        The file cannot be read.
+    Rows with the same time are several faces; a box without a width is no face.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -92,18 +79,9 @@ class Boxes:
 def write_boxes(
     path: str | Path, bbox: npt.ArrayLike, time: npt.ArrayLike, *, detected: npt.ArrayLike | None = None
 ) -> None:
-    """Write bbox.mat as the authors' script reads it or, for any suffix but .mat, a table; atomically.
+    """Write boxes (T, 4) at times (T,), atomically: bbox.mat of the authors' script or, for another suffix, a table.
 
-    Parameters
-    ----------
-    bbox : (T, 4).
-    time : (T,) seconds.
-    detected : (T,) bool, for a table; by default true wherever there is a box.
-
-    Raises
-    ------
-    DataError
-        The shapes do not match.
+    `detected`, (T,) bool, is a column of the table; by default it is true wherever there is a box.
     """
     path = Path(path)
     boxes, times = np.asarray(bbox, np.float64), np.asarray(time, np.float64).reshape(-1)

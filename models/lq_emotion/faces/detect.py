@@ -36,19 +36,9 @@ Detector = Callable[[Gray, Box | None], Box | None]
 class Cascade:
     """OpenCV's cascade on a reduced image.
 
-    Parameters
-    ----------
-    path : XML file of the cascade; by default the frontal face cascade that ships with OpenCV.
-    max_height : taller images are reduced to this; a face of 100 pixels in 720 rows then has 40, and 24 are enough.
-    min_face : side of the smallest face, as a fraction of the image's height.
-    min_neighbours : overlapping hits that make a face; fewer give more faces, and more false ones.
-
-    Raises
-    ------
-    FileError
-        The file does not exist or is not a cascade.
-    DataError
-        The installed OpenCV has no cascades.
+    Images taller than `max_height` are reduced to it; a face of 100 pixels in 720 rows then has 40, and 24 are enough.
+    `min_face` is the side of the smallest face, as a fraction of the image's height; `min_neighbours` are the
+    overlapping hits that make a face: fewer give more faces, and more false ones.
     """
 
     def __init__(
@@ -75,13 +65,7 @@ class Cascade:
         self._max_height, self._min_face, self._min_neighbours = max_height, min_face, min_neighbours
 
     def __call__(self, gray: Gray, previous: Box | None = None) -> Box | None:
-        """Return a face near the previous one, else the largest face of the image, else None.
-
-        Parameters
-        ----------
-        gray : (H, W) uint8.
-        previous : the face in the previous frame.
-        """
+        """Return a face of a (H, W) image near that of the previous frame, else the largest face, else None."""
         face = None if previous is None else self._near(gray, previous)
         return face or self._anywhere(gray)
 

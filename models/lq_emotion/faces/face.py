@@ -41,17 +41,7 @@ class FaceDetector(Protocol):
     """Finds the faces of images."""
 
     def __call__(self, images: Sequence[Image]) -> list[list[Face]]:
-        """Return the faces of each image, the one with the highest score first.
-
-        Parameters
-        ----------
-        images : each (H, W, 3) uint8, red first. They may differ in size.
-
-        Raises
-        ------
-        DataError
-            An image has another shape or type.
-        """
+        """Return the faces of each image, (H, W, 3) uint8, red first, of any size; by falling score."""
 
 
 def require_images(images: Sequence[npt.NDArray[np.generic]]) -> None:

@@ -13,16 +13,9 @@ from lq_emotion.faces.face import Face, Image, require_images
 
 
 class Haar:
-    """OpenCV's cascade, a `FaceDetector`: fast, without weights to fetch; it misses faces that are turned or small.
+    """OpenCV's cascade, a `FaceDetector`: fast, without weights to fetch.
 
-    Parameters
-    ----------
-    cascade : by default OpenCV's own, for faces of at least 5 % of the image's height.
-
-    Raises
-    ------
-    DataError
-        The installed OpenCV has no cascades.
+    It misses faces that are turned, or smaller than 5 % of the image's height.
     """
 
     def __init__(self, cascade: Cascade | None = None) -> None:

@@ -66,24 +66,13 @@ class _Track:
 class Identities:
     """Gives the faces of successive frames their ids.
 
-    Parameters
-    ----------
-    hold : frames for which a face that is not detected is reported where it was last; not beyond a cut.
-
-    Raises
-    ------
-    DataError
-        `hold` is negative.
-
-    Notes
-    -----
-    A face keeps its id if it lies near where its last step would bring it, in about its size; of several, the pairs
-    with the largest sum of overlap and likeness are chosen (Hungarian method). The likeness of two faces is the
-    correlation of their thumbnails, 12 x 12 pixels in colour, less the difference of their mean colours. A cut is
-    noticed from the gray levels of the frame's quarters. After a cut, or longer than `hold` without detection, a face
-    gets its old id if it comes back within a face's width of where it was, in about its size and with a likeness of at
-    least 0.7; otherwise a new one: this is no face recognition. The last 64 lost faces may come back, so that memory
-    stays constant.
+    A face is reported for `hold` frames without detection, not beyond a cut. It keeps its id if it is near where its
+    last step would bring it, in about its size; of several, the pairs with the largest sum of overlap and likeness are
+    chosen (Hungarian method). The likeness of two faces is the correlation of their thumbnails, 12 x 12 pixels in
+    colour, less the difference of their mean colours. A cut is noticed from the gray levels of the frame's quarters.
+    After a cut, or longer than `hold` without detection, a face gets its old id if it comes back within a face's width
+    of where it was, in about its size and with a likeness of at least 0.7; otherwise a new one: this is no face
+    recognition. The last 64 lost faces may come back, so that memory stays constant.
     """
 
     def __init__(self, *, hold: int = 12) -> None:
@@ -96,13 +85,7 @@ class Identities:
         self._ids = 0
 
     def update(self, faces: Sequence[Face], image: Image) -> list[Followed]:
-        """Return the faces of the next frame, by id, with those held.
-
-        Parameters
-        ----------
-        faces : detected in this frame.
-        image : the frame, (H, W, 3) uint8.
-        """
+        """Return the faces of the next frame, (H, W, 3) uint8, by id, with those held."""
         if self._is_cut(image):
             self._lost.extend(self._tracks)
             self._tracks = []

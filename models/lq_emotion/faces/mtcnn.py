@@ -80,23 +80,12 @@ class _Candidates:
 
 
 class Mtcnn:
-    """MTCNN, a `FaceDetector`.
+    """MTCNN, a `FaceDetector`, from the published P-Net, R-Net and O-Net as "det1", "det2" and "det3".
 
-    Parameters
-    ----------
-    nets : the published P-Net, R-Net and O-Net as "det1", "det2" and "det3", in TEST.
-    smallest : side of the smallest face, in pixels. P-Net's time falls with its square.
-    factor : from one level of the pyramid to the next.
-    thresholds : scores that a candidate needs after each net.
+    `smallest` is the side of the smallest face in pixels; P-Net's time falls with its square. `factor` leads from one
+    level of the pyramid to the next; `thresholds` are the scores that a candidate needs after each net.
 
-    Raises
-    ------
-    DataError
-        A net is missing, or a value is out of range.
-
-    Notes
-    -----
-    Images are reduced by averaging areas and enlarged bilinearly; what lies outside an image is black. The authors'
+    Images are reduced by averaging areas and enlarged bilinearly; pixels outside an image are black. The authors'
     program filters similarly. To save time, small levels of the pyramid are reduced from a halved image. The choice of
     the filter alone moves a box by up to some hundredths of its side.
 

@@ -14,15 +14,11 @@ def suppress(
     of_smaller: bool = False,
     pixel: float = 1.0,
 ) -> npt.NDArray[np.intp]:
-    """Return the boxes that stay, the one with the highest score first; of equal scores, the later one.
+    """Return the boxes to keep of (n, 4) left, top, right, bottom, by falling score (n,).
 
-    Parameters
-    ----------
-    boxes : (n, 4): left, top, right, bottom.
-    scores : (n,).
-    threshold : largest overlap with a better box: the intersection's part of the union.
-    of_smaller : the intersection's part of the smaller box instead: MTCNN's "Min".
-    pixel : added to sides: 1 where right and bottom are the last pixels of the box, 0 where they are edges.
+    Of equal scores the later one is kept. `threshold` is the largest overlap with a better box: the intersection's part
+    of the union or, `of_smaller`, of the smaller box (MTCNN's "Min"). `pixel` is added to sides: 1 where right and
+    bottom are the last pixels of the box, 0 where they are edges.
     """
     order = np.argsort(scores, kind="stable")[::-1]
     left, top, right, bottom = boxes[order].T.astype(np.float64)

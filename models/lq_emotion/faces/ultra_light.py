@@ -26,18 +26,7 @@ _OVERLAP = 0.3
 
 
 class UltraLight:
-    """Ultra-Light, a `FaceDetector`; without landmarks.
-
-    Parameters
-    ----------
-    net : RFB-320 or slim-320, in TEST.
-    threshold : the score that a face needs.
-
-    Raises
-    ------
-    DataError
-        The net has other outputs.
-    """
+    """Ultra-Light (RFB-320 or slim-320), a `FaceDetector` without landmarks; a face needs a score of `threshold`."""
 
     def __init__(self, net: CaffeNet, *, threshold: float = 0.7) -> None:
         self._net, self._threshold, self._anchors = net, threshold, _anchors()

@@ -64,18 +64,7 @@ class ClassScores:
 
 
 def class_scores(predicted: npt.ArrayLike, true: npt.ArrayLike, classes: int) -> ClassScores:
-    """Count confusions.
-
-    Parameters
-    ----------
-    predicted, true : (N,) numbers of classes, from 0.
-    classes : how many there are.
-
-    Raises
-    ------
-    DataError
-        The lengths differ, there are no samples, or a number is not that of a class.
-    """
+    """Count the confusions of (N,) predicted and true numbers of classes, from 0."""
     a, b = np.asarray(predicted).ravel(), np.asarray(true).ravel()
     if a.shape != b.shape or not a.size:
         raise DataError(f"{a.size} predictions for {b.size} labels", code="wrong-count", field="predicted")

@@ -23,13 +23,7 @@ SEARCHED_DELAYS = tuple(round(0.4 * step, 1) for step in range(21))  # the delay
 
 
 def delay_in_frames(seconds: float) -> int:
-    """Convert a delay in seconds to the nearest number of frames.
-
-    Raises
-    ------
-    DataError
-        The delay is negative or not finite.
-    """
+    """Convert a delay in seconds, finite and not negative, to the nearest number of frames."""
     if not math.isfinite(seconds) or seconds < 0:
         raise DataError(
             "a delay must be 0 s or more", code="out-of-range", field="delay", value=seconds, hint="for example 2.4"
@@ -44,23 +38,7 @@ def grid_index(time: npt.ArrayLike) -> npt.NDArray[np.int64]:
 
 
 def shift_predictions(prediction: npt.ArrayLike, time: npt.ArrayLike, delay: float) -> Trace:
-    """Shift predictions forward, for comparison with a gold standard that lags by `delay` seconds.
-
-    Parameters
-    ----------
-    prediction : (T,).
-    time : (T,) seconds, increasing; the result is at the same times.
-    delay : seconds.
-
-    Returns
-    -------
-    (T,) float64.
-
-    Raises
-    ------
-    DataError
-        The times do not increase, their number differs from the predictions', or the delay is negative.
-    """
+    """Shift predictions (T,) at increasing times (T,) forward, for a gold standard that lags by `delay` seconds."""
     return _shift_frames(prediction, time, -delay_in_frames(delay))
 
 

@@ -72,52 +72,23 @@ class _Moments(NamedTuple):
 
 
 def rmse(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> float:
-    """Compute the root mean square error; frames with a NaN are left out.
-
-    Raises
-    ------
-    DataError
-        The traces differ in length, or no frame has both values.
-    """
+    """Compute the root mean square error of two traces (T,); frames with a NaN are left out."""
     a, b = valid_pairs(prediction, gold)
     return _rmse(a, b)
 
 
 def cc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> float:
-    """Compute the correlation coefficient (times (N - 1) / N in ``avec``); NaN for a constant trace.
-
-    Raises
-    ------
-    DataError
-        As in `rmse`, or the convention is unknown.
-    """
+    """Compute the correlation coefficient of two traces (T,), in ``avec`` times (N - 1) / N; NaN for a constant one."""
     return _cc(_moments(*valid_pairs(prediction, gold), convention))
 
 
 def ccc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> float:
-    """Compute the concordance correlation coefficient (Lin 1989); 0 for a constant trace.
-
-    Raises
-    ------
-    DataError
-        As in `rmse`, or the convention is unknown.
-    """
+    """Compute the concordance correlation coefficient (Lin 1989) of two traces (T,); 0 for a constant trace."""
     return _ccc(_moments(*valid_pairs(prediction, gold), convention))
 
 
 def score(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> Score:
-    """Compute all three scores over the frames that have both values.
-
-    Parameters
-    ----------
-    prediction, gold : (T,); NaN where a value is missing.
-    convention : see the module.
-
-    Raises
-    ------
-    DataError
-        The traces differ in length, or no frame has both values.
-    """
+    """Compute all three scores of two traces (T,) over the frames that have both values."""
     a, b = valid_pairs(prediction, gold)
     moments = _moments(a, b, convention)
     return Score.of(_rmse(a, b), _cc(moments), _ccc(moments), a.size)
@@ -139,13 +110,7 @@ def defined(value: float) -> float | None:
 
 
 def valid_pairs(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> tuple[Trace, Trace]:
-    """Return the predictions and labels of the frames that have both.
-
-    Raises
-    ------
-    DataError
-        The traces differ in length, or no frame has both values.
-    """
+    """Return predictions and labels of the frames that have both; refuse traces without any, or of other lengths."""
     a, b = (np.asarray(values, np.float64).ravel() for values in (prediction, gold))
     if a.shape != b.shape:
         raise DataError(
@@ -158,13 +123,7 @@ def valid_pairs(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> tuple[Trace, 
 
 
 def degrees_lost(convention: Convention) -> tuple[int, int]:
-    """Return by how much the divisors of covariance and variance are less than the number of frames.
-
-    Raises
-    ------
-    DataError
-        The convention is unknown.
-    """
+    """Return by how much the divisors of covariance and variance are less than the number of frames."""
     if convention not in _DEGREES_LOST:
         raise DataError(
             "unknown convention", code="name-unknown", field="convention", value=convention,

@@ -62,17 +62,7 @@ class Moments(Record):
 
     @classmethod
     def of(cls, prediction: npt.ArrayLike, gold: npt.ArrayLike) -> Moments:
-        """Return the moments of a recording.
-
-        Parameters
-        ----------
-        prediction, gold : (T,); a frame with a NaN is left out.
-
-        Raises
-        ------
-        DataError
-            The lengths differ, or no frame has both values.
-        """
+        """Return the moments of a recording's traces (T,); a frame with a NaN is left out."""
         pair = valid_pairs(prediction, gold)
         # the rounded mean would give a constant trace a variance
         means = [float(values[0] if np.ptp(values) == 0 else values.mean()) for values in pair]
@@ -120,15 +110,7 @@ class PairedTest:
 def joined_score(recordings: Sequence[Moments], convention: Convention = "avec") -> Score:
     """Return the score of recordings joined into one sequence, as `regression.score` computes it from the frames.
 
-    Parameters
-    ----------
-    recordings : one or more; a recording may occur several times.
-    convention : see `regression`.
-
-    Raises
-    ------
-    DataError
-        There are no recordings, or the convention is unknown.
+    A recording may occur several times.
     """
     table = _table([recordings])
     rmse, cc, ccc = map(float, _mean_scores(table, np.arange(len(recordings)), convention))
@@ -145,11 +127,8 @@ def spread(values: Sequence[float | None]) -> Spread:
 def jackknife(statistic: Callable[[Indices], Doubles], count: int, level: float = LEVEL) -> Doubles:
     """Return the ends of the jackknife intervals of k statistics of recordings, (k, 2); NaN with a single recording.
 
-    Parameters
-    ----------
-    statistic : returns the values, (k, ...), of sets of recordings given by their indices, (..., R) int64.
-    count : number of recordings, or of other units that do not depend on each other.
-    level : probability that an interval should hold.
+    `statistic` returns the values, (k, ...), of sets of recordings given by their indices, (..., R) int64. `count` is
+    the number of recordings, or of other units that do not depend on each other.
     """
     from scipy import stats
 
@@ -168,19 +147,7 @@ def jackknife(statistic: Callable[[Indices], Doubles], count: int, level: float 
 def score_intervals(
     trainings: Trainings, *, convention: Convention = "avec", level: float = LEVEL
 ) -> dict[str, Interval]:
-    """Return the intervals of a method's RMSE, CC and CCC over recordings, by these names in small letters.
-
-    Parameters
-    ----------
-    trainings : of the method, a sequence for each seed.
-    convention : see `regression`.
-    level : probability that an interval should hold.
-
-    Raises
-    ------
-    DataError
-        There are no recordings, seeds have different ones, or the convention is unknown.
-    """
+    """Return the intervals over recordings of a method's "rmse", "cc" and "ccc", from the trainings of each seed."""
     table = _table(trainings)
 
     def scores(index: Indices) -> Doubles:
@@ -202,19 +169,9 @@ def paired_test(
     n_resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> PairedTest:
-    """Compare the CCC of two methods on the same recordings.
+    """Compare the CCC of two methods with equally many seeds, on the same recordings in the same order.
 
-    Parameters
-    ----------
-    first, second : the methods: equally many seeds, and the same recordings in the same order.
-    rng : draws exchanges where there are more than `n_resamples`.
-    convention, level : as in `score_intervals`.
-    n_resamples : the most exchanges.
-
-    Raises
-    ------
-    DataError
-        The methods differ in seeds or recordings, there are none, or the convention is unknown.
+    `rng` draws exchanges where there are more than `n_resamples`.
     """
     tables = _table(first), _table(second)
     _require_pairs(*tables)

@@ -30,13 +30,7 @@ _TRUSTED, _UNTRUSTED, _UNKNOWN = (86, 180, 233), (230, 159, 0), (235, 235, 235) 
 def video_overlay(path: Path, estimators: Sequence[Estimator]) -> Iterator[Draw]:
     """Write an MP4 (H.264) of the frames at their own times, complete or not at all.
 
-    Frames of another size than the first are resized to it. A source without frames leaves no file. A frame is shown
-    for an hour at most: MP4 has a limit.
-
-    Raises
-    ------
-    FileError
-        The frames cannot be written.
+    Frames of another size than the first are resized to it. A frame is shown for an hour at most: MP4 has a limit.
     """
     with write_video(path, _CODING) as video:
 

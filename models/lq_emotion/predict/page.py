@@ -157,17 +157,7 @@ def _without_image(seen: SeenFrame) -> SeenFrame:
 def report(
     name: str, summary: Summary, estimators: Sequence[Estimator], *, clock: str, detector: str, problem: str = ""
 ) -> Report:
-    """Return the page of a source.
-
-    Parameters
-    ----------
-    name : of the source.
-    summary : of all its frames.
-    estimators : the nets.
-    clock : what its times are; see `video.frames.Source`.
-    detector : what found the faces.
-    problem : why frames are missing, if some are.
-    """
+    """Return the page of a source from the summary of all its frames; `problem` is the reason for missing frames."""
     lead = (Text(_LEAD, "warning"), *((Text(problem, "warning"),) if problem else ()))
     sections = [Section("Summary", (_counts(summary, clock, detector),))]
     if summary.faces:

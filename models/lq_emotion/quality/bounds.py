@@ -125,13 +125,7 @@ class Agreement(Record):
     enough: Mapping[str, float]
 
     def __call__(self, confidence: Doubles, values: Doubles) -> tuple[Doubles, Doubles]:
-        """Return the ends of the interval, (n,) each.
-
-        Parameters
-        ----------
-        confidence : (n,), the largest probability of each answer.
-        values : (n, 5), a table of conditions.
-        """
+        """Return the ends of the interval, (n,) each, from largest probabilities (n,) and conditions (n, 5)."""
         ends = _by_bits(np.column_stack([values, confidence]), self.coded, self.unknown)
         return ends[..., 0], ends[..., 1]
 

@@ -119,24 +119,12 @@ class Calibration(Record):
 
     @classmethod
     def load(cls, path: PathLike) -> Self:
-        """Read a calibration.
-
-        Raises
-        ------
-        FileError
-            The file is missing or damaged.
-        """
+        """Read a calibration."""
         return read_record(Path(path), cls, "calibrate again: lq-emotion calibrate")
 
     @classmethod
     def beside(cls, weights: PathLike) -> Self | None:
-        """Return the calibration beside a caffemodel; None without one.
-
-        Raises
-        ------
-        FileError
-            The calibration is damaged, or was made with other weights.
-        """
+        """Return the calibration next to a caffemodel, None without one; one made with other weights is refused."""
         path = sidecar(weights)
         if not path.is_file():
             return None
@@ -158,18 +146,7 @@ class Calibration(Record):
         return {"outputs": list(self.outputs), **origin, "limits": shown}
 
     def judge(self, estimates: npt.ArrayLike, conditions: Sequence[Condition]) -> list[Trust]:
-        """Return how far the estimates for each face can be trusted.
-
-        Parameters
-        ----------
-        estimates : (n, k), the outputs of the net: dimensions, or the probabilities of classes.
-        conditions : of the n faces.
-
-        Raises
-        ------
-        DataError
-            The shapes do not fit each other or the calibration.
-        """
+        """Return how far to trust the estimates for each face, (n, k): dimensions, or the probabilities of classes."""
         answers = np.asarray(estimates, np.float64)
         count = len(self.errors) or (answers.shape[1] if answers.ndim == 2 else 0)
         if answers.shape != (len(conditions), count):
@@ -189,10 +166,7 @@ class Calibration(Record):
     def bounds(self, answers: Doubles, values: Doubles) -> tuple[Doubles, Doubles, npt.NDArray[np.bool_]]:
         """Return the ends of the intervals, (n, outputs) each, and whether all of a face are narrow enough, (n,).
 
-        Parameters
-        ----------
-        answers : (n, k), as in `judge`.
-        values : (n, 5), a table of conditions.
+        `answers` are (n, k), as in `judge`; `values` (n, 5), a table of conditions.
         """
         if self.agreement is not None:
             low, high = self.agreement(answers.max(axis=1, initial=0.0), values)

@@ -76,22 +76,12 @@ def make_calibration(
     level: float = 0.9,
     limit: float | None = None,
 ) -> Calibration:
-    """Make a calibration.
+    """Make a calibration from samples; without `dimensions` it is that of a classifier.
 
-    Parameters
-    ----------
-    samples : what it is made from.
-    made_from : its origin.
-    dimensions : names of the net's outputs; empty for a classifier.
-    level : of each new person's estimates the part whose interval is to hold the label, as a mean over people; or
-        the part of the intervals that are to hold the probability of agreement.
-    limit : half the width up to which an interval is narrow enough, in the unit of the dimensions, by default 1.25
-        times that on the least degraded faces; for a classifier the least probability of agreement, by default 0.8.
-
-    Raises
-    ------
-    DataError
-        There are too few recordings for the level, or scikit-learn is missing.
+    `level` is, of each new person's estimates, the part whose interval is to cover the label, as a mean over people; or
+    the part of the intervals that are to cover the probability of agreement. `limit` is half the width up to which an
+    interval is narrow enough, in the unit of the dimensions, by default 1.25 times that on the least degraded faces;
+    for a classifier the least probability of agreement, by default 0.8.
     """
     require_library()
     require_enough(len(np.unique(samples.recording)), level)
@@ -118,12 +108,7 @@ def _step_edges(values: Doubles) -> Doubles:
 
 
 def require_library() -> None:
-    """Refuse to go on without scikit-learn.
-
-    Raises
-    ------
-    DataError
-    """
+    """Refuse to go on without scikit-learn."""
     try:
         import sklearn.ensemble  # noqa: F401
     except ImportError as error:
@@ -132,12 +117,7 @@ def require_library() -> None:
 
 
 def require_enough(recordings: int, level: float) -> None:
-    """Refuse fewer recordings than a level needs.
-
-    Raises
-    ------
-    DataError
-    """
+    """Refuse fewer recordings than a level needs."""
     if not 0.5 <= level < 1:
         raise DataError("out of range", code="out-of-range", field="level", value=level, hint="0.5 to 0.99")
     least = max(_FOLDS, _least(level))

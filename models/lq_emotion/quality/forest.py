@@ -55,12 +55,7 @@ class Forest(Record):
             raise ValueError("a node compares a measure that there is not")
 
     def __call__(self, values: npt.ArrayLike) -> Doubles:
-        """Return the forest's value of each sample, (n,).
-
-        Parameters
-        ----------
-        values : (n, number of measures), finite.
-        """
+        """Return the forest's value of each sample, (n,), from finite measures, (n, number of measures)."""
         feature, threshold, below, above, value = self._nodes
         samples = np.asarray(values, np.float32)
         node = np.tile(np.array(self.roots), (len(samples), 1))
@@ -82,20 +77,7 @@ class Forest(Record):
 
 
 def learn_forest(measures: tuple[str, ...], values: Doubles, target: Doubles, falls: tuple[bool, ...]) -> Forest:
-    """Learn a forest that falls, or is free, in each measure.
-
-    Parameters
-    ----------
-    measures : names of the columns.
-    values : (n, number of measures).
-    target : (n,).
-    falls : for each measure, whether the forest must not rise with it.
-
-    Raises
-    ------
-    ImportError
-        scikit-learn is not installed.
-    """
+    """Learn a forest of targets (n,) from values (n, measures); it does not rise in the measures that `falls` marks."""
     from sklearn.ensemble import RandomForestRegressor
 
     learner = RandomForestRegressor(

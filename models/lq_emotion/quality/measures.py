@@ -40,21 +40,8 @@ class Condition:
 
 
 def measure(image: Image, face: Face, bits: float = math.nan) -> Condition:
-    """Measure the conditions of a face.
+    """Measure the conditions of a face in a frame, (H, W, 3) uint8, red first; parts of its box may lie outside.
 
-    Parameters
-    ----------
-    image : (H, W, 3) uint8, red first: the whole frame.
-    face : with its box in the image's pixels; parts of it may lie outside.
-    bits : per pixel; see `RecentBits`.
-
-    Raises
-    ------
-    DataError
-        The box lies outside the image, or is not finite.
-
-    Notes
-    -----
     The variance of the Laplacian as a measure of focus: Pech-Pacheco et al., "Diatom autofocusing in brightfield
     microscopy", ICPR 2000. The fixed size makes it comparable between faces; a face of fewer pixels is enlarged, and
     has less of it.
@@ -92,13 +79,7 @@ class RecentBits:
         self._recent: deque[float] = deque(maxlen=_WINDOW)
 
     def __call__(self, bits: float, pixels: int) -> float:
-        """Return the median of bits per pixel over up to 25 frames; NaN if all are unknown.
-
-        Parameters
-        ----------
-        bits : that this frame took in the stream; NaN if unknown.
-        pixels : width times height.
-        """
+        """Return the median of bits per pixel over the last frames, up to 25 with this one; NaN if all are unknown."""
         if math.isfinite(bits):
             self._recent.append(bits / pixels)
         return median(self._recent) if self._recent else math.nan

@@ -61,13 +61,7 @@ class CalibrationRun:
         return isinstance(self.model.outputs, Labels)
 
     def run(self) -> Calibration:
-        """Collect answers, make the calibration and write it.
-
-        Raises
-        ------
-        CaffeCompatError, OSError
-            A recording cannot be used, or there are too few for the level.
-        """
+        """Collect answers, make the calibration and write it."""
         require_library()
         sources = self._sources()
         require_enough(len(sources), self.level)

@@ -118,13 +118,7 @@ def join(parts: Sequence[Samples], *, renumber: bool = True) -> Samples:
 
 
 def collect(model: LoadedModel, sources: Sequence[Source], grid: Grid, folder: Path) -> Iterator[tuple[str, Samples]]:
-    """Yield the samples of each recording; those that an earlier call stored in the folder are read from there.
-
-    Raises
-    ------
-    CaffeCompatError
-        A recording cannot be read.
-    """
+    """Yield the samples of each recording; those that an earlier call stored in the folder are read from there."""
     journal = Journal(folder / "journal.json", root=folder)
     # the whole of what the answers depend on
     common = [

@@ -54,20 +54,7 @@ class Reading:
 def labelled_sources(
     root: Path, dimensions: Sequence[str], reading: Reading, names: Collection[str] = ()
 ) -> list[Source]:
-    """Return the labelled recordings of a tree, by default those that are not named for training.
-
-    Parameters
-    ----------
-    root : of the tree.
-    dimensions : that the net estimates: valence, arousal or both.
-    reading : see `Reading`.
-    names : the recordings to use.
-
-    Raises
-    ------
-    DataError
-        There are no such recordings, or the net estimates something else.
-    """
+    """Return the labelled recordings of a tree, by default those that are not named for training."""
     unknown = [name for name in dimensions if name not in DIMENSIONS]
     if unknown:
         hint = "recordings are labelled with valence and arousal"
@@ -113,13 +100,7 @@ def _read_labelled(records: tuple[Recording, ...], given: Path | None, reading: 
 
 
 def video_sources(videos: Sequence[Path], reading: Reading) -> list[Source]:
-    """Return video files without labels.
-
-    Raises
-    ------
-    DataError
-        Two files have the same name.
-    """
+    """Return video files without labels, each of another name."""
     names = [video.stem for video in videos]
     if repeated := next((name for name in names if names.count(name) > 1), None):
         raise DataError("two videos of this name", code="duplicate", field="recordings", value=repeated)

@@ -33,13 +33,7 @@ class Bits(NamedTuple):
 
 
 def split_nals(stream: bytes) -> list[bytes]:
-    """Split a stream into NAL units, each with its start code of three or four bytes.
-
-    Raises
-    ------
-    DataError
-        The stream does not begin with a start code.
-    """
+    """Split a stream into NAL units, each with its start code of three or four bytes."""
     starts = []
     position = stream.find(b"\0\0\1")
     while position >= 0:

@@ -14,18 +14,9 @@ from lq_emotion.video.frames import Frame, Selection
 
 
 class Camera:
-    """A camera; see `frames.Source`. Its frames have the time at which they arrived.
+    """A camera, numbered from 0; see `frames.Source`.
 
-    Parameters
-    ----------
-    number : of the camera, from 0.
-    selection : `start` and `end` count from the first frame.
-    clock : returns seconds.
-
-    Raises
-    ------
-    DataError
-        There is no such camera, or another program uses it.
+    Frames have the time at which they arrived; `start` and `end` of the selection count from the first frame.
     """
 
     def __init__(

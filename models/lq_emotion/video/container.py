@@ -263,13 +263,7 @@ class Video:
 
 
 def read_frames(path: Path, count: int | None = None) -> Iterator[Frame]:
-    """Yield the frames of a file, at most `count`, each (H, W, 3) upright.
-
-    Raises
-    ------
-    FileError, DataError
-        The file cannot be opened or, after the frames before it, a problem of the file; see `Video`.
-    """
+    """Yield the frames of a file, at most `count`, each (H, W, 3) upright; then raise a problem of the file, if any."""
     with Video(str(path)) as video:
         yield from islice(video, count)
         if video.problem is not None:

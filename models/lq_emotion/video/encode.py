@@ -133,13 +133,7 @@ def versions() -> dict[str, str]:
 
 
 def load_av() -> Any:
-    """Return PyAV.
-
-    Raises
-    ------
-    DataError
-        PyAV is not installed.
-    """
+    """Return PyAV, or raise DataError if it is not installed."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only; the default prints pages to stderr
     try:
         import av

@@ -38,18 +38,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of a source to take.
-
-    Attributes
-    ----------
-    every : takes every N-th frame.
-    start, end : in seconds; both ends are included.
-
-    Raises
-    ------
-    DataError
-        Nothing can be selected.
-    """
+    """The frames to take from a source: every N-th from `start` to `end`, in seconds, both included."""
 
     every: int = 1
     start: float = 0.0

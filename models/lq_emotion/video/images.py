@@ -22,13 +22,7 @@ _STRIP = 1 << 20  # pixels that are converted at a time
 
 
 class Images:
-    """Image files; see `frames.Source`. A file that cannot be read is left out and named in `problem`.
-
-    Parameters
-    ----------
-    paths : the files.
-    selection : `every` counts files; images have no times.
-    """
+    """Image files, which `every` counts; see `frames.Source`. Those that cannot be read are named in `problem`."""
 
     def __init__(self, paths: Sequence[Path], selection: Selection | None = None) -> None:
         self._paths, self._every = tuple(paths), (selection or Selection()).every
@@ -61,12 +55,7 @@ def read_image(path: Path) -> Image:
     """Read an image, turned upright as its EXIF data says: (H, W, 3) uint8, red first.
 
     Gray images of 12 and 16 bits keep their most significant eight. At most `MAX_PIXELS` are read, in about ten bytes
-    of memory each.
-
-    Raises
-    ------
-    FileError
-        The file is missing, cannot be decoded, holds several images, or pixels whose range it does not state.
+    of memory each. Files of several images, or of pixels without a stated range, are refused.
     """
     from PIL import ImageOps, UnidentifiedImageError
 

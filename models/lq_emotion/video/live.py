@@ -16,13 +16,7 @@ LIVE_CODECS = ("x264", "x265")  # those with a tuning for no delay
 
 
 def find_live_codec(name: str, qp: int | None = None) -> Codec:
-    """Look up a codec that can code without holding frames back.
-
-    Raises
-    ------
-    DataError
-        The codec is unknown, has no such tuning, or does not take this QP.
-    """
+    """Return a codec that can code without holding frames back."""
     codec = find_codec(name, qp)
     if name not in LIVE_CODECS:
         hint = f"choose one of {', '.join(LIVE_CODECS)}"
@@ -33,17 +27,8 @@ def find_live_codec(name: str, qp: int | None = None) -> Codec:
 class LiveEncoder:
     """Encodes colour frames at one quantiser, each into one packet at once: no B frames, no look-ahead.
 
-    Parameters
-    ----------
-    width, height : of the frames in pixels; odd sides are padded.
-    fps : frames per second; only stated in the stream.
-    codec, qp : one of `LIVE_CODECS` and its quantiser.
-    gop : the longest distance between key frames.
-
-    Raises
-    ------
-    DataError
-        The codec or QP cannot be used, the encoder refuses the size, or PyAV is missing.
+    Frames with odd sides are padded; `fps` is only stated in the stream; `gop` is the longest distance between key
+    frames.
     """
 
     def __init__(self, width: int, height: int, *, fps: float, codec: str, qp: int, gop: int = 250) -> None:
@@ -66,13 +51,7 @@ class LiveEncoder:
         self._encoder, self._count = encoder, 0
 
     def __call__(self, image: Image) -> bytes:
-        """Return the packet of a frame, (height, width, 3) uint8, red first.
-
-        Raises
-        ------
-        DataError
-            The frame has another shape, or the encoder did not return a packet for it.
-        """
+        """Return the packet of a frame, (height, width, 3) uint8, red first."""
         if image.shape != self._shape:
             problem = f"the frame is {image.shape}, expected {self._shape}"
             raise DataError(problem, code="shape-mismatch", field="frame")
@@ -87,13 +66,7 @@ class LiveEncoder:
 
 
 class LiveDecoder:
-    """Decodes the packets of a `LiveEncoder`, one frame each.
-
-    Parameters
-    ----------
-    width, height : of the frames, without padding.
-    codec : the encoder's.
-    """
+    """Decodes the packets of a `LiveEncoder`, one frame each, of (height, width) without padding."""
 
     def __init__(self, width: int, height: int, *, codec: str) -> None:
         self._av, self._shape, self._name = load_av(), (height, width, 3), codec
@@ -102,13 +75,7 @@ class LiveDecoder:
         self._decoder.flags |= self._av.codec.context.Flags.low_delay
 
     def __call__(self, packet: bytes) -> Image:
-        """Return the frame of a packet, (height, width, 3) uint8, red first.
-
-        Raises
-        ------
-        DataError
-            The packet is damaged, or holds no frame.
-        """
+        """Return the frame of a packet, (height, width, 3) uint8, red first."""
         try:
             frames = self._decoder.decode(self._av.Packet(packet))
         except self._av.FFmpegError as error:

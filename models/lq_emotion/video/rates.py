@@ -11,18 +11,9 @@ _ROUNDING = 1e-6  # of a slot: times of containers are rounded
 
 
 def thin(fps: float | None) -> Callable[[float], bool]:
-    """Return a function that tells, for the time of each frame in turn, in seconds, whether it remains.
+    """Return a function that tells, for the time of each frame in turn, in seconds, whether it remains; None keeps all.
 
     Time is divided into slots of 1 / `fps` from the first frame on; the first frame of each slot remains.
-
-    Parameters
-    ----------
-    fps : at most so many frames per second; None keeps all.
-
-    Raises
-    ------
-    DataError
-        `fps` is not above 0.
     """
     if fps is None:
         return lambda _: True

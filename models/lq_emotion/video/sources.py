@@ -72,18 +72,7 @@ class SourceName(Record):
         return self.kind.value + (f"-{self.address}" if self.kind is Kind.CAMERA else "")
 
     def open(self, selection: Selection | None = None, *, timeout: float = 10.0) -> Source:
-        """Open the source.
-
-        Parameters
-        ----------
-        selection : of frames; by default all.
-        timeout : seconds after which a silent stream counts as stalled.
-
-        Raises
-        ------
-        CaffeCompatError
-            The source cannot be read.
-        """
+        """Open the source; a stream that is silent for `timeout` seconds counts as stalled."""
         if self.kind is Kind.IMAGES:
             return Images(self.paths, selection)
         if self.kind is Kind.CAMERA:
@@ -102,17 +91,9 @@ def _stdin() -> str:
 def find_sources(names: Iterable[str]) -> list[SourceName]:
     """Return the sources that a user names, in their order; the contents of folders and patterns in natural order.
 
-    Parameters
-    ----------
-    names : files, folders (not those inside them), patterns such as ``clips/*.mp4``, ``camera:0``, URLs, or ``-``. The
-        images among them form a source per folder, after all others.
-
-    Raises
-    ------
-    FileError
-        A file is missing, or a folder or pattern holds neither videos nor images.
-    DataError
-        Nothing is named, a name is empty, or something is named twice.
+    A name is a file, a folder (its subfolders do not count), a pattern such as ``clips/*.mp4``, ``camera:0``, a URL, or
+    ``-``. The images among them form a source per folder, after all others. Names that lead to no video or image, and
+    those given twice, are refused.
     """
     names = list(names)
     items = [] if "" in names else list(_expand(names))

@@ -97,15 +97,7 @@ class VideoWriter:
 
 @contextmanager
 def write_video(path: Path, coding: FileCoding) -> Iterator[VideoWriter]:
-    """Give a writer of a video, .mp4, .mov or .mkv.
-
-    Raises
-    ------
-    DataError
-        PyAV is not installed.
-    FileError
-        The file cannot be written.
-    """
+    """Give a writer of a video, .mp4, .mov or .mkv; FFmpeg's errors become a FileError that names the file."""
     av = load_av()
     with atomic_path(path) as partial:
         try:

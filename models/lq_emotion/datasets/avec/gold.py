@@ -44,21 +44,7 @@ class GoldStandard(NamedTuple):
 
 
 def combine_ratings(ratings: npt.ArrayLike) -> Trace:
-    """Compute the gold standard of several raters by the official recipe.
-
-    Parameters
-    ----------
-    ratings : (T, R), R > 1; NaN marks a missing rating, which averages leave out.
-
-    Returns
-    -------
-    (T,) float64; NaN in frames without ratings.
-
-    Raises
-    ------
-    DataError
-        There are fewer than two raters, a rater has no ratings, or the agreements sum to zero.
-    """
+    """Compute the gold standard of two raters or more, (T, R) -> (T,), by the official recipe; NaN: no rating."""
     traces = np.asarray(ratings, np.float64)
     if traces.ndim != 2 or traces.shape[1] < 2:
         raise DataError(
@@ -87,18 +73,7 @@ def combine_ratings(ratings: npt.ArrayLike) -> Trace:
 
 
 def load_gold_standard(recording: Recording, source: LabelSource = "auto") -> GoldStandard:
-    """Load a recording's gold standard.
-
-    Parameters
-    ----------
-    recording : with a gold standard or raters' traces.
-    source : ``gold`` (the data set's), ``raters`` (rebuilt), or ``auto``, the first of these that exists.
-
-    Raises
-    ------
-    CaffeCompatError
-        The gold standard is missing or invalid; with file, line, column and value.
-    """
+    """Load a recording's gold standard: ``gold`` (the data set's), ``raters`` (rebuilt), or the first that exists."""
     if source not in get_args(LabelSource):
         raise DataError(
             "unknown source of labels", code="name-unknown", field="labels", value=source,
@@ -125,13 +100,7 @@ def load_gold_standard(recording: Recording, source: LabelSource = "auto") -> Go
 
 
 def read_gold(path: str | Path) -> GoldStandard:
-    """Read an ARFF gold standard: the attributes frameTime and GoldStandard, else the second and the third.
-
-    Raises
-    ------
-    CaffeCompatError
-        Attributes are missing, a value is not a number, or the times are not on the grid.
-    """
+    """Read an ARFF gold standard: the attributes frameTime and GoldStandard, else the second and the third."""
     table = read_arff(path)
     time = table.numbers(table.column("frameTime", 1))
     gsd = table.numbers(table.column("GoldStandard", 2))
@@ -140,13 +109,7 @@ def read_gold(path: str | Path) -> GoldStandard:
 
 
 def read_ratings(path: str | Path) -> tuple[Trace, Trace]:
-    """Read the raters' traces of a recording: times (T,) in seconds and ratings (T, R), a column per rater.
-
-    Raises
-    ------
-    CaffeCompatError
-        There are fewer than two raters, a value is not a number, or the times are not on the grid.
-    """
+    """Read the raters' traces of a recording: times (T,) in seconds and ratings (T, R), a column per rater."""
     table = Table.read(path)
     time_column = table.column("time", 0)
     raters = [column for column in table.columns if column != time_column]
@@ -163,12 +126,8 @@ def read_ratings(path: str | Path) -> tuple[Trace, Trace]:
 def write_gsd(gold: GoldStandard, path: str | Path, *, frame_time: npt.ArrayLike) -> None:
     """Write gsd.mat as the authors' script loads it, atomically: gsd and time, T x 1 doubles.
 
-    Parameters
-    ----------
-    gold : the gold standard.
-    path : the file.
-    frame_time : the video's times, stored in place of the gold standard's on the same grid index, as the script
-        compares times for equality.
+    The video's times, `frame_time`, replace the gold standard's on the same grid index, as the script compares times
+    for equality.
     """
     time = snap_times(gold.time, frame_time)
     savemat(path, {"gsd": gold.gsd.reshape(-1, 1), "time": time.reshape(-1, 1)}, version="-v7")
@@ -182,15 +141,7 @@ def write_gsd_csv(gold: GoldStandard, path: str | Path) -> None:
 
 
 def read_gsd(path: str | Path) -> GoldStandard:
-    """Read gsd.mat (any version, any orientation) or the CSV.
-
-    Raises
-    ------
-    CaffeCompatError
-        The numbers of values and times differ, a column is missing, or the times are not on the grid.
-    PortError
-        The MAT-file cannot be read or lacks a variable.
-    """
+    """Read gsd.mat (any version, any orientation) or the CSV."""
     path = Path(path)
     if path.suffix.lower() == ".csv":
         table = Table.read(path)

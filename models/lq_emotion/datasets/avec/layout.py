@@ -110,21 +110,11 @@ def natural_order(name: str) -> tuple[int, list[tuple[int, str]]]:
 def find_recordings(
     root: str | Path, layout: Layout = "auto", *, dimension: Dimension = "valence", skip: Sequence[Path] = ()
 ) -> list[Recording]:
-    """Find the recordings below a folder, in natural order.
+    """Find the recordings below a folder, at any depth, in natural order.
 
-    A recording has a video or a table of frame times; its other files may be missing.
-
-    Parameters
-    ----------
-    root : the folder of the tree, or a folder above it.
-    layout : the kind of tree; by default it is detected.
-    dimension : of the gold standard and the ratings; see `Recording.arousal` for both.
-    skip : folders below `root` to ignore, such as the folder of results.
-
-    Raises
-    ------
-    DataError
-        The folder does not exist, holds no recordings or both kinds of tree, or a recording has two files of a kind.
+    A recording has a video or a table of frame times; its other files may be missing. `dimension` chooses the gold
+    standard and the ratings; see `Recording.arousal` for both. Folders in `skip`, such as that of results, are ignored.
+    Two kinds of tree, and two files of a kind for a recording, are refused.
     """
     root = Path(root)
     if not root.is_dir():
@@ -153,13 +143,7 @@ def shared_root(out: Path, dimension: Dimension) -> Path:
 
 
 def select_recordings(recordings: Sequence[Recording], names: Sequence[str]) -> list[Recording]:
-    """Return the recordings with these names or participants, in the order of the names, without repetition.
-
-    Raises
-    ------
-    DataError
-        A name is unknown.
-    """
+    """Return the recordings with these names or participants, in the order of the names, without repetition."""
     by_name = {name: recording for recording in recordings for name in (recording.participant, recording.name) if name}
     for name in names:
         if name not in by_name:

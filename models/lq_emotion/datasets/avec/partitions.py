@@ -50,13 +50,7 @@ class Partitions(Record):
         return Partitions({**others, **dict.fromkeys(names, "dev")}, self.complete | {"dev"})
 
     def require_known(self, names: Sequence[str], where: Path, *partitions: str) -> None:
-        """Refuse chosen names in these partitions that no recording has.
-
-        Raises
-        ------
-        DataError
-            A name is unknown.
-        """
+        """Refuse chosen names in these partitions that no recording has."""
         for name, partition in self.chosen.items():
             if partition in partitions and name not in names:
                 hint = did_you_mean(name, names) or f"the recordings are {', '.join(names)}"
@@ -73,18 +67,7 @@ def avec_name(name: str) -> str:
 def chosen_partitions(
     train: Sequence[str] = (), dev: Sequence[str] = (), table: Path | None = None
 ) -> Partitions | None:
-    """Return the partitions that a user chose, or None; names take precedence over the table.
-
-    Parameters
-    ----------
-    train, dev : recordings, by AVEC's or RECOLA's names.
-    table : a CSV with the columns name and partition.
-
-    Raises
-    ------
-    CaffeCompatError
-        The table cannot be read, or a recording has two partitions.
-    """
+    """Return the partitions that a user chose, or None; names, AVEC's or RECOLA's, take precedence over the table."""
     chosen = dict(read_partitions(table)) if table else {}
     complete = set(PARTITIONS) if table else set()
     given = {"train": [avec_name(name) for name in train], "dev": [avec_name(name) for name in dev]}
@@ -121,13 +104,7 @@ def partitions_of(args: Namespace) -> Partitions:
 
 
 def read_partitions(path: Path) -> dict[str, str]:
-    """Read a CSV with the columns name and partition (train, dev, test or empty).
-
-    Raises
-    ------
-    CaffeCompatError
-        A column is missing, a partition is unknown, or a recording has two.
-    """
+    """Read a CSV with the columns name and partition (train, dev, test or empty); a recording has one partition."""
     chosen: dict[str, str] = {}
     for row in Table.read(path, ("name", "partition")).rows:
         partition = row["partition"]
@@ -158,13 +135,7 @@ def stored_partitions(folder: Path) -> Partitions:
 
 
 def recordings_in(data: Path, partition: str, partitions: Partitions | None = None) -> list[str]:
-    """List the recordings of a partition in a folder of crops, ``ROOT/data/raw_data/HQ``, in natural order.
-
-    Raises
-    ------
-    CaffeCompatError
-        There are none, or a chosen recording is missing.
-    """
+    """List the recordings of a partition in a folder of crops, ``ROOT/data/raw_data/HQ``, in natural order."""
     present = sorted((path.stem for path in data.glob("*.mat")), key=natural_order)
     if partitions is not None:
         partitions.require_known(present, data, partition)

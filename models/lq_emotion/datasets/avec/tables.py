@@ -13,15 +13,7 @@ from lq_emotion.common.text_table import Doubles, Table, read_text
 
 
 def read_arff(path: str | Path) -> Table:
-    """Read an ARFF table of dense rows; quotes around names and values are removed.
-
-    Raises
-    ------
-    ParseError
-        The file is not ARFF, is sparse or has no rows, or a row has another number of values than there are attributes.
-    DataError
-        The file cannot be read.
-    """
+    """Read an ARFF table of dense rows; quotes around names and values are removed."""
     path = Path(path)
     columns: list[str] = []
     text = read_text(path, hint="expected an ARFF file")
@@ -42,11 +34,6 @@ def frame_times(path: str | Path) -> Doubles:
     """Read the frame times of a video: (T,) float64 seconds, in the file's order.
 
     They are in the column ``time in seconds`` if there is one, else in the second column, as in the authors' script.
-
-    Raises
-    ------
-    ParseError
-        The column is missing, or a time is missing or not a finite number.
     """
     table = Table.read(path)
     column = table.column("time in seconds", 1)

@@ -16,21 +16,10 @@ _TOLERANCE = 0.1 * STEP  # rounded decimals stay far below it; the times of a 30
 
 
 def require_grid(time: npt.ArrayLike, *, where: str | Path | None = None) -> Indices:
-    """Return the grid indices of a recording's frame times.
+    """Return the grid indices of a recording's frame times, (T,) seconds: (T,) int64, strictly increasing from 0 up.
 
-    Parameters
-    ----------
-    time : (T,) seconds.
-    where : the file of the times, for the error.
-
-    Returns
-    -------
-    (T,) int64, strictly increasing from 0 up.
-
-    Raises
-    ------
-    DataError
-        There are no times, or a time is not finite, more than 4 ms off the grid, negative, repeated or decreasing.
+    Times that are not finite, more than 4 ms off the grid, negative, repeated or decreasing are refused, with the file
+    `where` they are from.
     """
     times = np.asarray(time, np.float64).ravel()
     if not times.size:
@@ -48,23 +37,9 @@ def require_grid(time: npt.ArrayLike, *, where: str | Path | None = None) -> Ind
 def match_times(
     requested: npt.ArrayLike, available: npt.ArrayLike, *, what: str, where: str | Path | None = None
 ) -> Indices:
-    """Find each requested time among the available times, both on the grid.
+    """Find requested times (T,) among the available times (M,), in any order, both on the grid: (T,) int64 indices.
 
-    Parameters
-    ----------
-    requested : (T,) seconds.
-    available : (M,) seconds, in any order.
-    what : the data at these times (``gold standard``), for the error.
-    where : its file.
-
-    Returns
-    -------
-    (T,) int64, indices into `available`.
-
-    Raises
-    ------
-    DataError
-        Requested times are missing, or an available time is repeated.
+    An error names the data at these times, `what` (``gold standard``), and its file, `where`.
     """
     needed, present = grid_index(requested), grid_index(available)
     unique, first, counts = np.unique(present, return_index=True, return_counts=True)

@@ -16,23 +16,9 @@ _BEFORE = 1.0  # second before the start, in which the frame shown at the start 
 
 
 def frames_of(clip: Clip, rate: float) -> Iterator[tuple[float, Image]]:
-    """Yield the time of each sample and the frame that is shown then.
+    """Yield the time of each sample, in seconds of the file, and the frame shown then, (H, W, 3) uint8 upright.
 
-    Parameters
-    ----------
-    clip : of a video: sampled from its start on; an image has one frame, at 0 s.
-    rate : samples per second.
-
-    Yields
-    ------
-    Seconds from the start of the file, and the frame: (H, W, 3) uint8, red first, upright.
-
-    Raises
-    ------
-    DataError
-        PyAV is not installed, or the clip starts after the end of the video.
-    FileError
-        The file is not a video or an image, or is damaged.
+    A video is sampled from the clip's start on, `rate` times a second; an image has one frame, at 0 s.
     """
     if clip.is_image:
         yield 0.0, read_image(clip.file)

@@ -42,20 +42,7 @@ _LOSSLESS = FileCoding(
 
 
 def write_recordings(table: ClipTable, out: Path, *, fresh: bool = False, say: Say = print) -> Partitions:
-    """Write a recording for each clip that has none yet; return the partitions of all.
-
-    Parameters
-    ----------
-    table : with valence, arousal or both.
-    out : the folder.
-    fresh : write all recordings again.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    CaffeCompatError
-        The table has neither dimension, the folder holds other files, or a clip cannot be read or has no labels.
-    """
+    """Write a recording for each clip that has none yet, or for all (`fresh`); return the partitions of all."""
     dimensions = [name for name in table.dimensions if name in DIMENSIONS]
     if not dimensions:
         labels = f"classes ({', '.join(table.classes)})" if table.classes else ", ".join(table.dimensions)

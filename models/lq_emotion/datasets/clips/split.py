@@ -35,13 +35,7 @@ class Split(Record):
             raise DataError("cannot split persons", code="out-of-range", field="split", value=parts, hint=hint)
 
     def of(self, persons: Iterable[str]) -> dict[str, str]:
-        """Return the partition of each person; each that has a part gets one person or more.
-
-        Raises
-        ------
-        DataError
-            There are fewer persons than partitions.
-        """
+        """Return the partition of each person; each partition that has a share gets one person or more."""
         names = sorted(set(persons))
         parts = {name: getattr(self, name) for name in PARTITIONS if getattr(self, name)}
         if len(names) < len(parts):

@@ -96,17 +96,10 @@ class ClipTable:
         return [clip for clip in self.clips if clip.partition == partition]
 
     def labels(self, clip: Clip, times: npt.ArrayLike) -> Doubles:
-        """Return the labels of a clip at times of its file.
+        """Return the labels of a clip at times (T,) of its file, in seconds.
 
-        Parameters
-        ----------
-        clip : of this table.
-        times : (T,) seconds.
-
-        Returns
-        -------
-        (T, 1) numbers of the class, or (T, k) values of the dimensions: linear between the times of the table of
-        frames, NaN outside of them.
+        They are (T, 1) numbers of the class, or (T, k) values of the dimensions: linear between the times of the table
+        of frames, NaN outside of them.
         """
         times = np.asarray(times, np.float64)
         if clip.label is not None:
@@ -119,18 +112,9 @@ class ClipTable:
 
 
 def read_clips(path: str | Path, *, frame_labels: str | Path | None = None, split: Split | None = None) -> ClipTable:
-    """Read a table of clips, and the table of their frames' labels.
+    """Read a table of clips, and the table of their frames' labels; raise all problems of the rows together.
 
-    Parameters
-    ----------
-    path : CSV; files are relative to its folder.
-    frame_labels : CSV with the columns file, time and one for each dimension.
-    split : of the persons, where the table has no column ``partition``; by default `Split()`.
-
-    Raises
-    ------
-    CaffeCompatError
-        Every problem of the rows, with file, line, field and value.
+    Files are relative to the table's folder. Persons are split by `split` where there is no column ``partition``.
     """
     path = Path(path)
     rows = _read(path, ("file", "person"))
@@ -155,18 +139,9 @@ def read_clips(path: str | Path, *, frame_labels: str | Path | None = None, spli
 
 
 def read_traces(path: Path, folder: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], dict[Path, Trace]]:
-    """Read the labels of frames: the dimensions, and the trace of each file.
+    """Read the labels of frames (file, time and a column for each dimension): the dimensions, and each file's trace.
 
-    Parameters
-    ----------
-    path : CSV with the columns file, time and one for each dimension.
-    folder : that the names of files are relative to.
-    files : of the clips; each needs labels.
-
-    Raises
-    ------
-    CaffeCompatError
-        A column is missing, a value is not a number, times do not increase, or a file has no labels.
+    Names of files are relative to `folder`; each of `files`, those of the clips, needs labels.
     """
     table = _read(path, ("file", "time"))
     dimensions = tuple(name for name in table.columns if name not in ("file", "time"))

@@ -22,30 +22,13 @@ class Pixels(Protocol):
     """Decodes images."""
 
     def __call__(self, index: int) -> Image:
-        """Return the image at a place, (48, 48) uint8.
-
-        Raises
-        ------
-        FileError
-            The image is missing or damaged.
-        """
+        """Return the image at a place, (48, 48) uint8."""
 
 
 class PixelTable:
-    """The images in fer2013.csv, ``emotion,pixels,Usage`` in any order of columns.
+    """The images in fer2013.csv, ``emotion,pixels,Usage`` in any order of columns; `usages` has the Usage of each row.
 
-    Parameters
-    ----------
-    path : the table. It is read once, for the places of its rows; the pixels stay on the disk.
-
-    Attributes
-    ----------
-    usages : of each row: Training, PublicTest, PrivateTest.
-
-    Raises
-    ------
-    FileError, ParseError
-        The file cannot be read, lacks a column, or a row has another number of fields.
+    The table is read once, for the places of its rows; the pixels stay on the disk.
     """
 
     def __init__(self, path: Path) -> None:

@@ -64,17 +64,9 @@ class Mode(StrEnum):
 
 
 def class_labels(votes: npt.ArrayLike, rule: Rule, *, classes: int = 7) -> Integers:
-    """Return the class of each image.
+    """Return the class of each image, (N,) numbers of `EMOTIONS` or `DROPPED`, from its votes, (N, 10).
 
-    Parameters
-    ----------
-    votes : (N, 10) numbers of votes, in the order of `COLUMNS`.
-    rule : which class wins.
-    classes : 8, or 7 without contempt.
-
-    Returns
-    -------
-    (N,) numbers of `EMOTIONS`, or `DROPPED`.
+    There are 8 classes, or 7 without contempt.
     """
     counts = _require(votes, classes)
     if rule == Rule.MICROSOFT:
@@ -90,17 +82,10 @@ def class_labels(votes: npt.ArrayLike, rule: Rule, *, classes: int = 7) -> Integ
 
 
 def distributions(votes: npt.ArrayLike, mode: Mode, *, classes: int = 8) -> Doubles:
-    """Return the distribution over the classes that a mode makes of the votes on each image.
+    """Return the distribution over the classes, (N, classes), that a mode makes of the votes on each image, (N, 10).
 
-    Parameters
-    ----------
-    votes : (N, 10) numbers of votes, in the order of `COLUMNS`.
-    mode : of training; validation and test are by majority in every mode.
-    classes : 8, or 7 without contempt.
-
-    Returns
-    -------
-    (N, classes); each row adds up to 1, or is NaN if the image is dropped.
+    Each row adds up to 1, or is NaN if the image is dropped. Validation and test are by majority in every mode. There
+    are 8 classes, or 7 without contempt.
     """
     counts = _require(votes, classes)
     patterns, pattern_of = np.unique(np.where(counts > 1, counts, 0), axis=0, return_inverse=True)
@@ -112,17 +97,10 @@ def distributions(votes: npt.ArrayLike, mode: Mode, *, classes: int = 8) -> Doub
 
 
 def epoch_targets(distribution: Doubles, mode: Mode, rng: np.random.Generator) -> Doubles:
-    """Return what one epoch trains towards.
+    """Return the targets of one epoch, (N, classes), from `distributions` without NaN.
 
-    Parameters
-    ----------
-    distribution : (N, classes) without NaN, as `distributions` returns it for this mode.
-    mode : of training.
-    rng : draws the classes of `Mode.PROBABILITY`; unused by other modes.
-
-    Returns
-    -------
-    (N, classes): distributions; single classes; or, for `Mode.MULTI_TARGET`, 1 or 0.001 for each class.
+    They are distributions; single classes, drawn by `rng` for `Mode.PROBABILITY`; or, for `Mode.MULTI_TARGET`, 1 or
+    0.001 for each class.
     """
     if mode == Mode.MULTI_TARGET:
         return np.where(distribution > 0, 1.0, _FLOOR)

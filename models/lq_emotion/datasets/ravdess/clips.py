@@ -121,13 +121,7 @@ def file_name(
 
 
 def read_name(path: Path) -> RavdessClip:
-    """Return what the name of a file says.
-
-    Raises
-    ------
-    ParseError
-        It is not a name of the data set.
-    """
+    """Return the clip that a file's name describes."""
     parsed = _NAME.fullmatch(path.stem)
     if parsed is None:
         hint = "MM-VV-EE-II-SS-RR-AA, such as 01-01-03-02-01-01-07"
@@ -160,18 +154,10 @@ def find_clips(
     channels: Collection[Channel] = (Channel.SPEECH,),
     modalities: Collection[Modality] = (Modality.AV,),
 ) -> tuple[RavdessClip, ...]:
-    """Find the clips below a folder, at any depth, in the order of their names.
+    """Find the clips below a folder with ``Actor_01``, ..., at any depth, in the order of their names.
 
-    Parameters
-    ----------
-    folder : with folders ``Actor_01``, ...
-    channels : of the clips.
-    modalities : of the clips; with both, an actor shows each take twice.
-
-    Raises
-    ------
-    FileError, ParseError
-        There is no such folder or clip, names are wrong or do not agree with their folders, or a clip is there twice.
+    With both modalities an actor shows each take twice. Wrong names, names that do not agree with their folders, and
+    clips that are there twice are refused.
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -14,17 +14,7 @@ from lq_emotion.datasets.ravdess.clips import RavdessClip, Sex, sex_of
 
 @dataclass(frozen=True)
 class ActorSplit(Record):
-    """The actors on each side of a split.
-
-    Attributes
-    ----------
-    train, dev, test : numbers of actors; `dev` may be empty.
-
-    Raises
-    ------
-    DataError
-        An actor is on two sides, or there is none to train or to test on.
-    """
+    """The actors on each side of a split; `dev` may be empty. An actor is on one side only."""
 
     train: tuple[int, ...]
     dev: tuple[int, ...]
@@ -46,13 +36,7 @@ class ActorSplit(Record):
 
 
 def actor_folds(actors: Iterable[int], count: int, *, seed: int = 0) -> tuple[tuple[int, ...], ...]:
-    """Deal actors to folds whose sizes, and numbers of men, differ by one at most.
-
-    Raises
-    ------
-    DataError
-        There are fewer than two folds, or fewer actors than folds.
-    """
+    """Deal actors to two folds or more whose sizes, and numbers of men, differ by one at most."""
     numbers = sorted(set(actors))
     if not 2 <= count <= len(numbers):
         hint = f"2 to {len(numbers)}, one fold for each actor"
@@ -68,11 +52,6 @@ def cross_validation(actors: Iterable[int], count: int, *, seed: int = 0) -> tup
     """Return a split for each fold: it is tested, the next one chooses among snapshots, the others are trained on.
 
     With two folds there is no `dev`.
-
-    Raises
-    ------
-    DataError
-        See `actor_folds`.
     """
     folds = actor_folds(actors, count, seed=seed)
     splits = []

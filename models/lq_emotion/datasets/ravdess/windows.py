@@ -28,13 +28,7 @@ class Window(StrEnum):
 
 
 def window_frames(count: int, window: Window, *, length: int = LENGTH) -> Integers:
-    """Return the frames of a window, (length,), of a clip of `count` frames.
-
-    Raises
-    ------
-    DataError
-        The clip or the window has no frame.
-    """
+    """Return the frames of a window, (length,), of a clip of `count` frames."""
     for name, value in (("count", count), ("length", length)):
         if value < 1:
             raise DataError("must be at least 1", code="out-of-range", field=name, value=value)
@@ -45,13 +39,7 @@ def window_frames(count: int, window: Window, *, length: int = LENGTH) -> Intege
 
 
 def frames_at(times: npt.ArrayLike, fps: float | None) -> Integers:
-    """Return which frames remain at so many per second, from the times of all in seconds, (T,) -> (K,).
-
-    Raises
-    ------
-    DataError
-        `fps` is not above 0.
-    """
+    """Return the frames that remain at `fps` frames per second, from the times of all in seconds, (T,) -> (K,)."""
     keep = thin(fps)
     return np.array(
         [index for index, time in enumerate(np.asarray(times, np.float64).tolist()) if keep(time)], np.int64

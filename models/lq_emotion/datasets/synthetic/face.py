@@ -36,14 +36,7 @@ class Pose(NamedTuple):
 
 
 class Scene:
-    """A person in front of a background.
-
-    Parameters
-    ----------
-    person : the person.
-    rng : for the background and the noise.
-    size : rows and columns of a frame.
-    """
+    """A person in front of a background, in frames of `size` rows and columns; `rng` draws background and noise."""
 
     def __init__(self, person: Person, rng: np.random.Generator, size: tuple[int, int]) -> None:
         import cv2
@@ -68,11 +61,7 @@ class Scene:
     ) -> Image:
         """Draw a frame, (rows, columns, 3) RGB uint8.
 
-        Parameters
-        ----------
-        expression, pose : of the person.
-        light : gain, and how much brighter the right side is.
-        occlusion : why no face is visible; see `signals.Signals`.
+        `light` is the gain, and how much brighter the right side is; `occlusion`: see `signals.Signals`.
         """
         head = None
         if occlusion != ABSENT:

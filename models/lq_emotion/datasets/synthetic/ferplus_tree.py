@@ -90,13 +90,7 @@ class _Drawn(NamedTuple):
 def make_ferplus(
     out: str | Path, settings: FerTreeSettings | None = None, *, fresh: bool = False, say: Say = print
 ) -> bool:
-    """Write a synthetic FER+; return whether there was anything to do.
-
-    Raises
-    ------
-    CaffeCompatError
-        The folder holds other files, or was made with other settings.
-    """
+    """Write a synthetic FER+; return whether there was anything to do."""
     out, settings = Path(out).resolve(), settings or FerTreeSettings()
     details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
     journal = open_folder(out, details, _README, fresh=fresh, maker="make-ferplus")

@@ -24,20 +24,9 @@ _X264 = {"preset": "veryfast", "crf": "22", "threads": "1", "x264-params": "mbtr
 def open_folder(
     out: Path, details: Mapping[str, Any], readme: str, *, growing: Collection[str] = (), fresh: bool, maker: str
 ) -> Journal:
-    """Store the settings in the folder's journal; refuse a folder with other files or other settings.
+    """Store settings in the folder's journal, and README.txt; refuse a folder with other files or other settings.
 
-    Parameters
-    ----------
-    out : the folder.
-    details : the settings.
-    readme : the text of README.txt.
-    growing : settings that may differ from the folder's: more may be made later.
-    fresh : whatever is there will be made again.
-    maker : the name of the command.
-
-    Raises
-    ------
-    FileError, DataError
+    Settings in `growing` may differ from the folder's: more may be made later. With `fresh` everything is made again.
     """
     require_folder(out)
     journal = Journal(out / SETTINGS, root=out, hint="choose another --out, or remove the folder")

@@ -104,21 +104,7 @@ def make_ravdess(
     fresh: bool = False,
     say: Say = print,
 ) -> list[str]:
-    """Write the missing clips of a synthetic RAVDESS and return their names; an interrupted run resumes.
-
-    Parameters
-    ----------
-    out : the folder.
-    settings : the clips to make.
-    jobs : clips to make at the same time, each in its own process.
-    fresh : make all clips again.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    CaffeCompatError
-        The folder holds other files, or was made with other settings, or PyAV is missing.
-    """
+    """Write the missing clips of a synthetic RAVDESS, or all (`fresh`); return the names of those written."""
     out, settings = Path(out).resolve(), settings or RavdessTreeSettings()
     require_x264()
     details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}

@@ -80,16 +80,9 @@ def _emotion(rng: np.random.Generator, count: int) -> Doubles:
 
 
 def simulate_ratings(rng: np.random.Generator, trace: Doubles, *, lag: float) -> Doubles:
-    """Simulate six raters of a trace, who differ in delay, level, range and errors.
+    """Simulate six raters of a trace (T,), who differ in delay (`lag` seconds on average), level, range and errors.
 
-    Parameters
-    ----------
-    trace : (T,), valence or arousal.
-    lag : mean delay in seconds.
-
-    Returns
-    -------
-    (T, 6), -1 .. 1, rounded to the steps of a slider.
+    The result is (T, 6), -1 .. 1, rounded to the steps of a slider.
     """
     ratings = []
     for _ in RATERS:
