@@ -50,7 +50,7 @@ READERS = {
         from lq_emotion.common.fingerprints import file_sha256
         from lq_emotion.common.text_table import Table
         from lq_emotion.datasets.avec.partitions import read_partitions
-        from lq_emotion.datasets.avec.tables import read_arff
+        from lq_emotion.datasets.avec.gold import read_arff
         from lq_emotion.faces.boxfiles import read_boxes
         from lq_emotion.studies.robust_lq.sr_demo.image_sources import _read
 

@@ -202,7 +202,7 @@ def read_text(path: Path, *, hint: str | None = None) -> str:
 
 
 def _without_trailing(cells: tuple[str, ...], least: int) -> tuple[str, ...]:
-    """Return cells without empty ones at the end, but at least so many."""
+    """Return cells without empty ones at the end, but at least `least`."""
     end = len(cells)
     while end > least and not cells[end - 1]:
         end -= 1

@@ -1,1 +1,1 @@
-"""From recordings to training files: crops as MAT-files, and HDF5 files of them."""
+"""Training files of recordings: crops as MAT-files, and HDF5 files of them."""

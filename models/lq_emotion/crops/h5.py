@@ -43,7 +43,7 @@ class H5Settings:
     name : the folder of the files in ROOT/h5_files; by default derived from the settings: ``HQ``, ``mix_3_4_6``.
     train, test : names of recordings; by default those of the partitions train and dev.
     options : options of generate_h5.
-    seed : of the random stream; 0 is MATLAB's state at startup, as in the authors' scripts.
+    seed : seed of the random stream; 0 is MATLAB's state at startup, as in the authors' scripts.
     chunk : samples per chunk; by default the authors' batch size.
     train_statistics : normalize the test file with the mean and standard deviation of the training file (the script
         uses those of each file).
@@ -88,8 +88,8 @@ class PhaseResults(Record):
     Attributes
     ----------
     samples, written : numbers of samples in the crops and in the files; an incomplete chunk may be dropped.
-    position : of the random stream after them.
-    mean, std : what was subtracted and divided by; None for nothing.
+    position : position of the random stream after them.
+    mean, std : numbers that were subtracted and divided by; None for none.
     """
 
     recordings: tuple[str, ...]
@@ -136,7 +136,7 @@ def make_h5(
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / RESULTS, root=folder)
     if not fresh and journal.details.get("settings", _plain(settings)) != _plain(settings):
-        say(f"{folder} holds files of other settings, which are replaced; --name keeps both")
+        say(f"{folder} contains files of other settings, which are replaced; --name keeps both")
     details = {"folder": str(folder.resolve()), "settings": _plain(settings), **preparation}
     results: dict[str, PhaseResults] = {}
     stream, options = RandStream(settings.seed), settings.options

@@ -1,4 +1,4 @@
-"""What `prepare` leaves in ROOT/data/prepare.json."""
+"""The outcomes of `prepare`, ROOT/data/prepare.json."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Outcome(Record):
     ----------
     status : ``done``, or ``failed`` with the `error`.
     rows : frames in the table of frame times.
-    kept, no_face, small : of these, frames with a crop, without a face, and with a box that is too small.
-    held : of those with a face, frames without a detection, which use a neighbour's box.
+    kept, no_face, small : numbers of frames with a crop, without a face, and with a box that is too small.
+    held : frames with a face but without a detection, which use a neighbour's box.
     boxes : origin of the boxes.
     unread : the video has frames after the last of the times.
     before : an earlier run prepared the recording.

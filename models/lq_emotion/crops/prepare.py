@@ -36,7 +36,7 @@ from lq_emotion.datasets.avec.layout import (
     shared_root,
 )
 from lq_emotion.datasets.avec.partitions import Partitions, write_partitions
-from lq_emotion.datasets.avec.tables import frame_times
+from lq_emotion.datasets.avec.times import frame_times
 
 Say = Callable[[str], None]
 _log = logging.getLogger(__name__)

@@ -21,8 +21,7 @@ from lq_emotion.crops.boxes import FOUND, BoxSettings, FrameBoxes, boxes_of
 from lq_emotion.crops.outcome import Outcome
 from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording
-from lq_emotion.datasets.avec.tables import frame_times
-from lq_emotion.datasets.avec.times import match_times, require_grid
+from lq_emotion.datasets.avec.times import frame_times, match_times, require_grid
 from lq_emotion.faces.boxfiles import boxes_in
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.nets.names import crops_folder
@@ -42,13 +41,13 @@ class PreparationSettings:
 
     Attributes
     ----------
-    scales : factors of low-resolution variants beside HQ: 3 writes LR3, crops reduced by 3 and enlarged to 96 x 96.
-    dimension : of the labels; "both" puts valence and arousal into the crops.
+    scales : factors of low-resolution variants besides HQ: 3 writes LR3, crops reduced by 3 and enlarged to 96 x 96.
+    dimension : dimension of the labels; "both" puts valence and arousal into the crops.
     labels : the package's gold standard, or a gold standard computed from the raters; see `avec.gold.gold_standard`.
     delay : delay of the gold standard in seconds: the crops' labels are shifted back by it, and the MAT-files store it.
         The authors do not shift. data/gsd contains the unshifted gold standard.
     smallest : a face is used if its box is wider and higher than this, in pixels.
-    version : of the MAT-files with crops; ``-v6`` is uncompressed and can be read frame by frame.
+    version : version of the MAT-files with crops; ``-v6`` is uncompressed and can be read frame by frame.
     luma : see `matlab_ports.prepare_dataset`.
     boxes : settings of face detection, used without given boxes.
     figures : draw a contact sheet of the crops and the trace of the labels.
@@ -328,7 +327,7 @@ def _rows(times: Doubles, gold: GoldStandard) -> npt.NDArray[np.int64]:
 
 
 def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:
-    """Return the recording's file of boxes in the user's folder, or beside the recording without such a folder."""
+    """Return the recording's file of boxes in the user's folder, or that next to the recording."""
     if folder is None:
         return recording.boxes
     for name in (recording.name, recording.participant):

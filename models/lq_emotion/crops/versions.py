@@ -14,7 +14,7 @@ from lq_emotion.faces.track import TrackedBoxes, find_boxes
 from lq_emotion.video.codecs import find_codec
 from lq_emotion.video.container import read_frames
 from lq_emotion.video.encode import encode
-from lq_emotion.video.rates import thin
+from lq_emotion.video.frames import thin
 
 Frames = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
@@ -28,10 +28,10 @@ class Version(Record):
 
     Attributes
     ----------
-    width, height : of a frame.
-    fps : at most so many frames per second.
+    width, height : size of a frame.
+    fps : most frames per second.
     qp : quantiser of all frames; None leaves them uncoded.
-    codec : that codes them.
+    codec : name of the codec.
     """
 
     width: int
@@ -86,7 +86,7 @@ def crop_version(frames: Frames, times: Doubles, boxes: Doubles, version: Versio
     frames : (T, H, W, 3) uint8 at full size.
     times : (T,) seconds.
     boxes : (T, 4) left, top, width, height in 1-based pixels of `frames`.
-    version, settings : of the crops.
+    version, settings : version of the clip, and settings of the crops.
     """
     import cv2
 

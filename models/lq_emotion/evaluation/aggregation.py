@@ -1,4 +1,4 @@
-"""From the scores of a clip's frames to the class of the clip: by the mean of the scores, or the most frequent class.
+"""The class of a clip from the scores of its frames: by the mean of the scores, or the most frequent class.
 
 The two ways of Maclean, "Facial emotion recognition for cloud robotics", that need no further training.
 """

@@ -23,7 +23,7 @@ class Calibration:
     ----------
     raw : recording -> output of the net, (T,).
     labels : recording -> labels and times.
-    convention : of the CCC.
+    convention : convention of the CCC.
     search : see `evaluation.postprocess`.
     """
 

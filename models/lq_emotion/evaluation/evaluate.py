@@ -57,7 +57,7 @@ class Evaluate:
     data : folder of NAME.mat files written by prepare.
     out : folder for predictions/, scores and plots.
     names : recordings; by default the partition dev.
-    partitions : by default those chosen in prepare, or those of AVEC's names.
+    partitions : partitions of the recordings; by default those chosen in prepare, or those of AVEC's names.
     net : a definition; by default the run's, or the authors' deploy form.
     delay : total delay of the gold standard in seconds; by default that of the preparation.
     delay_on : recordings on which to search for the delay, 0 to 8 s, in place of `delay`; "train" and "dev" stand for
@@ -176,7 +176,7 @@ class Evaluate:
         return _Scored(recordings, results, {})
 
     def _dimensions(self, names: Sequence[str]) -> tuple[str | None, ...]:
-        """Return the labels of the crops, all of which must hold the same; None for the labels that each holds."""
+        """Return the labels of the crops, which all must share; None for the labels that each has."""
         held = {read_label_names(path) for name in names if (path := mat_path(self.data, name)).is_file()}
         return held.pop() if held == {DIMENSIONS} else (None,)
 

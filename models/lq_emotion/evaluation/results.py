@@ -1,4 +1,4 @@
-"""What an evaluation leaves in scores.json."""
+"""The results of an evaluation, scores.json."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Evaluation(Record):
 
     Attributes
     ----------
-    weights, data : what was evaluated, and on which folder of crops.
-    convention : of the scores; see `metrics.regression`.
-    labels : what was predicted: "valence" or "arousal".
-    scores : by recording, and those of `TOGETHER` and `MEAN`.
+    weights, data : the caffemodel, and the folder of crops.
+    convention : convention of the scores; see `metrics.regression`.
+    labels : predicted dimension: "valence" or "arousal".
+    scores : scores by recording, and those of `TOGETHER` and `MEAN`.
     concatenated_by_convention : the scores of all frames in every convention.
-    files : what the evaluation left.
-    delay, prepared_delay : of the gold standard in seconds, in all and as already corrected by prepare.
-    delay_search, post_processing : what was learnt on recordings, if anything.
+    files : files of the evaluation.
+    delay, prepared_delay : delay of the gold standard in seconds, in all and as already corrected by prepare.
+    delay_search, post_processing : results of learning on recordings, if there was any.
     """
 
     weights: str

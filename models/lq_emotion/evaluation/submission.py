@@ -2,7 +2,7 @@
 
 AVEC asked participants for the labels of its test partition in the form of those of train and dev (guidelines of 2019;
 those of 2016 could not be read in full): a file NAME.arff for each recording, with the attributes Instance_name,
-frameTime and GoldStandard. A CSV of the same columns lies beside it.
+frameTime and GoldStandard. A CSV of the same columns is next to it.
 
 A submission has no gaps, but crops have: frames are dropped by the camera, or have no usable face. Such a time gets the
 last estimate before it, or the first one at the beginning.
@@ -46,7 +46,7 @@ class SubmittedRecording(Record):
     Attributes
     ----------
     rows : times from 0 s on, every 0.04 s.
-    filled : of these, times without a crop.
+    filled : number of these without a crop.
     delay : seconds by which the estimates were shifted forward.
     """
 
@@ -90,7 +90,7 @@ def write_submission(
     weights : a caffemodel, or the folder of a run.
     crops : a folder of crops written by prepare.
     names : recordings; by default the partition test.
-    partitions : by default those chosen in prepare, or those of AVEC's names.
+    partitions : partitions of the recordings; by default those chosen in prepare, or those of AVEC's names.
     delay : seconds by which the gold standard lags behind the faces; by default that of `scored`, or else that of the
         preparation. The estimates are shifted forward by it.
     scored : an evaluation of the net, whose delay and post-processing are applied.

@@ -26,7 +26,7 @@ class Traces(NamedTuple):
 
     Attributes
     ----------
-    name : of the recording.
+    name : name of the recording.
     time : (T,) seconds.
     gold : (T,) the gold standard.
     prediction : (T,) after post-processing and shifting.

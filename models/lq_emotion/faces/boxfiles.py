@@ -1,6 +1,6 @@
 """Read and write face boxes: the authors' bbox.mat, or a CSV table.
 
-bbox.mat holds ``bbox`` (T x 4: left, top, width, height in 1-based pixels; zeros where there is no face) and ``time``
+bbox.mat has ``bbox`` (T x 4: left, top, width, height in 1-based pixels; zeros where there is no face) and ``time``
 (T x 1, seconds). The table has a header with the columns time, left, top, width and height in any order, and possibly
 others, separated by ``,`` or ``;``. `write_boxes` adds the columns frame (from 0) and detected: 1 where a face was
 detected, 0 where the box is held from an earlier frame or there is no face.

@@ -20,7 +20,7 @@ Singles = npt.NDArray[np.float32]
 _REACH = 0.75  # of a face's width, between where it is expected and where it is
 _REACH_PER_MISS = 0.05  # added with each frame without it
 _MAX_SCALE = 1.6  # ratio of widths between two detections
-_LIKENESS_WEIGHT = 0.5  # beside the overlap, which goes from 0 to 1
+_LIKENESS_WEIGHT = 0.5  # relative to the overlap, which goes from 0 to 1
 _RETURN_REACH = 1.0  # of a face's width, from where it was lost
 _RETURN_LIKENESS = 0.7  # measured: five people of one photograph 0 to .77 in pairs, one man in 6 s of video .57 to .98
 _SETTLING = 0.2  # part of the newest detection in a face's mean appearance
@@ -37,9 +37,9 @@ class Followed:
 
     Attributes
     ----------
-    face : as detected in this frame or, if it was not, as it was detected last.
-    id : from 1, in the order of first appearance.
-    detected : in this frame.
+    face : the face as it was detected last, in this frame or before.
+    id : number from 1, in the order of first appearance.
+    detected : true if it was detected in this frame.
     """
 
     face: Face

@@ -192,7 +192,7 @@ class Mtcnn:
         return moved.suppressed(0.7, of_smaller=True)
 
     def _judge(self, name: str, crops: Image) -> dict[str, Singles]:
-        """Return what a net says about crops (n, side, side, 3), by blob."""
+        """Return the outputs of a net for crops (n, side, side, 3), by blob."""
         net = self._nets[name]
         starts = range(0, max(1, len(crops)), _BATCH)
         parts = [_run(net, _normalised(crops[start : start + _BATCH])) for start in starts]

@@ -202,7 +202,7 @@ def _hold_last(boxes: Doubles, hold: int) -> tuple[Doubles, int]:
 def _smooth(boxes: Doubles, window: int) -> Doubles:
     """Average boxes within runs of frames that show the same face; windows shrink symmetrically at the ends of a run.
 
-    A run ends where there is no face or the face jumps: the mean of two faces lies on neither.
+    A run ends where there is no face or the face jumps: the mean of two faces is on neither.
     """
     smooth = boxes.copy()
     has_face = ~np.isnan(boxes[:, 0])

@@ -1,4 +1,4 @@
-"""How sure a score of few recordings is: jackknife over recordings, a paired permutation test, spread over seeds.
+"""Confidence in a score of few recordings: jackknife over recordings, a paired permutation test, spread over seeds.
 
 The scores are RMSE, CC and CCC of all recordings joined into one sequence. Frames of a recording resemble each other,
 so the unit that is left out, or exchanged, is a recording. Its `Moments` are all that the scores need of it; those of
@@ -6,7 +6,7 @@ any set of recordings are combined as Chan, Golub and LeVeque (1983) combine par
 
 - An interval is the score, and on either side its jackknife deviation over recordings (Efron and Tibshirani 1993) times
   the quantile of Student's t with R - 1 degrees of freedom: on the scale of log RMSE and of Fisher's z; of a difference
-  in CCC on its own scale. How often such intervals hold is in docs/evaluation.md (`benchmarks/coverage.py`).
+  in CCC on its own scale. How often such intervals cover the score is in docs/evaluation.md (`benchmarks/coverage.py`).
 - The test asks whether two methods are exchangeable on each recording: it exchanges their predictions of a recording,
   in all 2^R ways, or in random ones if there are more than `n_resamples` (then p includes the arrangement observed, as
   Phipson and Smyth 2010 ask). For R recordings the smallest two-sided p is 2 / 2^R.
@@ -93,11 +93,11 @@ class PairedTest:
 
     Attributes
     ----------
-    difference : of the mean CCC over seeds, all recordings as one sequence.
-    interval : of the difference, over recordings.
+    difference : difference of the mean CCC over seeds, all recordings as one sequence.
+    interval : interval of the difference, over recordings.
     p : two-sided, of the permutation test; NaN where a CCC is undefined.
     arrangements : exchanges that were computed.
-    exact : whether those are all 2^R.
+    exact : true if those are all 2^R.
     """
 
     difference: float

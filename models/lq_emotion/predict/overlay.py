@@ -1,4 +1,4 @@
-"""The frames with what was found drawn into them: boxes, values, and how far to trust them."""
+"""The frames with faces, values and trust drawn into them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def drawn(seen: SeenFrame, estimators: Sequence[Estimator]) -> Image:
 
 
 def caption(estimator: Estimator, estimate: Estimate) -> str:
-    """Return what a net says, in a few words: its most probable class, or its first two dimensions."""
+    """Return a net's estimate in a few words: its most probable class, or its first two dimensions."""
     names, values = estimator.model.outputs.names, estimate.values
     if isinstance(estimator.model.outputs, Labels):
         best = int(values.argmax())

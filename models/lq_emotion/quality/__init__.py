@@ -1,7 +1,6 @@
-"""How far an estimate can be trusted: the conditions a face was seen under, and what errors they led to."""
+"""Trust in an estimate: the conditions of a face, and the errors that they led to in a calibration."""
 
-from lq_emotion.quality.calibration import Calibration
+from lq_emotion.quality.calibration import Calibration, Trust
 from lq_emotion.quality.measures import Condition, measure
-from lq_emotion.quality.trust import Trust
 
 __all__ = ["Calibration", "Condition", "Trust", "measure"]

@@ -1,4 +1,4 @@
-"""From measured conditions to the width of an interval: the parts of a calibration that compute."""
+"""Prediction intervals from measured conditions: the parts of a calibration that compute."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Widths(Record):
     Attributes
     ----------
     difficulty : the mean absolute error to be expected.
-    bands : by rising size; the first begins at 0.
+    bands : bands by rising size; the first begins at 0.
     """
 
     difficulty: Forest
@@ -55,7 +55,7 @@ class Errors(Record):
 
     Attributes
     ----------
-    name : of the dimension.
+    name : name of the dimension.
     limit : half the width up to which an interval is narrow enough, in the dimension's unit.
     undegraded : half the width on faces as the recordings have them.
     constant : half the width of an answer that is always the same; a net that does not stay well below is of no use.
@@ -92,7 +92,7 @@ class Likelihood(Record):
     Attributes
     ----------
     change : the part of such faces whose class is another.
-    steps : by rising `change`; the first begins at 0.
+    steps : steps by rising `change`; the first begins at 0.
     """
 
     change: Forest
@@ -116,7 +116,7 @@ class Agreement(Record):
     ----------
     limit : the low end of the interval must be this high.
     coded, unknown : the interval, where the bits of frames are known and where they are not.
-    enough : as in `Errors`; with ``confidence``.
+    enough : see `Errors`; with ``confidence``.
     """
 
     limit: float

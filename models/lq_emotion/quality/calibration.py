@@ -1,6 +1,6 @@
-"""A calibration: from the conditions of a face to an interval for the net's estimate.
+"""A calibration: intervals for a net's estimates from the conditions of a face.
 
-`quality.conformal` makes it; it is kept beside the weights, NAME.calibration.json. Applying it takes NumPy alone.
+`quality.conformal` makes it; it is stored next to the weights, NAME.calibration.json. Applying it takes NumPy alone.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from lq_emotion.common.records import Record
 from lq_emotion.nets.known.store import beside
 from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, Agreement, Errors
 from lq_emotion.quality.measures import MEASURES, Condition, table
-from lq_emotion.quality.trust import Trust
 
 PathLike = str | os.PathLike[str]
 Doubles = npt.NDArray[np.float64]
 SUFFIX = ".calibration.json"
 AGREEMENT = "agreement"
 VERSION = 2
-_BEYOND = 1.1  # how far beyond what the calibration holds a measure may lie
+_BEYOND = 1.1  # factor by which a measure may exceed the range of the calibration
 _MORE_IS_BETTER = ("size", "bits")  # not unusual, however large: a net reduces large faces to its input
 _FORESTS = ("coded", "unknown")
 _UNITS = {
@@ -39,6 +38,24 @@ _UNITS = {
     "contrast": ("contrast is {}", ""),
     "confidence": ("probability of the class is {}", ""),
 }
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far the estimates for one face can be trusted.
+
+    Attributes
+    ----------
+    low, high : the ends of the interval of each of `Calibration.outputs`: of a dimension, in its own unit; of
+        ``agreement``, the probability that the net names the same class as on the undegraded face.
+    trusted : true if the intervals are narrow enough, and the conditions among those of the calibration.
+    why : if not, why not, in one phrase; else empty.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    trusted: bool
+    why: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +76,7 @@ class Sharpest(Record):
 
 @dataclass(frozen=True)
 class MadeFrom(Record):
-    """What a calibration was made from.
+    """The origin of a calibration.
 
     Attributes
     ----------
@@ -67,9 +84,9 @@ class MadeFrom(Record):
     weights : SHA-256 of its caffemodel.
     recordings : their names; none of them was used to train the net, as far as the user knows.
     samples : faces, over all scales and QPs.
-    scales, qps, codec : how the recordings were degraded.
-    labels : where the labels come from; empty for agreement.
-    versions : of the packages that computed.
+    scales, qps, codec : degradation of the recordings.
+    labels : origin of the labels; empty for agreement.
+    versions : versions of the packages that computed.
     """
 
     model: str
@@ -85,17 +102,17 @@ class MadeFrom(Record):
 
 @dataclass(frozen=True)
 class Calibration(Record):
-    """What errors a net makes under which conditions.
+    """The errors of a net by conditions.
 
     Attributes
     ----------
-    level : part of the estimates whose interval holds the label, such as 0.9.
-    errors : for each dimension that the net estimates; empty for a classifier.
-    agreement : of a classifier with its answer on the undegraded face; None for other nets.
-    ranges : by measure, what the calibration holds.
-    sharpest : by rising size; noise on a small face must not pass for detail.
+    level : part of the estimates whose interval covers the label, such as 0.9.
+    errors : errors in each dimension that the net estimates; empty for a classifier.
+    agreement : agreement of a classifier with its answer on the undegraded face; None for other nets.
+    ranges : range of each measure in the calibration.
+    sharpest : greatest sharpness by rising size; noise on a small face must not pass for detail.
     made_from : its origin.
-    version : of the file.
+    version : version of the file.
     """
 
     level: float
@@ -114,7 +131,7 @@ class Calibration(Record):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Return what `Trust.low` and `Trust.high` are about: the net's dimensions (``valence``), or ``agreement``."""
+        """Return the subjects of `Trust.low` and `Trust.high`: the net's dimensions (``valence``), or ``agreement``."""
         return tuple(errors.name for errors in self.errors) or (AGREEMENT,)
 
     @classmethod
@@ -139,7 +156,7 @@ class Calibration(Record):
         write_json(self.to_json(), Path(path))
 
     def summary(self) -> dict[str, Any]:
-        """Return what a reader wants to know, as JSON: everything but the forests."""
+        """Return everything but the forests, as JSON."""
         parts = [*self.errors, *([self.agreement] if self.agreement else [])]
         shown = [{key: value for key, value in part.to_json().items() if key not in _FORESTS} for part in parts]
         origin = {key: value for key, value in self.to_json().items() if key not in ("errors", "agreement")}
@@ -181,11 +198,11 @@ class Calibration(Record):
             seen = self.ranges[name]
             too_high = name not in _MORE_IS_BETTER and value > seen.high * _BEYOND
             if value < seen.low / _BEYOND or too_high:
-                return f"{_say(name, value)}; the calibration holds {seen.low:.3g} to {seen.high:.3g}{_UNITS[name][1]}"
+                return f"{_say(name, value)}; the calibration covers {seen.low:.3g} to {seen.high:.3g}{_UNITS[name][1]}"
         size, sharpness = values[:2].tolist()
         most = self._sharpest(size)
         if sharpness > most * _BEYOND:
-            return f"{_say('sharpness', sharpness)}; the calibration holds up to {most:.3g} for a face of {size:.3g} px"
+            return f"{_say('sharpness', sharpness)}; the calibration has {most:.3g} at most for a face of {size:.3g} px"
         if fine:
             return ""
         if self.agreement is not None:
@@ -220,5 +237,5 @@ def _blame(enough: Mapping[str, float], measured: Mapping[str, float], consequen
 
 
 def sidecar(weights: PathLike) -> Path:
-    """Return where the calibration of a caffemodel lies."""
+    """Return the path of a caffemodel's calibration."""
     return beside(weights, SUFFIX)

@@ -4,10 +4,10 @@ Frames of one recording resemble each other, recordings do not: a recording is t
 
 Errors: a forest learns the error to be expected from size, sharpness, contrast and bits; it never falls as faces become
 smaller or bits fewer. An interval is that error times a factor: the quantile of the errors, each divided by what a
-forest learned from other recordings (five folds) expects, in bands of size that hold enough recordings (Mondrian
-groups). Each of K recordings weighs 1 / (K + 1), shared equally by its frames, and the rest lies at infinity (Lee,
+forest learned from other recordings (five folds) expects, in bands of size with enough recordings (Mondrian
+groups). Each of K recordings weighs 1 / (K + 1), shared equally by its frames, and the rest is at infinity (Lee,
 Barber and Willett, "Distribution-free inference with hierarchical data", 2023). What is promised is a mean over new
-people, of the share of each one's frames whose interval holds the label. It takes ten recordings at 90 %.
+people, of the share of each one's frames whose interval covers the label. It takes ten recordings at 90 %.
 
 Agreement: a forest learns how often the class changes, from the same measures and the probability of the class. Faces
 with similar forecasts, by the forest of the other folds, share a step; steps are joined until agreement falls from each
@@ -34,7 +34,7 @@ from lq_emotion.quality.measures import MEASURES
 Doubles = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 _FOLDS = 5
-_BANDS, _BAND_RECORDINGS, _BAND_SAMPLES = 4, 20, 1000  # at most so many bands; at least so much in each, or more
+_BANDS, _BAND_RECORDINGS, _BAND_SAMPLES = 4, 20, 1000  # most bands; least recordings and samples in each
 _STEPS = 20
 _SLACK = 1.25  # an interval is narrow enough up to this factor of that on undegraded faces
 _STAYS = 0.8  # default limit of agreement
@@ -173,7 +173,7 @@ def _cross_fitted(
 
 
 def _band_edges(size: Doubles, groups: Groups, least: int) -> list[float]:
-    """Return the sizes at which bands begin: as many equal parts of the samples as hold enough recordings each."""
+    """Return the sizes at which bands begin: as many equal parts of the samples as have enough recordings each."""
     for count in range(_BANDS, 1, -1):
         edges = [0.0, *np.quantile(size, np.arange(1, count) / count).tolist()]
         band = np.searchsorted(edges, size, side="right")

@@ -27,9 +27,9 @@ class Forest(Record):
     measures : names of the columns of a sample.
     roots : the nodes where the trees begin.
     feature : column that a node compares, -1 in a leaf.
-    threshold : that it is compared with, as float32.
+    threshold : threshold that it is compared with, as float32.
     below, above : the next nodes.
-    value : of the leaves.
+    value : value of the leaves.
     """
 
     measures: tuple[str, ...]

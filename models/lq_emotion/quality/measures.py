@@ -28,7 +28,7 @@ class Condition:
     ----------
     size : the shorter side of the box, in pixels of the frame.
     sharpness : variance of the Laplacian of the gray face at 48 x 48 pixels; low if it is blurred.
-    bits : that recent frames took, per pixel; NaN if unknown. See `RecentBits`.
+    bits : bits per pixel of recent frames; NaN if unknown. See `RecentBits`.
     brightness, contrast : mean and standard deviation of the gray face, 0 to 255.
     """
 
@@ -52,7 +52,7 @@ def measure(image: Image, face: Face, bits: float = math.nan) -> Condition:
     left, top = max(math.floor(face.x), 0), max(math.floor(face.y), 0)
     right, bottom = min(math.ceil(face.x + face.width), width), min(math.ceil(face.y + face.height), height)
     if left >= right or top >= bottom:
-        problem = f"the box lies outside the image of {width} x {height}"
+        problem = f"the box is outside the image of {width} x {height}"
         raise DataError(problem, code="out-of-range", field="face", value=face)
     crop = np.ascontiguousarray(image[top:bottom, left:right])
     gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)

@@ -1,4 +1,4 @@
-"""Calibrate a net: degrade recordings, collect its answers, and keep a calibration beside its weights."""
+"""Calibrate a net: degrade recordings, collect its answers, and store a calibration next to its weights."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _EVERY = 10  # recordings between two lines
 class CalibrationRun:
     """A calibration to be made.
 
-    The answers on each recording are stored in a folder beside the calibration, NAME.answers: an interrupted run
+    The answers on each recording are stored in a folder next to the calibration, NAME.answers: an interrupted run
     continues from there, and another level or limit needs no answer again. The folder may be removed.
 
     Attributes
     ----------
     model : the net.
     recordings : one folder of labelled recordings, or video files for a classifier.
-    names : of the recordings to use; by default those not named for training.
-    reading, grid : how recordings are read and degraded.
+    names : recordings to use; by default those not named for training.
+    reading, grid : reading and degradation of recordings.
     level, limit : see `conformal.make_calibration`.
-    out : the file to write; by default beside the weights.
+    out : the file to write; by default next to the weights.
     say : receives lines of progress.
     """
 

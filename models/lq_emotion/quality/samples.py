@@ -46,7 +46,7 @@ class Source:
 
     Attributes
     ----------
-    name : of the recording.
+    name : name of the recording.
     identity : fingerprint of its files and of how they are read.
     read : returns the clip.
     """
@@ -66,7 +66,7 @@ class Grid:
 
 
 def answer(model: LoadedModel, images: Sequence[Image], faces: Sequence[Face]) -> Doubles:
-    """Return what a net says about one face in each image, (n, k) float64."""
+    """Return a net's estimates for one face in each image, (n, k) float64."""
     crops = [model.crop.cut(image, face) for image, face in zip(images, faces, strict=True)]
     return model.estimates(crops).astype(np.float64)
 

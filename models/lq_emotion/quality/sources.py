@@ -17,8 +17,7 @@ from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.crops.boxes import BoxSettings, boxes_of
 from lq_emotion.datasets.avec.gold import load_gold_standard
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording, find_recordings
-from lq_emotion.datasets.avec.tables import frame_times
-from lq_emotion.datasets.avec.times import match_times
+from lq_emotion.datasets.avec.times import frame_times, match_times
 from lq_emotion.faces.boxfiles import Boxes, boxes_in
 from lq_emotion.faces.face import Image
 from lq_emotion.metrics.delay import shift_gold
@@ -36,9 +35,9 @@ class Reading:
 
     Attributes
     ----------
-    frames : from each recording, the first so many: a long recording does not outweigh the others.
-    delay : of the gold standard in seconds; labels are shifted back by it.
-    boxes : a folder with boxes of faces, NAME.mat or NAME.csv; by default those beside the recordings, else faces are
+    frames : number of frames from the start of each recording: a long recording does not outweigh the others.
+    delay : delay of the gold standard in seconds; labels are shifted back by it.
+    boxes : a folder with boxes of faces, NAME.mat or NAME.csv; by default those next to the recordings, else faces are
         looked for in the undegraded frames.
     """
 
@@ -120,7 +119,7 @@ def _read_video(video: Path, given: Path | None, reading: Reading) -> FaceTrack:
 
 
 def _largest(boxes: Boxes, times: Doubles) -> Doubles:
-    """Return the box of the largest face at each time, as `FaceTrack` holds it."""
+    """Return the box of the largest face at each time, in the form of `FaceTrack`."""
     largest = np.full((len(times), 4), np.nan)
     for row, time in enumerate(times.tolist()):
         if faces := boxes.at(time):
@@ -149,7 +148,7 @@ def _stacked(video: Path, images: Sequence[Image]) -> Frames:
 
 
 def _find_boxes(video: Path, times: Doubles, given: Path | None = None) -> Doubles:
-    """Return boxes as `FaceTrack` holds them; in the files they are 1-based, and zero without a face."""
+    """Return boxes in the form of `FaceTrack`; in the files they are 1-based, and zero without a face."""
     boxes = np.array(boxes_of(video, times, BoxSettings(), given=given).bbox, np.float64)
     present = boxes.any(axis=1)
     boxes[:, :2] -= 1

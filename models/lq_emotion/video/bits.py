@@ -1,8 +1,8 @@
 """Count the bits of H.264 and HEVC streams by type of NAL unit.
 
 A byte stream (Annex B of both standards) is a sequence of NAL units, each after a start code. Units of the video coding
-layer (VCL) hold coded frames; the others hold parameter sets and messages, such as x264's banner of some 600 bytes,
-which in a short stream of tiny frames outweighs them.
+layer (VCL) contain coded frames; the others contain parameter sets and messages, such as x264's banner of some 600
+bytes, which in a short stream of tiny frames outweighs them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def nal_type(unit: bytes, family: Family) -> int:
 
 
 def is_vcl(unit_type: int, family: Family) -> bool:
-    """Return whether NAL units of a type hold coded frames."""
+    """Return whether NAL units of a type contain coded frames."""
     return unit_type in _H264_SLICES if family == "h264" else unit_type < _HEVC_NON_VCL
 
 

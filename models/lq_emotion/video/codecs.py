@@ -19,7 +19,7 @@ class Codec:
     encoder, decoder : FFmpeg's names.
     options : QP -> the encoder's options.
     qps : valid quantisers; only x264's and x265's are on the same scale.
-    pixel_format : of the encoder's input for gray frames; in ``yuv420p`` the chroma planes are neutral.
+    pixel_format : format of the encoder's input for gray frames; in ``yuv420p`` the chroma planes are neutral.
     min_side : frames are padded to at least this width and height.
     family : the kind of stream, where NAL units can be counted.
     preset : the default speed preset; empty where the encoder has none.

@@ -36,8 +36,8 @@ class Video:
     Parameters
     ----------
     address : path, URL, or `PIPE`.
-    selection : of frames. Their times increase: where those of the stream go back by a few frames, as with AVI and
-        MPEG, a frame follows the one before by a tenth of a frame; by more, the video ends there, with a problem.
+    selection : frames to yield. Their times increase: where those of the stream go back by a few frames, as with AVI
+        and MPEG, a frame follows the one before by a tenth of a frame; by more, the video ends there, with a problem.
     timeout : seconds after which a silent stream counts as stalled; files and pipes are waited for.
 
     Raises
@@ -150,7 +150,7 @@ class Video:
         return max(0, math.ceil(seconds * self.rate / self._selection.every))
 
     def _duration(self) -> float | None:
-        """Return the seconds that the file says it holds."""
+        """Return the length that the file states, in seconds."""
         stream, container = self._stream, self._container
         start = 0 if container.start_time is None else container.start_time
         if (tag := _TAG.fullmatch(stream.metadata.get("DURATION", ""))) and stream.time_base is not None:
@@ -213,7 +213,7 @@ class Video:
         missing = 0
         while frame.pts is not None and self._fed and self._fed[0] <= frame.pts:
             missing += heappop(self._fed) < frame.pts
-        # at other times, a packet without a frame holds something else: VP8's hidden reference pictures
+        # at other times, a packet without a frame contains something else: VP8's hidden reference pictures
         self._number += 1 + (missing if self._resumes else 0)
         self._resumes = self._lost > 0
         if frame.pts is None and self.clock == "container":
@@ -234,13 +234,13 @@ class Video:
     def _incomplete(self) -> CaffeCompatError | None:
         """Return what is missing in a video that ended without an error."""
         if math.isfinite(self._last) and self._last < self._selection.start:
-            problem = f"no frame is that late: the last one is shown at {self._last:.2f} s"
+            problem = f"is after the last frame ({self._last:.2f} s)"
             return DataError(problem, code="out-of-range", field="start", value=self._selection.start)
         if self._lost:
             problem = f"is damaged from {self._first_lost:.2f} s on: at least {self._lost} of its frames left out"
             return FileError(problem, code="damaged-file", file=self._file)
         if self._number < 0 and not self._selection.start:
-            return FileError("holds no frame that can be decoded", code="damaged-file", file=self._file)
+            return FileError("contains no frame that can be decoded", code="damaged-file", file=self._file)
         expected = self._duration() if self._is_file else None
         if expected is None or not math.isfinite(self._last) or self._selection.start > expected:
             return None
@@ -283,7 +283,7 @@ def _bits(frame: Any) -> float:
 
 
 def _upright(frame: Any) -> Image:
-    """Return the pixels as the container says they are to be shown: phones store the picture on its side."""
+    """Return the pixels turned as the container states: phones store the picture on its side."""
     image: Image = frame.to_ndarray(format="rgb24")
     quarters = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image

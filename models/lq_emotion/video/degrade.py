@@ -20,8 +20,7 @@ from lq_emotion.common.records import Record
 from lq_emotion.video.codecs import Codec, find_codec
 from lq_emotion.video.container import read_frames
 from lq_emotion.video.encode import Frames, coded_side, encode
-from lq_emotion.video.frames import Frame
-from lq_emotion.video.rates import thin
+from lq_emotion.video.frames import Frame, thin
 from lq_emotion.video.writer import CONTAINERS, MPEG_CLOCK, FileCoding, write_video
 from matlab_ports.imresize import imresize
 
@@ -76,10 +75,10 @@ class DegradedVideo(Record):
 
     Attributes
     ----------
-    frames : in the file.
-    width, height : of a frame in pixels, even as the codecs need it.
-    seconds : from the first frame to the last.
-    bits : of all frames, without the container.
+    frames : number of frames.
+    width, height : size of a frame in pixels, even as the codecs need it.
+    seconds : time from the first frame to the last.
+    bits : bits of all frames, without the container.
     """
 
     frames: int
@@ -117,7 +116,7 @@ def degrade_video(
     out : an .mp4, .mov or .mkv file; it appears complete or not at all.
     scale : the factor s.
     qp : quantiser of all frames.
-    fps : at most so many frames per second; the others are left out. None keeps all.
+    fps : most frames per second; the others are left out. None keeps all.
     codec : ``x264`` or ``x265``.
     progress : called with 1 for each frame read.
 
@@ -141,7 +140,7 @@ def degrade_video(
                 )  # fmt: skip
             target.write(small, round(time / MPEG_CLOCK))
         if target.size is None:
-            raise FileError("holds no frame", code="empty", file=source)
+            raise FileError("contains no frame", code="empty", file=source)
     height, width = target.size
     return DegradedVideo(target.frames, width, height, float(target.last * MPEG_CLOCK), target.bits)
 

@@ -38,7 +38,7 @@ class Encoded:
     ----------
     packets : the stream, in coding order.
     decoded : (T, H, W) or (T, H, W, 3) uint8, the shape of the input.
-    frame_bits : bits of each frame, in the order in which they are shown; the first one's hold the headers.
+    frame_bits : bits of each frame, in the order in which they are shown; the first one's include the headers.
     vcl_bits : bits of coded frames; None for codecs whose NAL units are not counted.
     by_type : NAL unit type -> bits; empty for these codecs.
     """

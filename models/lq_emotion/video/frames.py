@@ -1,9 +1,9 @@
-"""Frames with their times, and what yields them."""
+"""Frames with their times, their sources, and the choice of some of them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from caffe_compat.errors import CaffeCompatError, DataError
 
 Image = npt.NDArray[np.uint8]
+_ROUNDING = 1e-6  # of a slot of `thin`: times of containers are rounded
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +26,8 @@ class Frame:
     index : its number in the source, from 0; frames that are left out count too.
     time : seconds since the source's first frame; NaN for images.
     image : (H, W, 3) uint8, red first, upright.
-    bits : that the frame took in the stream; NaN if unknown.
-    name : of the image's file; empty for videos.
+    bits : bits of the frame in the stream; NaN if unknown.
+    name : name of the image's file; empty for videos.
     """
 
     index: int
@@ -57,11 +58,11 @@ class Source(Protocol):
 
     Attributes
     ----------
-    name : for the user.
-    clock : what the times are: ``container``, ``index / RATE``, ``arrival`` or ``none``.
-    live : whether frames that are not fetched in time are lost.
+    name : name to show to the user.
+    clock : kind of times: ``container``, ``index / RATE``, ``arrival`` or ``none``.
+    live : true if frames that are not fetched in time are lost.
     rate : frames per second, as far as known; else 0.
-    count : of the selected frames, as far as known, for a progress bar; else None.
+    count : number of selected frames for a progress bar; None if unknown.
     problem : why the frames end before the source should, or which of them are missing; None if all is well.
         Known after the last frame: an error in the middle does not cost the frames before it.
     """
@@ -80,3 +81,26 @@ class Source(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def thin(fps: float | None) -> Callable[[float], bool]:
+    """Return a function that tells, for the time of each frame in turn, in seconds, whether it remains; None keeps all.
+
+    Time is divided into slots of 1 / `fps` from the first frame on; the first frame of each slot remains.
+    """
+    if fps is None:
+        return lambda _: True
+    if not (math.isfinite(fps) and fps > 0):
+        raise DataError("out of range", code="out-of-range", field="fps", value=fps, hint="more than 0")
+    start, last = math.nan, -1
+
+    def remains(time: float) -> bool:
+        nonlocal start, last
+        start = time if math.isnan(start) else start
+        slot = math.floor((time - start) * fps + _ROUNDING)
+        if slot <= last:
+            return False
+        last = slot
+        return True
+
+    return remains

@@ -52,7 +52,7 @@ class Images:
 
 
 def read_image(path: Path) -> Image:
-    """Read an image, turned upright as its EXIF data says: (H, W, 3) uint8, red first.
+    """Read an image, turned upright by its EXIF data: (H, W, 3) uint8, red first.
 
     Gray images of 12 and 16 bits keep their most significant eight. At most `MAX_PIXELS` are read, in about ten bytes
     of memory each. Files of several images, or of pixels without a stated range, are refused.
@@ -81,7 +81,7 @@ def read_image(path: Path) -> Image:
 
 def _require_one(image: Pillow, path: Path) -> None:
     if has_several(image):
-        problem = "holds several images, expected one"
+        problem = "contains several images, expected one"
         hint = "store each in a file of its own, or convert an animation to a video"
         raise FileError(problem, code="unsupported", file=path, hint=hint)
 
@@ -92,7 +92,7 @@ def _shift(image: Pillow, path: Path) -> int:
     if image.mode == "F" or (image.mode == "I" and tiff):
         bits = _tag(image, _BITS)
         kind = "floating-point numbers" if image.mode == "F" else "signed or unsigned integers"
-        problem = f"holds {kind} of {bits} bits, whose range is not known"
+        problem = f"contains {kind} of {bits} bits, whose range is not known"
         raise FileError(problem, code="unsupported", file=path, hint="convert it to 8 or 16 bits per channel")
     if not image.mode.startswith("I"):
         return 0

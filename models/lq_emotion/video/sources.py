@@ -1,4 +1,4 @@
-"""From what the user names to what yields frames: files, folders, patterns, cameras, streams, stdin."""
+"""Resolve names of sources (files, folders, patterns, cameras, streams, stdin) to readers of frames."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class SourceName(Record):
 
     Attributes
     ----------
-    kind : what it is.
+    kind : kind of source.
     address : path of a video, number of a camera, or URL; empty for images and stdin.
-    paths : of the images.
+    paths : files of the images.
     """
 
     kind: Kind
@@ -148,5 +148,5 @@ def _chosen(files: Iterable[Path], where: Path) -> Iterator[Path]:
     chosen = [file for file in known if file.is_file()]
     if not chosen:
         hint = f"known suffixes: {' '.join(sorted(suffixes))}; others are read when named one by one"
-        raise FileError("holds neither videos nor images", code="empty", file=where, hint=hint)
+        raise FileError("contains neither videos nor images", code="empty", file=where, hint=hint)
     yield from sorted(chosen, key=lambda file: (str(file.parent), natural_key(file.name)))

@@ -30,10 +30,10 @@ class FileCoding:
     encoder, options : FFmpeg's name of an encoder, and its options.
     tick : unit of time in seconds.
     rate : stated frames per second; None leaves it to FFmpeg.
-    pixel_format : of the coded frames.
+    pixel_format : format of the coded frames.
     converter : ``opencv`` turns frames into 4:2:0, in a tenth of the time that ``ffmpeg`` takes for it.
-    tagged : whether the file states that its colours are BT.601, 16-235.
-    threads : of the encoder; None leaves it to FFmpeg.
+    tagged : true if the file states that its colours are BT.601, 16-235.
+    threads : threads of the encoder; None leaves it to FFmpeg.
     container : options of the container.
     """
 

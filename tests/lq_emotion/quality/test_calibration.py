@@ -100,10 +100,10 @@ def test_without_bits_the_interval_is_that_of_unknown_bits():
 @pytest.mark.parametrize(
     ("measures", "why"),
     [
-        ({"size": 4}, "face is 4 px; the calibration holds 8 to 132 px"),
-        ({"brightness": 250}, "brightness is 250; the calibration holds 60 to 190"),
-        ({"contrast": 3}, "contrast is 3; the calibration holds 20 to 70"),
-        ({"sharpness": 5000}, "sharpness is 5e+03; the calibration holds 20 to 900"),
+        ({"size": 4}, "face is 4 px; the calibration covers 8 to 132 px"),
+        ({"brightness": 250}, "brightness is 250; the calibration covers 60 to 190"),
+        ({"contrast": 3}, "contrast is 3; the calibration covers 20 to 70"),
+        ({"sharpness": 5000}, "sharpness is 5e+03; the calibration covers 20 to 900"),
     ],
 )
 def test_what_the_calibration_does_not_hold_is_not_trusted(measures, why):
@@ -114,7 +114,7 @@ def test_what_the_calibration_does_not_hold_is_not_trusted(measures, why):
 def test_noise_on_a_small_face_does_not_pass_for_detail():
     calibration = replace(VALENCE, sharpest=(Sharpest(8.0, 250.0), Sharpest(20.0, 400.0), Sharpest(40.0, 900.0)))
     noisy, sharp = calibration.judge([[0.0], [0.0]], [condition(size=14, sharpness=700), condition(sharpness=700)])
-    assert noisy.why == "sharpness is 700; the calibration holds up to 400 for a face of 14 px"
+    assert noisy.why == "sharpness is 700; the calibration has 400 at most for a face of 14 px"
     assert sharp.trusted
 
 

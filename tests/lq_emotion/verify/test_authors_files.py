@@ -12,8 +12,7 @@ from lq_emotion.common.text_table import Table
 from lq_emotion.crops.recording import PreparationSettings, prepare_one
 from lq_emotion.datasets.avec.gold import read_gold
 from lq_emotion.datasets.avec.layout import find_recordings
-from lq_emotion.datasets.avec.tables import frame_times
-from lq_emotion.datasets.avec.times import snap_times
+from lq_emotion.datasets.avec.times import frame_times, snap_times
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import prepare_dataset
 from matlab_ports.prepare_h5_files import prepare_h5_files

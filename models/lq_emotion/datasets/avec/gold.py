@@ -8,6 +8,8 @@ The gold standard of the data sets is not compensated for the raters' delay; see
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -17,9 +19,8 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, ParseError
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.text_table import Table
+from lq_emotion.common.text_table import Table, read_text
 from lq_emotion.datasets.avec.layout import Recording
-from lq_emotion.datasets.avec.tables import read_arff
 from lq_emotion.datasets.avec.times import require_grid, snap_times
 from lq_emotion.metrics.regression import ccc
 from matlab_ports.matfile import loadmat, savemat
@@ -106,6 +107,45 @@ def read_gold(path: str | Path) -> GoldStandard:
     gsd = table.numbers(table.column("GoldStandard", 2))
     require_grid(time, where=path)
     return GoldStandard(gsd, time, Path(path))
+
+
+def read_arff(path: str | Path) -> Table:
+    """Read an ARFF table of dense rows; quotes around names and values are removed."""
+    path = Path(path)
+    columns: list[str] = []
+    text = read_text(path, hint="expected an ARFF file")
+    lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1) if line.strip())
+    for number, line in lines:
+        keyword, _, rest = line.replace("\t", " ").partition(" ")
+        if keyword.lower() == "@data":
+            return Table.of(path, columns, _arff_rows(path, lines), line=number)
+        if keyword.lower() == "@attribute":
+            columns.append(_attribute_name(rest.strip()))
+        elif keyword.lower() != "@relation" and not line.startswith("%"):
+            problem = "expected @relation, @attribute or @data"
+            raise ParseError(problem, code="syntax", file=path, line=number, value=line[:40])
+    raise ParseError("no @data section: the file is not ARFF, or it is truncated", code="damaged-file", file=path)
+
+
+def _arff_rows(path: Path, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    for line, text in lines:
+        if text.startswith("%"):
+            continue
+        if text.startswith("{"):
+            raise ParseError("sparse ARFF rows are not supported", code="unsupported", file=path, line=line)
+        quote = next((character for character in text if character in "'\""), '"')
+        try:
+            values = next(csv.reader([text], quotechar=quote, skipinitialspace=True))
+        except csv.Error as error:
+            raise ParseError(f"malformed row: {error}", code="syntax", file=path, line=line) from None
+        yield line, tuple(value.strip() for value in values)
+
+
+def _attribute_name(text: str) -> str:
+    """Return the name at the start of an ``@attribute`` line."""
+    if text[:1] in ("'", '"') and text.find(text[0], 1) > 0:
+        return text[1 : text.index(text[0], 1)].strip()
+    return text.split(maxsplit=1)[0] if text else ""
 
 
 def read_ratings(path: str | Path) -> tuple[Trace, Trace]:

@@ -24,7 +24,7 @@ from lq_emotion.common.natural import natural_key
 Layout = Literal["auto", "avec2016", "recola"]
 Dimension = Literal["valence", "arousal", "both"]
 DIMENSIONS: tuple[Dimension, ...] = ("valence", "arousal")
-"""The dimensions of labels, in the order in which files that hold both have them."""
+"""The dimensions of labels, in the order in which files with both have them."""
 PARTITIONS = ("train", "dev", "test")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
 # The participants in AVEC's test recordings; those of train and dev are not published.
@@ -47,7 +47,7 @@ class Recording:
     ratings : the raters' traces, CSV.
     boxes : face boxes, .mat or .csv.
     participant : RECOLA's name.
-    arousal : where valence and arousal are asked for together, the same recording with the labels of arousal; `gold`
+    arousal : where both dimensions are requested, the same recording with the labels of arousal; `gold`
         and `ratings` are then those of valence.
     """
 
@@ -63,7 +63,7 @@ class Recording:
 
     @property
     def labelled(self) -> bool:
-        """Whether there is a gold standard, or raters' traces to rebuild it from, of all dimensions asked for."""
+        """Whether there is a gold standard, or raters' traces to rebuild it from, of all requested dimensions."""
         own = self.gold is not None or self.ratings is not None
         return own and (self.arousal is None or self.arousal.labelled)
 
@@ -74,7 +74,7 @@ class Recording:
         return tuple(path for path in (self.video, self.frame_time, *labels) if path is not None)
 
     def by_dimension(self, dimension: Dimension) -> dict[str, Recording]:
-        """Return the recording with the labels of each dimension, given what `find_recordings` was asked for."""
+        """Return the recording with the labels of each dimension, if `find_recordings` looked for this one."""
         return {dimension: self} if self.arousal is None else {"valence": self, "arousal": self.arousal}
 
 
@@ -208,7 +208,7 @@ def _collect(
         if kind.per_dimension and dimension not in parents:
             continue
         other = by_name.setdefault(path.stem, path)
-        if other.parent == path.parent and kind.folder == "bbox":  # .csv beside .mat: the same boxes
+        if other.parent == path.parent and kind.folder == "bbox":  # .csv next to .mat: the same boxes
             by_name[path.stem] = max(other, path, key=lambda file: file.suffix.lower() == ".mat")
         elif other is not path:
             raise DataError(

@@ -1,7 +1,7 @@
 """Partition recordings into train, dev and test: by AVEC's names, or as the user chooses.
 
 RECOLA's participants have no partitions; its users choose them by name or in a table ``name,partition``. The choice
-made when recordings are prepared is stored beside the crops, in ``ROOT/data/partitions.csv``, for later commands.
+made when recordings are prepared is stored next to the crops, in ``ROOT/data/partitions.csv``, for later commands.
 """
 
 from __future__ import annotations

@@ -8,11 +8,22 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import Code, DataError
+from lq_emotion.common.text_table import Table
 from lq_emotion.metrics.delay import STEP, grid_index
 
 Times = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 _TOLERANCE = 0.1 * STEP  # rounded decimals stay far below it; the times of a 30 Hz video do not
+
+
+def frame_times(path: str | Path) -> Times:
+    """Read the frame times of a video: (T,) float64 seconds, in the file's order.
+
+    They are in the column ``time in seconds`` if there is one, else in the second column, as in the authors' script.
+    """
+    table = Table.read(path)
+    column = table.column("time in seconds", 1)
+    return np.array([row.number(column) for row in table.rows])
 
 
 def require_grid(time: npt.ArrayLike, *, where: str | Path | None = None) -> Indices:

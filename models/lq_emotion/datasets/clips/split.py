@@ -18,9 +18,9 @@ class Split(Record):
 
     Attributes
     ----------
-    train, dev, test : parts of the persons, which add up to 1. `dev` chooses among snapshots, so that only `test` says
+    train, dev, test : parts of the persons, which add up to 1. `dev` chooses among snapshots, so that only `test` shows
         how good the chosen one is on strangers; it may be 0.
-    seed : of the order of the persons.
+    seed : seed of the order of the persons.
     """
 
     train: float = 0.6

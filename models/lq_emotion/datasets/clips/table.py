@@ -1,7 +1,7 @@
 """The table of a user's clips: ``file,person[,start,end][,partition]`` and labels.
 
 The labels are one column of classes, ``label``, or columns of numbers, each a dimension (``valence``). Numbers that
-change within a clip stand in a second table, ``file,time,valence``, with times in seconds from the file's start.
+change within a clip are in a second table, ``file,time,valence``, with times in seconds from the file's start.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Clip:
 
     Attributes
     ----------
-    name : from its file and start; no two clips have the same.
+    name : made of its file and start; no two clips have the same.
     file, person : the file; who is seen.
     start, end : seconds from the start of the file; an `end` of infinity is that of the file.
     partition : train, dev or test.
     label : its class, or None.
     values : its numbers by dimension; empty if they are in a table of frames.
-    line : of the table.
+    line : line of the table.
     """
 
     name: str
@@ -72,11 +72,11 @@ class ClipTable:
     Attributes
     ----------
     path : its file.
-    clips : in the order of the table.
-    classes : of the column `label`, sorted; empty for numbers.
+    clips : clips in the order of the table.
+    classes : classes of the column `label`, sorted; empty for numbers.
     dimensions : names of the columns of numbers; empty for classes.
     traces : file -> its numbers over time, from the table of frames.
-    split : how persons were split; None if the table says so itself.
+    split : split of the persons; None if the table has partitions.
     """
 
     path: Path
@@ -182,7 +182,7 @@ def _require_labels(path: Path, labels: tuple[str, ...], frame_labels: str | Pat
         raise ParseError("no column of labels", code="field-missing", file=path, line=1, hint=hint)
     if _CLASS in labels and len(labels) > 1:
         other = next(name for name in labels if name != _CLASS)
-        problem = "stands beside the column `label`: classes or numbers, not both"
+        problem = "cannot be combined with the column `label`: classes or numbers, not both"
         raise ParseError(problem, code="conflict", file=path, line=1, field=other, hint="remove one of the columns")
 
 
@@ -202,7 +202,7 @@ def _clip(row: Row, labels: tuple[str, ...]) -> Clip:
         if not row[name]:
             raise row.error("is empty", "field-missing", name)
         if name != "file" and not row[name].isprintable():
-            raise row.error("holds a line break, tab or control character", "invalid", name, hint="remove it")
+            raise row.error("contains a line break, tab or control character", "invalid", name, hint="remove it")
     file, given = row.path.parent / row["file"], {name: row[name] for name in _OWN if name in row.columns}
     if not file.is_file():
         raise row.error("no such file", "file-missing", "file", hint=f"files are looked for in {row.path.parent}")
@@ -232,8 +232,8 @@ def _clip(row: Row, labels: tuple[str, ...]) -> Clip:
 
 
 def _numbers_hint(column: str) -> str:
-    return f"a column of labels holds numbers; name it `{_CLASS}` if it holds classes" + (
-        "" if column in ("valence", "arousal") else ", and remove it if it holds no labels"
+    return f"a column of labels contains numbers; name it `{_CLASS}` if it contains classes" + (
+        "" if column in ("valence", "arousal") else ", and remove it if it contains no labels"
     )
 
 
@@ -249,7 +249,7 @@ def _repeated(path: Path, clips: Sequence[Clip]) -> list[CaffeCompatError]:
     for clip in clips:
         earlier = first.setdefault(clip.name.lower(), clip)
         if earlier is not clip:
-            problem = f"makes the same name as line {earlier.line}, {clip.name}"
+            problem = f"clip name {clip.name} is already used by line {earlier.line}"
             hint = "each clip needs another file name or start"
             problems.append(
                 ParseError(
@@ -286,7 +286,9 @@ def _sides(path: Path, clips: Sequence[Clip], columns: tuple[str, ...]) -> list[
     for clip in clips if "partition" in columns else ():
         earlier = first.setdefault(clip.person, clip)
         if earlier.partition != clip.partition:
-            problem = f"{clip.person} is in {earlier.partition} on line {earlier.line}: a person is on one side only"
+            problem = (
+                f"{clip.person} is already in {earlier.partition} (line {earlier.line}); a person has one"
+            )
             problems.append(
                 ParseError(
                     problem, code="conflict", file=path, line=clip.line, field="partition", value=clip.partition,

@@ -1,4 +1,4 @@
-"""The images of FER+, each decoded when it is asked for: from Kaggle's fer2013.csv, or from PNG files."""
+"""The images of FER+, each decoded on demand: from Kaggle's fer2013.csv, or from PNG files."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class FerPlus:
     Attributes
     ----------
     path : the table of labels, or the folder of the three folders.
-    names : of the images, such as ``fer0000000.png``. In the published table, four names stand in two rows.
+    names : names of the images, such as ``fer0000000.png``. In the published table, four names are in two rows.
     partitions : train, dev or test of each image, as published.
     votes : (N, 10) int64, in the order of `votes.COLUMNS`.
     """
@@ -61,8 +61,8 @@ class FerPlus:
             It is missing or damaged.
         """
         if self._pixels is None:
-            hint = f"put Kaggle's {PIXELS} beside it"
-            raise FileError("holds votes without images", code="file-missing", file=self.path, hint=hint)
+            hint = f"put Kaggle's {PIXELS} next to it"
+            raise FileError("contains votes without images", code="file-missing", file=self.path, hint=hint)
         return self._pixels(index)
 
     def images(self, indices: Iterable[int]) -> Image:
@@ -75,7 +75,7 @@ def read_ferplus(folder: str | Path) -> FerPlus:
 
     Parameters
     ----------
-    folder : with either form at any depth.
+    folder : folder with either form at any depth.
 
     Raises
     ------
@@ -88,14 +88,14 @@ def read_ferplus(folder: str | Path) -> FerPlus:
     table = _only(folder, LABELS)
     folders = {name: path for name in FOLDERS if (path := _only(folder, f"{name}/{FOLDER_LABELS}"))}
     if table is not None and folders:
-        problem = f"holds both {LABELS} and {', '.join(folders)}"
+        problem = f"contains both {LABELS} and {', '.join(folders)}"
         raise FileError(problem, code="ambiguous", file=folder, hint="name the folder of one of them")
     if table is not None:
         return _from_table(table, _only(folder, PIXELS))
     if len(folders) == len(FOLDERS):
         return _from_folders(folder, folders)
     missing = [name for name in FOLDERS if name not in folders]
-    problem = f"lacks {missing[0]}/{FOLDER_LABELS}" if folders else "holds no FER+"
+    problem = f"lacks {missing[0]}/{FOLDER_LABELS}" if folders else "contains no FER+"
     raise FileError(problem, code="file-missing", file=folder, hint=_HINT)
 
 

@@ -1,4 +1,4 @@
-"""Which images of FER+ a net is trained, validated and tested on, and what each shows."""
+"""The images of FER+ for training, validation and test, with their classes or distributions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class FerSettings(Record):
 
     Attributes
     ----------
-    rule : which class an image has.
+    rule : rule that chooses the class of an image.
     classes : 8, or 7 without contempt.
     split : ``official``, or ``random``: as many images in each partition, drawn from all.
-    seed : of the random split. An image is in the same partition under every rule.
+    seed : seed of the random split. An image is in the same partition under every rule.
     """
 
     rule: Rule = Rule.MORE_THAN_5
@@ -73,7 +73,7 @@ def distributed(data: FerPlus, partition: Partition, mode: Mode, settings: FerSe
 def _members(data: FerPlus, partition: Partition, settings: FerSettings) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     if settings.split == "official":
         return np.array([name == partition for name in data.partitions])
-    names, name_of = np.unique(data.names, return_inverse=True)  # a name that stands twice is the same image
+    names, name_of = np.unique(data.names, return_inverse=True)  # a name that occurs twice is the same image
     bounds = np.round(np.cumsum(_OFFICIAL) / sum(_OFFICIAL) * len(names)).astype(int)
     places = np.random.default_rng(settings.seed).permutation(len(names))[name_of]
     return np.asarray(np.searchsorted(bounds, places, "right") == list(USAGES.values()).index(partition))

@@ -1,8 +1,8 @@
-"""From the votes on an image to its class, or to what a net is trained towards.
+"""The class of an image from the votes on it, or the target that a net is trained towards.
 
 The four modes are those of the paper on FER+ (Barsoum et al. 2016, arXiv:1608.01041) as its authors' program has them
 (microsoft/FERPlus, src/ferplus.py). The four rules are readings of "majority vote". Contempt, the last class, is left
-out where seven classes are asked for: images of it are dropped.
+out where seven classes are requested: images of it are dropped.
 
 The program as it was published compares the number of a class with that of the emotions less two (8 - 2) where that of
 the columns is meant (10 - 2), and so also drops fear and contempt; that is not repeated here.
@@ -22,7 +22,7 @@ Doubles = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 COLUMNS = (*EMOTIONS, "unknown", "NF")
-"""What a tagger can vote for; NF: not a face."""
+"""The choices of a tagger; NF: not a face."""
 DROPPED = -1
 _UNKNOWN = len(EMOTIONS)  # from this column on, an image has no emotion
 _FLOOR = 0.001  # of the targets of `Mode.MULTI_TARGET`
@@ -130,7 +130,7 @@ def _majority(counts: Integers) -> Integers:
 
 
 def _most(counts: Integers) -> Integers:
-    """Keep the largest until they hold 75 % of the votes; nothing if that takes more than 3 classes."""
+    """Keep the largest until they have 75 % of the votes; nothing if that takes more than 3 classes."""
     counted, remaining, taken = np.zeros_like(counts), counts.copy(), 0
     while 4 * counted.sum() < 3 * counts.sum() and taken < 3:
         largest = remaining.max()
@@ -138,7 +138,7 @@ def _most(counts: Integers) -> Integers:
         emotions = tied[tied < _UNKNOWN]
         counted[emotions], remaining[emotions] = largest, 0
         taken += len(emotions)
-        if len(emotions) < len(tied):  # unknown or not a face has come up: it ends the list, and stands if it is alone
+        if len(emotions) < len(tied):  # unknown or not a face has come up: it ends the list, and counts if it is alone
             if not taken:
                 counted[tied[0]] = largest
             break

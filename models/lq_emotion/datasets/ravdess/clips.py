@@ -26,7 +26,7 @@ _SILENT = 18  # the actor without songs
 
 
 class Modality(StrEnum):
-    """What a file holds."""
+    """The contents of a file: sound, picture or both."""
 
     AV = "av"
     VIDEO = "video"
@@ -60,7 +60,7 @@ class RavdessClip(Record):
 
     Attributes
     ----------
-    path : of the file.
+    path : the file.
     emotion : a name in `EMOTIONS`.
     statement : 1, "Kids are talking by the door", or 2, "Dogs are sitting by the door".
     repetition : 1 or 2.
@@ -173,13 +173,13 @@ def find_clips(
             continue
         clips[clip.name] = clip
     if problems and not clips:
-        problem = f"holds no clip of RAVDESS, and {len(problems)} other videos, such as {problems[0].file}"
+        problem = f"contains no clip of RAVDESS, and {len(problems)} other videos, such as {problems[0].file}"
         raise FileError(problem, code="empty", file=folder, hint="the folder of Actor_01, Actor_02, ...")
     raise_together(problems[:_SHOWN])
     chosen = [clip for clip in clips.values() if clip.channel in channels and clip.modality in modalities]
     if not chosen:
         kinds = f"{' or '.join(channels)}, {' or '.join(modalities)}"
-        problem = f"holds no clip of this kind ({kinds}), and {len(clips)} of others"
+        problem = f"contains no clip of this kind ({kinds}), and {len(clips)} of others"
         raise FileError(problem, code="empty", file=folder, hint="the folder of Actor_01, Actor_02, ...")
     return tuple(sorted(chosen, key=lambda clip: clip.name))
 
@@ -187,7 +187,7 @@ def find_clips(
 def _require_place(clip: RavdessClip, clips: dict[str, RavdessClip]) -> None:
     place = re.fullmatch(r"Actor_(\d\d)", clip.path.parent.name)
     if place and int(place[1]) != clip.actor:
-        problem = f"lies in the folder of actor {int(place[1])}"
+        problem = f"is in the folder of actor {int(place[1])}"
         raise ParseError(problem, code="mismatch", file=clip.path, field="actor", value=clip.actor)
     if clip.name in clips:
         raise FileError(f"is also {clips[clip.name].path}", code="duplicate", file=clip.path)

@@ -1,6 +1,6 @@
-"""Which frames of a clip a net sees: fewer per second, and a window of 30.
+"""The frames of a clip that a net sees: fewer per second, and a window of 30.
 
-The second paper says neither which 30 frames it takes nor, exactly, how shorter clips become 30 ("if the video was
+The second paper states neither which 30 frames it takes nor, exactly, how shorter clips become 30 ("if the video was
 shorter than 40 frames I repeat frames until we get 30"). A window of neighbouring frames begins again with the clip's
 first frame after its last one; a uniform window shows frames of a shorter clip several times in a row.
 """
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.video.rates import thin
+from lq_emotion.video.frames import thin
 
 Integers = npt.NDArray[np.int64]
 LENGTH = 30

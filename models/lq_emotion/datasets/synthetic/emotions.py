@@ -23,9 +23,9 @@ class Features:
     lower_lid : raised.
     nose : wrinkled.
     upper_lip : raised.
-    corners : of the mouth, raised or lowered.
-    one_sided : how much of `corners` one side lacks.
-    width : of the mouth.
+    corners : corners of the mouth, raised or lowered.
+    one_sided : part of `corners` that one side lacks.
+    width : width of the mouth.
     jaw : dropped.
     press : lips pressed together.
     teeth : visible in the open mouth.

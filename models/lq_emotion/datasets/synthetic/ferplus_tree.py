@@ -64,7 +64,7 @@ class FerTreeSettings(Record):
     ----------
     images : number of images; 80 % to train on, 10 % for validation, 10 % for the test, with different people.
     form : ``csv`` writes fer2013new.csv and fer2013.csv, ``folders`` PNG files with label.csv.
-    seed : of all random numbers.
+    seed : seed of all random numbers.
     """
 
     images: int = 2000

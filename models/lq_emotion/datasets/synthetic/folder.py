@@ -1,4 +1,4 @@
-"""What all synthetic data sets share: a folder with its settings and journal, and videos."""
+"""The folder of a synthetic data set, with its settings and journal, and its videos."""
 
 from __future__ import annotations
 

@@ -51,14 +51,14 @@ made-up raters follow them too. They serve to try a program. Results on them say
 
 @dataclass(frozen=True)
 class SyntheticSettings(Record):
-    """The recordings to make; synthetic.json, which is also the journal, holds them.
+    """The recordings to make, as in synthetic.json, which is also the journal.
 
     Attributes
     ----------
     train, dev : numbers of recordings.
-    frames : of each recording, on the grid of 0.04 s; a few of them are missing from the video.
-    width, height : of a frame.
-    seed : of all random numbers.
+    frames : frames of each recording, on the grid of 0.04 s; a few of them are missing from the video.
+    width, height : size of a frame.
+    seed : seed of all random numbers.
     lag : mean delay of the raters in seconds.
     nested : nest each folder in one of the same name, as many copies of the data set do.
     """

@@ -21,8 +21,8 @@ class Person:
     Attributes
     ----------
     skin, hair, lips, iris : colours.
-    width, height : of the face.
-    eye_gap, eye_level, eye_size, brow_level, brow_weight, nose, mouth_level, mouth_width, lip_weight : of its parts.
+    width, height : size of the face.
+    eye_gap, eye_level, eye_size, brow_level, brow_weight, nose, mouth_level, mouth_width, lip_weight : its parts.
     fringe, beard : amount of hair.
     head : (SIDE, SIDE, 3) uint8, the head without eyes, brows and mouth.
     back : (SIDE, SIDE, 3) uint8, the head from behind.

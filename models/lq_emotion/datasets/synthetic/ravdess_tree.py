@@ -1,7 +1,7 @@
 """Write videos of drawn actors with the names and folders of RAVDESS; `datasets.ravdess` cannot tell them from it.
 
 Each clip goes from a face at rest to its emotion and back, while the mouth speaks one of two sentences. There is no
-sound, whatever the name says.
+sound, whatever the name states.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class RavdessTreeSettings(Record):
     Attributes
     ----------
     actors : number of actors, from actor 1 on.
-    width, height : of a frame.
+    width, height : size of a frame.
     seconds : mean length of a clip; single clips differ from it by a tenth.
-    statements, repetitions : how many of both, 1 or 2.
-    seed : of all random numbers.
+    statements, repetitions : numbers of both, 1 or 2.
+    seed : seed of all random numbers.
     """
 
     actors: int = 24

@@ -5,6 +5,7 @@ from lq_emotion.datasets.avec.gold import (
     GoldStandard,
     combine_ratings,
     load_gold_standard,
+    read_arff,
     read_gold,
     read_gsd,
     read_ratings,
@@ -141,3 +142,44 @@ def test_invalid_gsd_files_are_refused(tmp_path):
     path.write_bytes(b"")
     with refused("empty", file="a.mat"):
         read_gsd(path)
+
+
+ARFF = """% a comment
+@relation 'GOLD STANDARD'
+
+@attribute 'Instance name' string
+@ATTRIBUTE\tframeTime numeric
+@attribute GoldStandard   numeric
+
+@data
+
+% another
+{rows}
+"""
+
+
+@pytest.mark.parametrize(
+    ("quote", "name"), [("", "train_1"), ("'", "train_1"), ('"', "train_1"), ("'", "a, b"), ('"', "O'Hara")]
+)
+def test_arff_with_string_attributes_and_quoted_names(tmp_path, quote, name):
+    table = read_arff(
+        trees.put(tmp_path / "a.arff", ARFF.format(rows=f"{quote}{name}{quote},0.04,-0.25\n{name[:1]}, 0.08 ,?"))
+    )
+    assert table.columns == ("instance name", "frametime", "goldstandard")
+    assert table.rows[0]["Instance name"] == name
+    assert table.numbers("frameTime").tolist() == [0.04, 0.08]
+    np.testing.assert_array_equal(table.numbers("GoldStandard"), [-0.25, np.nan])
+
+
+def test_errors_in_arff_files_have_the_line(tmp_path):
+    path = trees.put(tmp_path / "a.arff", ARFF.format(rows="train_1,0.04,0.1\ntrain_1,0.08"))
+    with refused("wrong-count", file="a.arff", line=12):
+        read_arff(path)
+    with refused("unsupported", file="a.arff", line=11):
+        read_arff(trees.put(path, ARFF.format(rows="{1 0.04}")))
+    with refused("syntax", file="a.arff", line=12):
+        read_arff(trees.put(path, ARFF.format(rows="train_1,0.04,0.1\ntrain_1,0.08," + "1" * 140_000)))
+    with refused("syntax", file="a.arff", line=1, value="time;gsd"):
+        read_arff(trees.put(path, "time;gsd\n0;1\n"))
+    with refused("damaged-file", file="a.arff"):
+        read_arff(trees.put(path, "@relation x\n@attribute y numeric\n"))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lq_emotion.datasets.avec.times import match_times, require_grid, snap_times
+from lq_emotion.datasets.avec.times import frame_times, match_times, require_grid, snap_times
+from tests.lq_emotion.datasets.avec.trees import put
 from tests.refusals import refused
 
 
@@ -63,3 +64,18 @@ def test_snapped_times_are_the_same_doubles_at_the_same_grid_index():
     snapped = snap_times(sums, decimals)
     assert np.isin(decimals, snapped).all()
     assert snapped[6] == sums[6]
+
+
+def test_frame_times_are_in_the_column_of_that_name_else_in_the_second(tmp_path):
+    named = put(tmp_path / "a.csv", "frame;other;Time in seconds \n1;9;0.0\n2;9;0.04\n")
+    second = put(tmp_path / "b.csv", "frame;time\n1;0.0\n2;0.04\n")
+    assert frame_times(named).tolist() == frame_times(second).tolist() == [0.0, 0.04]
+
+
+def test_tables_without_frame_times_are_refused(tmp_path):
+    with refused("field-missing", file="a.csv", line=1):
+        frame_times(put(tmp_path / "a.csv", "time\n0\n"))
+    with refused("field-missing", file="a.csv", line=3, column=2, field="time"):
+        frame_times(put(tmp_path / "a.csv", "frame;time\n1;0\n2;\n"))
+    with refused("syntax", file="a.csv", line=2, column=2, field="name", value="abc"):
+        frame_times(put(tmp_path / "a.csv", "frame;name\n1;abc\n"))

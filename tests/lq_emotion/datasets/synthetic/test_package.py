@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from lq_emotion.common.text_table import Table
-from lq_emotion.datasets.avec.gold import combine_ratings, read_gsd
+from lq_emotion.datasets.avec.gold import combine_ratings, read_arff, read_gsd
 from lq_emotion.datasets.avec.layout import find_recordings
-from lq_emotion.datasets.avec.tables import read_arff
 from lq_emotion.datasets.synthetic import package
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes
