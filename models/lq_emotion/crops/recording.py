@@ -17,12 +17,13 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
-from lq_emotion.crops.boxes import FOUND, BoxSettings, FrameBoxes, boxes_of
+from lq_emotion.crops.boxes import BoxSettings, boxes_of
 from lq_emotion.crops.outcome import Outcome
 from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording
 from lq_emotion.datasets.avec.times import frame_times, match_times, require_grid
-from lq_emotion.faces.boxfiles import boxes_in
+from lq_emotion.faces.boxfiles import boxes_in, write_boxes
+from lq_emotion.faces.track import FOUND, TrackedBoxes
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.nets.names import crops_folder
 from matlab_ports.prepare_dataset import Luma, Prepared, prepare_recording
@@ -255,7 +256,7 @@ class _Work:
     def _shifted(self, gold: GoldStandard) -> Doubles:
         return shift_gold(gold.gsd, gold.time, self._settings.delay)
 
-    def _boxes(self, times: Doubles, *, fresh: bool) -> FrameBoxes:
+    def _boxes(self, times: Doubles, *, fresh: bool) -> TrackedBoxes:
         path = self._paths.mat("bbox")
         inputs = named_hashes([self._video, self._video_times, self._given])
         made_from = fingerprint([asdict(self._settings.boxes), inputs])
@@ -270,11 +271,11 @@ class _Work:
             return stored._replace(held=held, source=source)
         boxes = boxes_of(self._video, times, self._settings.boxes, given=self._given, progress=self._progress)
         path.parent.mkdir(parents=True, exist_ok=True)
-        boxes.write(path)
+        write_boxes(path, boxes.bbox, boxes.time)
         self._note("boxes", made_from, [path], held=boxes.held, source=boxes.source)
         return boxes
 
-    def _crop(self, times: Doubles, gold: Mapping[str, GoldStandard], boxes: FrameBoxes) -> Prepared:
+    def _crop(self, times: Doubles, gold: Mapping[str, GoldStandard], boxes: TrackedBoxes) -> Prepared:
         save = {scale: self._paths.crops(scale) for scale in (1, *self._settings.scales)}
         self._claim(save.values())
         for path in save.values():
@@ -303,7 +304,7 @@ class _Work:
         self._journal.details["claimed"] = sorted(claimed | names.keys())
         self._journal.write()
 
-    def _draw(self, gold: Mapping[str, GoldStandard], boxes: FrameBoxes) -> None:
+    def _draw(self, gold: Mapping[str, GoldStandard], boxes: TrackedBoxes) -> None:
         if not self._settings.figures:
             return
         from lq_emotion.crops.previews import box_overlay, contact_sheet, label_trace

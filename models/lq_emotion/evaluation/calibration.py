@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,8 @@ class Calibration:
         """Learn post-processing on recordings whose gold standard lags by `delay` seconds."""
         raw = [self.raw[name] for name in names]
         gold, lengths = self._gold(names, delay), [trace.size for trace in raw]
-        return learn(np.concatenate(raw), gold, convention=self.convention, search=self.search, lengths=lengths)
+        learnt = learn(np.concatenate(raw), gold, convention=self.convention, search=self.search, lengths=lengths)
+        return replace(learnt, learnt_on=tuple(names))
 
     def apply(self, names: Sequence[str], delay: float, processing: PostProcessing | None) -> dict[str, Trace]:
         """Process the predictions of recordings and shift them forward, for scoring."""

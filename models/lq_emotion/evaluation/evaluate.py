@@ -19,16 +19,9 @@ from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
 from lq_emotion.evaluation import plots, tables
 from lq_emotion.evaluation.calibration import Calibration, common_preparation
-from lq_emotion.evaluation.postprocess import PostProcessing, Search
+from lq_emotion.evaluation.postprocess import Search
 from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
-from lq_emotion.evaluation.results import (
-    MEAN,
-    TOGETHER,
-    DelaySearch,
-    Evaluation,
-    EvaluationFiles,
-    ProcessingRecord,
-)
+from lq_emotion.evaluation.results import MEAN, TOGETHER, DelaySearch, Evaluation, EvaluationFiles
 from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
 from lq_emotion.metrics.regression import CONVENTIONS, Convention, Score, mean_score, score
@@ -171,7 +164,7 @@ class Evaluate:
             delay=delay,
             prepared_delay=prepared,
             delay_search=search if delays else None,
-            post_processing=_processing_record(processing, learn_on),
+            post_processing=processing,
         )
         return _Scored(recordings, results, {})
 
@@ -249,16 +242,3 @@ class Evaluate:
             plots.draw_concatenated(recordings, results.scores[TOGETHER], out / "concatenated.png")
             plots.draw_scatter(recordings, results.scores[TOGETHER], out / "scatter.png")
         write_json(results.to_json(), out / "scores.json")
-
-
-def _processing_record(processing: PostProcessing | None, learn_on: Sequence[str]) -> ProcessingRecord | None:
-    if processing is None:
-        return None
-    return ProcessingRecord(
-        tuple(learn_on),
-        processing.window,
-        processing.bias,
-        processing.scale,
-        dict(processing.ccc),
-        processing.search,
-    )

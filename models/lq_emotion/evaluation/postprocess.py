@@ -15,7 +15,7 @@ stored window's trace, and filters each recording alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,6 +24,7 @@ import numpy.typing as npt
 from scipy.ndimage import rank_filter
 
 from caffe_compat.errors import DataError
+from lq_emotion.common.records import Record
 from lq_emotion.metrics.regression import Convention, ccc
 
 Trace = npt.NDArray[np.float64]
@@ -33,7 +34,7 @@ _MIN_GAIN = 2.0  # per cent
 
 
 @dataclass(frozen=True)
-class PostProcessing:
+class PostProcessing(Record):
     """Learnt post-processing: (median filter + bias) * scale.
 
     Attributes
@@ -42,13 +43,16 @@ class PostProcessing:
     bias : added after the filter.
     scale : factor of the sum.
     ccc : step ("raw", "filter", "bias", "scale") -> the best CCC so far on the training data.
+    search : one of `Search`.
+    learnt_on : recordings of the training data.
     """
 
     window: int
     bias: float
     scale: float
-    ccc: dict[str, float]
-    search: Search = "official"
+    ccc: Mapping[str, float]
+    search: str = "official"
+    learnt_on: tuple[str, ...] = ()
 
     def apply(self, prediction: npt.ArrayLike, lengths: Sequence[int] = ()) -> Trace:
         """Return processed predictions (T,) of joined recordings, of `lengths` frames each; by default of one."""
@@ -95,9 +99,9 @@ def learn(
     return PostProcessing(best.window, bias, scale, scores, search)
 
 
-def _parts(trace: Trace, lengths: Sequence[int], search: Search) -> tuple[int, ...]:
+def _parts(trace: Trace, lengths: Sequence[int], search: str) -> tuple[int, ...]:
     """Return the lengths of the parts to filter separately; they must sum to the length of the trace."""
-    if search == "official" or not lengths:
+    if search != "consistent" or not lengths:
         return (trace.size,)
     if sum(lengths) != trace.size:
         raise DataError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lq_emotion.common.records import Record
+from lq_emotion.evaluation.postprocess import PostProcessing
 from lq_emotion.metrics.regression import Score
 
 TOGETHER, MEAN = "concatenated", "mean"
@@ -18,18 +19,6 @@ class DelaySearch(Record):
 
     learnt_on: tuple[str, ...]
     ccc: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class ProcessingRecord(Record):
-    """A learnt `PostProcessing`, and the recordings it was learnt on."""
-
-    learnt_on: tuple[str, ...]
-    window: int
-    bias: float
-    scale: float
-    ccc: Mapping[str, float]
-    search: str = "official"
 
 
 @dataclass(frozen=True)
@@ -67,4 +56,4 @@ class Evaluation(Record):
     delay: float
     prepared_delay: float = 0.0
     delay_search: DelaySearch | None = None
-    post_processing: ProcessingRecord | None = None
+    post_processing: PostProcessing | None = None

@@ -24,12 +24,12 @@ from lq_emotion.common.folders import require_writable
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.records import Record
-from lq_emotion.datasets.avec.gold import read_gsd
+from lq_emotion.datasets.avec.gold import COLUMNS, read_gsd, write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
-from lq_emotion.evaluation.postprocess import PostProcessing, Search
+from lq_emotion.evaluation.postprocess import PostProcessing
 from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
-from lq_emotion.evaluation.results import Evaluation, ProcessingRecord
+from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.delay import STEP, grid_index, shift
 from matlab_ports.matfile import loadmat, open_frames
 from matlab_ports.run_eval import mat_path, read_delay, read_label_names
@@ -145,14 +145,12 @@ def _predict(predictor: Predictor, path: Path, batch: int) -> Doubles:
         return predict_frames(predictor, frames, path, batch=batch, progress=bar.update)
 
 
-def _processed(raw: Mapping[str, Doubles], learnt: ProcessingRecord) -> dict[str, Doubles]:
+def _processed(raw: Mapping[str, Doubles], processing: PostProcessing) -> dict[str, Doubles]:
     lengths = [len(estimates) for estimates in raw.values()]
     together = np.concatenate(list(raw.values()))
     if together.shape[1] > 1:
         problem = "its post-processing was learnt for one dimension, the net estimates several"
         raise NetError(problem, code="conflict", field="scores", hint="leave it out")
-    search: Search = "consistent" if learnt.search == "consistent" else "official"
-    processing = PostProcessing(learnt.window, learnt.bias, learnt.scale, dict(learnt.ccc), search)
     parts = np.split(processing.apply(together[:, 0], lengths)[:, None], np.cumsum(lengths)[:-1])
     return dict(zip(raw, parts, strict=True))
 
@@ -179,13 +177,10 @@ def _ends(crops: Path) -> int:
 def _write(out: Path, name: str, trace: Doubles, dimensions: Sequence[str]) -> list[str]:
     files = []
     times = [f"{number * STEP:.2f}".rstrip("0").rstrip(".") for number in range(len(trace))]
-    columns = ("Instance_name", "frameTime", "GoldStandard")
     for dimension, values in zip(dimensions, trace.T, strict=True):
         (out / dimension).mkdir(parents=True, exist_ok=True)
         rows = [f"{name},{time},{value:.8g}" for time, value in zip(times, values.tolist(), strict=True)]
-        kinds = zip(columns, ("string", "numeric", "numeric"), strict=True)
-        header = ["@relation GOLDSTANDARD", "", *(f"@attribute {column} {kind}" for column, kind in kinds), "", "@data"]
-        for suffix, lines in ((".arff", [*header, *rows]), (".csv", [",".join(columns), *rows])):
-            write_lines(lines, out / dimension / f"{name}{suffix}")
-            files.append(f"{dimension}/{name}{suffix}")
+        write_arff(rows, out / dimension / f"{name}.arff")
+        write_lines([",".join(COLUMNS), *rows], out / dimension / f"{name}.csv")
+        files += [f"{dimension}/{name}.arff", f"{dimension}/{name}.csv"]
     return files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import printable
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.lists import write_lines
 from lq_emotion.common.markdown import as_text
 from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.delay import grid_index
@@ -56,7 +57,7 @@ def write_predictions(traces: Traces, path: Path, *, raw: bool) -> None:
     lines = [["frame", "time", traces.label, "prediction", *(["raw"] if raw else [])]]
     for frame, time, *values in zip(grid_index(traces.time), traces.time, *columns, strict=True):
         lines.append([str(frame), f"{time:.10g}", *(repr(float(value)) for value in values)])
-    _write((",".join(line) for line in lines), path)
+    write_lines([",".join(line) for line in lines], path)
 
 
 def write_csv(results: Evaluation, path: Path) -> None:
@@ -83,7 +84,7 @@ def write_markdown(results: Evaluation, path: Path) -> None:
         [as_text(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in MEASURES)]
         for name, row in results.scores.items()
     ]
-    _write(
+    write_lines(
         [
             "| recording | frames | RMSE | CC | CCC |",
             "|---|---:|---:|---:|---:|",
@@ -142,8 +143,3 @@ def score_rows(results: Evaluation) -> list[Sequence[str]]:
 
 def _text(value: float | None, form: str) -> str:
     return "nan" if value is None else form.format(value)
-
-
-def _write(lines: Iterable[str], path: Path) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

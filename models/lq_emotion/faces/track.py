@@ -18,30 +18,12 @@ from lq_emotion.faces.detect import Box, Cascade, Detector
 from matlab_ports.videoreader import VideoReader
 
 Doubles = npt.NDArray[np.float64]
+FOUND = "found"  # the source of boxes that were detected
 _MAX_SHIFT = 0.5  # of a face's width, between detections of the same face
 _MAX_SCALE = 1.6  # ratio of widths between detections of the same face
 _NEIGHBOURS = 5  # detections on each side that an outlier is compared with, within 4 times as many inspected frames
 _RESEARCH = 100  # frames between searches of the whole frame: the tracked face may be a portrait on the wall
 _SWITCH = 1.3  # times larger than the tracked face, a face must be to replace it
-
-
-class TrackingCounts(NamedTuple):
-    """How the boxes of a video were obtained, in numbers of frames.
-
-    Attributes
-    ----------
-    frames : all frames.
-    detected : the face was detected, or interpolated between two detections.
-    held : the box was kept from the last detection.
-    rejected : the detection was an outlier; the frame counts as held or missing too.
-    missing : without a face; the box is zero.
-    """
-
-    frames: int
-    detected: int
-    held: int
-    rejected: int
-    missing: int
 
 
 class TrackedBoxes(NamedTuple):
@@ -51,14 +33,18 @@ class TrackedBoxes(NamedTuple):
     ----------
     bbox : (T, 4) float64: left, top, width, height in 1-based pixels; zero where there is no face.
     time : (T,) float64, seconds.
-    detected : (T,) bool: detected rather than held.
-    counts : counts of frames.
+    detected : (T,) bool: the face was detected, or interpolated between two detections.
+    held : number of frames with the box of the last detection.
+    rejected : number of detections that were outliers.
+    source : ``found``, or the name of the file of boxes.
     """
 
     bbox: Doubles
     time: Doubles
     detected: npt.NDArray[np.bool_]
-    counts: TrackingCounts
+    held: int = 0
+    rejected: int = 0
+    source: str = FOUND
 
 
 def find_boxes(
@@ -91,8 +77,7 @@ def find_boxes(
     detected = ~np.isnan(boxes[:, 0])
     boxes, held = _hold_last(boxes, hold)
     bbox = np.nan_to_num(_smooth(boxes, smooth), nan=0.0)
-    missing = int(np.count_nonzero(np.isnan(boxes[:, 0])))
-    return TrackedBoxes(bbox, times, detected, TrackingCounts(len(bbox), int(detected.sum()), held, rejected, missing))
+    return TrackedBoxes(bbox, times, detected, held, rejected)
 
 
 def _detect(path: Path, count: int, every: int, detector: Detector, progress: Callable[[int], None] | None) -> Doubles:

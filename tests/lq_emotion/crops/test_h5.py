@@ -83,7 +83,8 @@ def test_files_of_other_settings_are_replaced_with_a_warning(root):
     lines = []
     made = make_h5(root, H5Settings(name="mine", options=Options(augmentation=True), **SMALL), say=lines.append)
     assert (
-        lines[0] == f"{root / 'h5_files' / 'mine'} contains files of other settings, which are replaced; --name keeps both"
+        lines[0]
+        == f"{root / 'h5_files' / 'mine'} contains files of other settings, which are replaced; --name keeps both"
     )
     mirrored = contents(made.train.files[0])[0]
     plain = contents(make_h5(root, H5Settings(**SMALL), say=quiet).train.files[0])[0]

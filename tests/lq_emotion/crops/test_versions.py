@@ -6,7 +6,7 @@ import pytest
 from lq_emotion.crops import versions as module
 from lq_emotion.crops.versions import CropSettings, Version, clip_boxes, crop_version, read_clip
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, write_clip
-from lq_emotion.faces.track import TrackedBoxes, TrackingCounts
+from lq_emotion.faces.track import TrackedBoxes
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -50,8 +50,7 @@ def test_a_clip_is_read_and_its_face_found(tmp_path):
 def test_frames_without_a_face_have_the_box_of_the_nearest_with_one(monkeypatch):
     found = np.zeros((5, 4))
     found[1], found[4] = 7, 9
-    counts = TrackingCounts(5, 2, 0, 0, 3)
-    monkeypatch.setattr(module, "find_boxes", lambda _, times: TrackedBoxes(found, times, found.any(axis=1), counts))
+    monkeypatch.setattr(module, "find_boxes", lambda _, times: TrackedBoxes(found, times, found.any(axis=1)))
     boxes = clip_boxes("clip.mp4", np.arange(5) / 30)
     np.testing.assert_array_equal(boxes.bbox[:, 0], [7, 7, 7, 9, 9])
     np.testing.assert_array_equal(boxes.detected, [False, True, False, False, True])

@@ -9,7 +9,7 @@ The gold standard of the data sets is not compensated for the raters' delay; see
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError, ParseError
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.lists import write_lines
 from lq_emotion.common.text_table import Table, read_text
 from lq_emotion.datasets.avec.layout import Recording
 from lq_emotion.datasets.avec.times import require_grid, snap_times
@@ -27,6 +27,9 @@ from matlab_ports.matfile import loadmat, savemat
 
 Trace = npt.NDArray[np.float64]
 LabelSource = Literal["auto", "gold", "raters"]
+COLUMNS = ("Instance_name", "frameTime", "GoldStandard")
+"""The attributes of a gold standard in ARFF."""
+_KINDS = ("string", "numeric", "numeric")
 
 
 class GoldStandard(NamedTuple):
@@ -148,6 +151,12 @@ def _attribute_name(text: str) -> str:
     return text.split(maxsplit=1)[0] if text else ""
 
 
+def write_arff(rows: Iterable[str], path: Path, *, relation: str = "GOLDSTANDARD") -> None:
+    """Write rows ``name,time,value`` as a gold standard in ARFF, atomically."""
+    attributes = (f"@attribute {name} {kind}" for name, kind in zip(COLUMNS, _KINDS, strict=True))
+    write_lines([f"@relation {relation}", "", *attributes, "", "@data", *rows], path)
+
+
 def read_ratings(path: str | Path) -> tuple[Trace, Trace]:
     """Read the raters' traces of a recording: times (T,) in seconds and ratings (T, R), a column per rater."""
     table = Table.read(path)
@@ -176,8 +185,7 @@ def write_gsd(gold: GoldStandard, path: str | Path, *, frame_time: npt.ArrayLike
 def write_gsd_csv(gold: GoldStandard, path: str | Path) -> None:
     """Write a gold standard as text, ``time;gsd``, with every digit."""
     rows = [f"{time!r};{value!r}" for time, value in zip(gold.time.tolist(), gold.gsd.tolist(), strict=True)]
-    with atomic_path(path) as partial:
-        partial.write_text("\n".join(["time;gsd", *rows]) + "\n", encoding="utf-8")
+    write_lines(["time;gsd", *rows], Path(path))
 
 
 def read_gsd(path: str | Path) -> GoldStandard:

@@ -23,6 +23,7 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.lists import write_lines
+from lq_emotion.datasets.avec.gold import write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS
 from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.datasets.clips.frames import frames_of
@@ -94,19 +95,8 @@ def _write(table: ClipTable, clip: Clip, out: Path, dimensions: Sequence[str]) -
         paths.append(out / "ratings_gold_standard" / name / f"{clip.name}.arff")
         paths[-1].parent.mkdir(parents=True, exist_ok=True)
         rows = (f"'{clip.name}',{time},{float(values[column])!r}" for time, values in zip(clock, labels, strict=True))
-        write_lines([*_ARFF, *rows], paths[-1])
+        write_arff(rows, paths[-1], relation="CLIPS")
     return paths
-
-
-_ARFF = (
-    "@relation CLIPS",
-    "",
-    "@attribute Instance_name string",
-    "@attribute frameTime numeric",
-    "@attribute GoldStandard numeric",
-    "",
-    "@data",
-)
 
 
 def _encode(frames: Iterator[tuple[int, Image]], path: Path, clip: Clip) -> None:

@@ -286,9 +286,7 @@ def _sides(path: Path, clips: Sequence[Clip], columns: tuple[str, ...]) -> list[
     for clip in clips if "partition" in columns else ():
         earlier = first.setdefault(clip.person, clip)
         if earlier.partition != clip.partition:
-            problem = (
-                f"{clip.person} is already in {earlier.partition} (line {earlier.line}); a person has one"
-            )
+            problem = f"{clip.person} is already in {earlier.partition} (line {earlier.line}): one per person"
             problems.append(
                 ParseError(
                     problem, code="conflict", file=path, line=clip.line, field="partition", value=clip.partition,

@@ -24,12 +24,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from caffe_compat.errors import DataError
-from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.json_files import read_record
+from lq_emotion.common.lists import write_lines
 from lq_emotion.common.processes import as_done
 from lq_emotion.common.records import Record
-from lq_emotion.datasets.avec.gold import combine_ratings
+from lq_emotion.datasets.avec.gold import combine_ratings, write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
 from lq_emotion.datasets.synthetic.folder import SETTINGS, open_folder, require_x264, write_mp4
@@ -158,12 +158,14 @@ def _write_recording(
         path.parent.mkdir(parents=True, exist_ok=True)
     ticks = np.flatnonzero(~signals.dropped)
     clock = np.array([float(f"{tick * _STEP:.2f}") for tick in range(settings.frames)])
-    _write_lines(times, ["frame;time in seconds", *(f"{k};{clock[tick]:.2f}" for k, tick in enumerate(ticks))])
+    write_lines(["frame;time in seconds", *(f"{k};{clock[tick]:.2f}" for k, tick in enumerate(ticks))], times)
     header = ";".join(["time", *(f"{rater} " for rater in RATERS[:-1]), RATERS[-1]])
     for traces, raters, gold in zip(ratings, labels[:2], labels[2:], strict=True):
         rows = (";".join([f"{t:.2f}", *(f"{v:.2f}" for v in row)]) for t, row in zip(clock, traces, strict=True))
-        _write_lines(raters, [header, *rows])
-        _write_lines(gold, _arff(name, clock, combine_ratings(traces)))
+        write_lines([header, *rows], raters)
+        values = zip(clock.tolist(), combine_ratings(traces).tolist(), strict=True)
+        rows = (f"'{name}',{time:.2f},{value:.6f}" for time, value in values)
+        write_arff(rows, gold, relation="SYNTHETIC_GOLDSTANDARD")
     poses = [Pose(*pose) for pose in signals.pose.tolist()]
     true_boxes = [(0.0,) * 4 if signals.occlusion[tick] else scene.box(poses[tick]) for tick in ticks]
     write_boxes(boxes, np.round(true_boxes, 2), clock[ticks])
@@ -191,23 +193,6 @@ def _frames(
         yield scene.draw(expression, poses[tick], (light[0], light[1]), occlusion=int(signals.occlusion[tick]))
         if progress:
             progress(1)
-
-
-def _arff(name: str, clock: npt.NDArray[np.float64], gold: npt.NDArray[np.float64]) -> Iterator[str]:
-    yield "@relation SYNTHETIC_GOLDSTANDARD"
-    yield ""
-    yield "@attribute Instance_name string"
-    yield "@attribute frameTime numeric"
-    yield "@attribute GoldStandard numeric"
-    yield ""
-    yield "@data"
-    for time, value in zip(clock.tolist(), gold.tolist(), strict=True):
-        yield f"'{name}',{time:.2f},{value:.6f}"
-
-
-def _write_lines(path: Path, lines: Any) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def summary(out: Path) -> str:
