@@ -1,4 +1,4 @@
-"""``lq-emotion evaluate``: predictions, scores and figures of a trained net."""
+"""``lq-emotion study evaluate``: predictions, scores and figures of a trained net."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``lq-emotion h5``: training files from prepared recordings."""
+"""``lq-emotion data h5``: training files from prepared recordings."""
 
 from __future__ import annotations
 

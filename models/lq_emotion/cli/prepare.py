@@ -1,4 +1,4 @@
-"""``lq-emotion prepare``: recordings to crops of faces."""
+"""``lq-emotion data prepare``: recordings to crops of faces."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _require_effect(switches: Sequence[tuple[str, object]], net: Net) -> None:
     for name, value in switches:
         touched = parts(name, value)
         if touched and f"train {net}" not in touched and not (name == "input_size" and builder(net).own_size):
-            hint = f"it affects {', '.join(touched)}; use `lq-emotion table`, which applies all switches"
+            hint = f"it affects {', '.join(touched)}; use `lq-emotion study run robust-lq`, which applies all switches"
             raise NetError(
                 f"has no effect on net {net}", code="conflict", field=name, value=format_setting(value), hint=hint
             )

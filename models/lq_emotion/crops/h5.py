@@ -184,7 +184,7 @@ def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) 
     folder = out / CROPS / settings.source
     if not folder.is_dir():
         present = sorted(path.name for path in (out / CROPS).glob("*") if path.is_dir())
-        hint = f"choose one of {', '.join(present)}" if present else "run `lq-emotion prepare` first"
+        hint = f"choose one of {', '.join(present)}" if present else "run `lq-emotion data prepare` first"
         raise FileError("no crops", code="not-prepared", file=folder, hint=hint)
     files = {path.stem: path for path in sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))}
     names: Sequence[str] = getattr(settings, phase)
@@ -193,7 +193,7 @@ def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) 
         _require_complete(out, partitions, set(files), phase)
     if not names:
         choice = f"choose some of {', '.join(files)} with --{phase}"
-        hint = choice if files else "run `lq-emotion prepare` first"
+        hint = choice if files else "run `lq-emotion data prepare` first"
         raise FileError("no recording in this partition", code="empty", file=folder, field=_PARTITION[phase], hint=hint)
     for name in names:
         if name not in files:

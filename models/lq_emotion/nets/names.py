@@ -41,7 +41,7 @@ class Method(StrEnum):
 
     @property
     def option(self) -> str:
-        """Return what ``lq-emotion table --rows`` calls the method: ``OA``."""
+        """Return what ``lq-emotion study run robust-lq --rows`` calls the method: ``OA``."""
         return "OA" if self is Method.JOINT_OA else self.value
 
     @property
@@ -55,7 +55,7 @@ class Method(StrEnum):
 
 
 ROWS = {method.option: method for method in Method}
-"""The methods by the values of ``lq-emotion table --rows``."""
+"""The methods by the values of ``lq-emotion study run robust-lq --rows``."""
 
 _FILE_NAME_PATTERNS = {  # tried in this order: "non_joint" contains "joint", and so does "joint_oa"
     Method.NON_JOINT: r"non[-_ ]?joint",

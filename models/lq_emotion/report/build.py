@@ -54,7 +54,15 @@ def make_report(root: Path) -> Report:
     if (root / FILE).is_file():
         return cloud_robotics.make_page(root)
     store = Store(root)
-    return Report("Robust emotion recognition from low-quality video", tuple(_lead(store)), sections(PARTS, store))
+    try:
+        finished = store.table is not None
+    except CaffeCompatError:
+        finished = False  # the parts report what is damaged
+    return Report(
+        "Robust emotion recognition from low-quality video",
+        tuple(_lead(store)),
+        sections(PARTS, store, finished=finished),
+    )
 
 
 def _lead(store: Store) -> Iterator[Text]:

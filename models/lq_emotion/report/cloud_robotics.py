@@ -43,9 +43,9 @@ def make_page(root: Path) -> Report:
     """
     results = read_results(root)
     if results is None:
-        hint = "`lq-emotion study cloud-robotics` writes it"
+        hint = "`lq-emotion study run cloud-robotics` writes it"
         raise FileError("file not found", code="file-missing", file=root / FILE, hint=hint)
-    return Report(TITLE, tuple(_lead(results)), sections(PARTS, _Source(root, results)))
+    return Report(TITLE, tuple(_lead(results)), sections(PARTS, _Source(root, results), finished=True))
 
 
 def _lead(results: CloudResults) -> Iterator[Text]:

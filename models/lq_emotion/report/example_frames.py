@@ -51,7 +51,7 @@ def frames(store: Store) -> Iterator[Block]:
     partitions = stored_partitions(store.root / "data")
     chosen = ([path for path in crops if partitions.of(path.stem) == "dev"] or crops)[:_PEOPLE]
     if not chosen:
-        raise Absent("No faces to show: `lq-emotion prepare` leaves crops in data/raw_data/HQ.")
+        raise Absent("No faces to show: `lq-emotion data prepare` leaves crops in data/raw_data/HQ.")
     nets, problems = _nets(store)
     scales = store.scales
     people = {path.stem: _middle(path) for path in chosen}

@@ -25,7 +25,7 @@ def paper_figures(store: Store) -> Iterator[Block]:
     """
     pngs = {number: read_png(store.root / "study" / f"figure{number}.png") for number in _CAPTIONS}
     if not any(pngs.values()):
-        raise Absent("No Figures 1 to 3: `lq-emotion study robust-lq` draws them.")
+        raise Absent("No Figures 1 to 3: `lq-emotion study run robust-lq` draws them.")
     for number, png in pngs.items():
         if png is not None:
             yield Figure(f"figure_{number}", png, _CAPTIONS[number], f"Figure {number} of the paper, drawn anew")

@@ -17,20 +17,24 @@ class Absent(Exception):  # noqa: N818 (nothing is wrong)
     """A part has no files to be made from; the argument is a line about what would write them."""
 
 
-def sections(parts: Mapping[str, Sequence[Part[Source]]], source: Source) -> tuple[Section, ...]:
-    """Return the sections, each with the parts under its title. A line says what is missing or damaged."""
-    return tuple(
-        Section(title, tuple(block for part in pieces for block in _made(part, source)))
-        for title, pieces in parts.items()
-    )
+def sections(
+    parts: Mapping[str, Sequence[Part[Source]]], source: Source, *, finished: bool = False
+) -> tuple[Section, ...]:
+    """Return the sections, each with the parts under its title. A line tells what is missing or damaged.
+
+    A `finished` study has no lines about parts that it was not asked for, and no sections without content.
+    """
+    made = ((title, [b for part in pieces for b in _made(part, source, finished)]) for title, pieces in parts.items())
+    return tuple(Section(title, tuple(blocks)) for title, blocks in made if blocks or not finished)
 
 
-def _made(part: Part[Source], source: Source) -> list[Block]:
+def _made(part: Part[Source], source: Source, finished: bool) -> list[Block]:  # noqa: FBT001
     blocks: list[Block] = []
     try:
         blocks.extend(part(source))  # blocks before a problem stay
     except Absent as absent:
-        blocks.append(Text(str(absent), "note"))
+        if not finished:
+            blocks.append(Text(str(absent), "note"))
     except (CaffeCompatError, OSError) as error:
         blocks.append(Text(f"A part could not be made: {error}", "note"))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:

@@ -21,7 +21,7 @@ def rate_distortion(store: Store) -> Iterator[Block]:
     Absent
     """
     if not store.sweeps:
-        raise Absent("No Figure 4: `lq-emotion rd --out ROOT/rd` has not run to its end in this folder.")
+        raise Absent("No Figure 4: `lq-emotion study rd --out ROOT/rd` has not run to its end in this folder.")
     yield Text(
         "The crops were shrunk by s, really encoded at each quantiser QP, decoded, enlarged to their size again and "
         "shown to the nets, which were not trained on coded frames. “HR on LR” is the net trained on HR faces, shown "

@@ -25,7 +25,7 @@ def table_1(store: Store) -> Iterator[Block]:
     """
     results = store.table
     if results is None:
-        raise Absent("No Table 1: `lq-emotion table` has not run to its end in this folder.")
+        raise Absent("No Table 1: `lq-emotion study run robust-lq` has not run to its end in this folder.")
     yield Text(
         f"RMSE (in units of {store.dimension}, which goes from −1 to 1; lower is better), correlation CC and "
         "concordance correlation CCC (higher is better) of all development recordings as one sequence, in AVEC's "
@@ -83,7 +83,7 @@ def comparisons(store: Store) -> Iterator[Block]:
     Absent
     """
     if store.comparisons is None:
-        raise Absent("No intervals and tests: `lq-emotion study robust-lq` computes them.")
+        raise Absent("No intervals and tests: `lq-emotion study run robust-lq` computes them.")
     yield from tables.comparison_tables(store.comparisons)
 
 
@@ -95,7 +95,7 @@ def variants(store: Store) -> Iterator[Block]:
     Absent
     """
     if store.table is None or store.variants is None:
-        raise Absent("No other nets than those of Table 1: `lq-emotion study robust-lq` trains and scores them.")
+        raise Absent("No other nets than those of Table 1: `lq-emotion study run robust-lq` trains and scores them.")
     yield from tables.variant_tables(store.table, store.variants)
 
 
@@ -107,7 +107,9 @@ def evaluations(store: Store) -> Iterator[Block]:
     Absent
     """
     if not store.scores:
-        raise Absent("No evaluations: `lq-emotion evaluate` and `lq-emotion table` leave them in scores/.")
+        raise Absent(
+            "No evaluations: `lq-emotion study evaluate` and `lq-emotion study run robust-lq` leave them in scores/."
+        )
     columns = (
         Column("Evaluation", number=False),
         Column("frames"),

@@ -86,7 +86,7 @@ class Estimate(Record):
 
 @dataclass(frozen=True)
 class Estimates(Record):
-    """table/logs/estimate.json; its string is a line for the user."""
+    """logs/estimate.json; its string is a line for the user."""
 
     trainings: tuple[Estimate, ...]
 

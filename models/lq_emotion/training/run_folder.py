@@ -42,18 +42,47 @@ class TrainingSettings(Record):
     weights: tuple[str, ...] | None
 
 
-def begin(
-    run: Run, net: pb.NetParameter, solver: pb.SolverParameter, inputs: Sequence[Path], *, longer: bool = False
-) -> None:
-    """Write the definitions of a stage's training; snapshots and log of another training are removed.
+def train(
+    run: Run,
+    net: pb.NetParameter,
+    solver: pb.SolverParameter,
+    say: Say,
+    *,
+    inputs: Sequence[Path] = (),
+    longer: bool = False,
+    **options: Any,
+) -> Path:
+    """Train in a folder, or go on there, and return the last snapshot.
 
     Parameters
     ----------
     run : the folder.
-    net, solver : the definitions.
-    inputs : the other files that decide the training: data, and weights to start from.
+    net, solver : the definitions; they are written to net.prototxt and solver.prototxt.
+    say : receives lines of progress.
+    inputs : files that decide the training together with the definitions: data, and weights to start from. With them,
+        snapshots and log of another training are removed.
     longer : a solver with more iterations continues the training.
+    options : of `Run.train`.
+
+    Raises
+    ------
+    InterruptedTrainingError, CaffeCompatError
     """
+    if inputs:
+        _remove_others(run, net, solver, inputs, longer=longer)
+    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    last = run.snapshot(solver.max_iter)
+    if not last.is_file():
+        write_text(net, run.folder / "net.prototxt")
+        write_text(solver, run.folder / "solver.prototxt")
+        run.train(solver, say, **options)
+    return last
+
+
+def _remove_others(
+    run: Run, net: pb.NetParameter, solver: pb.SolverParameter, inputs: Sequence[Path], *, longer: bool
+) -> None:
+    """Note what decides the training; remove snapshots and log of one that other things decided."""
     deciding = pb.SolverParameter()
     deciding.CopyFrom(solver)
     for name in ("net", "snapshot_prefix", *(("max_iter",) if longer else ())):
@@ -63,9 +92,7 @@ def begin(
     if read_json(path) != {"made_from": made_from}:
         for other in (run.log, run.folder / PLATEAU, *_snapshots(run)):
             other.unlink(missing_ok=True)
-    run.prefix.parent.mkdir(parents=True, exist_ok=True)
-    write_text(net, run.folder / "net.prototxt")
-    write_text(solver, run.folder / "solver.prototxt")
+    run.folder.mkdir(parents=True, exist_ok=True)
     write_json({"made_from": made_from}, path)
 
 

@@ -33,7 +33,7 @@ from lq_emotion.training.loss_plot import draw_losses
 from lq_emotion.training.net import make_net, sources, write_sources
 from lq_emotion.training.overrides import Changes, differences
 from lq_emotion.training.results import TrainingFiles, TrainingResults
-from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingSettings, claim
+from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingSettings, claim, train
 from lq_emotion.training.trainer import Run, find_weights, read_curves
 
 Say = Callable[[str], None]
@@ -184,10 +184,10 @@ class TrainingRun:
         if run.snapshot(solver.max_iter).is_file():
             self.say(f"iteration {solver.max_iter} exists already; --iterations continues, --fresh starts over")
         else:
-            write_text(net, run.folder / "net.prototxt")
-            write_text(solver, run.folder / "solver.prototxt")
             valence = self._builder.predicts_valence
-            run.train(
+            train(
+                run,
+                net,
                 solver,
                 self.say,
                 device=device,

@@ -25,7 +25,7 @@ from lq_emotion.common.records import Record
 from lq_emotion.common.report_files import write_report
 from lq_emotion.common.settings import option
 from lq_emotion.studies.questions import Question, questions_table
-from lq_emotion.training.run_folder import begin
+from lq_emotion.training.run_folder import train
 from lq_emotion.training.trainer import Run, read_curves
 from lq_emotion.workflow.stages import Stage
 from lq_emotion.workflow.study import Study, StudySettings
@@ -74,8 +74,8 @@ def stages(settings: ThirdSettings) -> list[Stage[None]]:
             "width": settings.width if hidden else 0,
         }
         weights, result = run.snapshot(settings.iterations), run.folder / "result.json"
-        todo.append(Stage(f"train {net}", partial(train, settings, net), made, data, (weights,)))
-        todo.append(Stage(f"test {net}", partial(test, settings, net), {}, (weights, *data), (result,)))
+        todo.append(Stage(f"train {net}", partial(train_net, settings, net), made, data, (weights,)))
+        todo.append(Stage(f"test {net}", partial(test_net, settings, net), {}, (weights, *data), (result,)))
     return todo
 
 
@@ -127,18 +127,18 @@ def definition(settings: ThirdSettings, net: str, source: Path | None) -> pb.Net
     return parse_text(layers, pb.NetParameter)
 
 
-def train(settings: ThirdSettings, net: str, say: Say) -> None:
+def train_net(settings: ThirdSettings, net: str, say: Say) -> None:
     run, data = run_of(settings, net), settings.out / "data"
     solver = pb.SolverParameter(
         net=str(run.folder / "net.prototxt"), snapshot_prefix=str(run.prefix), type="Adam", base_lr=0.01,
         lr_policy="fixed", momentum=0.9, momentum2=0.999, max_iter=settings.iterations, display=1,
         snapshot=settings.iterations, random_seed=settings.seed,
     )  # fmt: skip
-    begin(run, definition(settings, net, data / "train.txt"), solver, [data / "train.h5"])
-    run.train(solver, say, device=settings.device)
+    message = definition(settings, net, data / "train.txt")
+    train(run, message, solver, say, inputs=[data / "train.h5"], device=settings.device)
 
 
-def test(settings: ThirdSettings, net: str, say: Say) -> None:
+def test_net(settings: ThirdSettings, net: str, say: Say) -> None:
     run = run_of(settings, net)
     loaded = load_net(definition(settings, net, None), run.snapshot(settings.iterations))
     with h5py.File(settings.out / "data" / "test.h5") as file:

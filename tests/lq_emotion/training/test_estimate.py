@@ -79,7 +79,7 @@ def test_the_table_prints_and_logs_the_estimate_before_it_begins(tmp_path, timed
     output = capsys.readouterr().out
     assert "training will take about" in output
     assert "HQ 0.5 s an iteration" in output
-    log = json.loads((out / "table/logs/estimate.json").read_text())
+    log = json.loads((out / "logs/estimate.json").read_text())
     seconds = {training["run"]: training["seconds"] for training in log["trainings"]}
     assert set(seconds) == {"HR", "LR-3", "Non-Joint-3", "Joint-3", "Joint-OA", "pretrain-3", "pretrain-12"}
     assert log["seconds"] == pytest.approx(sum(seconds.values()))

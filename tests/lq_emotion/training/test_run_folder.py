@@ -1,24 +1,34 @@
-"""Whose snapshots a stage's folder holds."""
+"""Whose snapshots a stage's folder has."""
 
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.training.run_folder import begin
+from lq_emotion.training.run_folder import train
 from lq_emotion.training.trainer import Run
 
 
-def test_snapshots_are_kept_for_the_same_training_only(tmp_path):
+def test_snapshots_are_kept_for_the_same_training_only(tmp_path, monkeypatch):
     data = tmp_path / "data.h5"
     data.write_bytes(b"one")
-    run, net = Run(tmp_path / "run", "net", ""), pb.NetParameter(name="net")
+    run, net, begun = Run(tmp_path / "run", "net", ""), pb.NetParameter(name="net"), []
 
-    def keeps(solver):
-        begin(run, net, solver, [data])
-        return run.snapshot(4).is_file()
+    def trained(run, solver, say):
+        begun.append(solver.max_iter)
+        run.snapshot(solver.max_iter).touch()
 
-    slow = pb.SolverParameter(base_lr=0.5)
-    assert not keeps(slow)
-    run.snapshot(4).touch()
-    assert keeps(slow)
-    assert not keeps(pb.SolverParameter(base_lr=0.25))
-    run.snapshot(4).touch()
+    monkeypatch.setattr(Run, "train", trained)
+
+    def trains(rate, iterations=4, **options):
+        """Tell whether a training begins."""
+        begun.clear()
+        train(run, net, pb.SolverParameter(base_lr=rate, max_iter=iterations), print, inputs=[data], **options)
+        return bool(begun)
+
+    assert trains(0.5)
+    assert not trains(0.5)
+    assert trains(0.25)
     data.write_bytes(b"two")
-    assert not keeps(pb.SolverParameter(base_lr=0.25))
+    assert trains(0.25)
+    assert trains(0.25, longer=True)
+    assert trains(0.25, 6, longer=True)
+    assert run.snapshot(4).is_file()  # which the longer one continues
+    assert trains(0.25, 8)
+    assert not run.snapshot(4).is_file()

@@ -143,7 +143,7 @@ def recordings_in(data: Path, partition: str, partitions: Partitions | None = No
         partitions = stored_partitions(data.absolute().parent.parent)
     names = partitions.members(partition, present)
     if not names:
-        folder = "expected a folder of crops that `lq-emotion prepare` wrote, ROOT/data/raw_data/HQ"
+        folder = "expected a folder of crops that `lq-emotion data prepare` wrote, ROOT/data/raw_data/HQ"
         hint = f"choose some of {', '.join(present)} with --{partition}" if present else folder
         raise FileError("no recording in this partition", code="empty", file=data, field=partition, hint=hint)
     return names

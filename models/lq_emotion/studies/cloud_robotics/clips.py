@@ -36,7 +36,7 @@ from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.training.features import FeatureNet
 from lq_emotion.training.plateau import PLATEAU, History, best_iteration
-from lq_emotion.training.run_folder import begin
+from lq_emotion.training.run_folder import train
 from lq_emotion.training.sequences import predict_sequences, write_sequences
 from lq_emotion.training.trainer import Run
 
@@ -209,8 +209,8 @@ def do_lstm(plan: CloudPlan, name: str, say: Say) -> None:
     tests = -(-len(clips_of(plan, split.dev)) * len(versions) // batch)
     solver = _solver(plan, run, tests)
     inputs = [run.folder / file for part in parts for file in sorted(run.folder.glob(f"{part}_*.h5"))]
-    begin(run, head.training(data, sequences=batch), solver, inputs)
-    run.train(solver, say, device=choose_device(plan.device), on_plateau=bool(tests), only_best=bool(tests))
+    message, device = head.training(data, sequences=batch), choose_device(plan.device)
+    train(run, message, solver, say, inputs=inputs, device=device, on_plateau=bool(tests), only_best=bool(tests))
     best = solver.max_iter
     if tests:
         history = History(run.folder / PLATEAU)

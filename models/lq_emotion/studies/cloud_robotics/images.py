@@ -33,7 +33,7 @@ from lq_emotion.studies.cloud_robotics.bases import Base, load_base
 from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.results import ImageResult, best_on_dev
 from lq_emotion.training.features import FeatureNet, cache_features
-from lq_emotion.training.run_folder import begin
+from lq_emotion.training.run_folder import train
 from lq_emotion.training.trainer import Run
 from lq_emotion.workflow.search import Parameter, Trial
 
@@ -260,11 +260,7 @@ def _train(
     say: Say,
 ) -> Path:
     run = Run(folder, "net", f"{folder.parent.name} {folder.name}")
-    begin(run, message, solver, inputs)
-    last = run.snapshot(solver.max_iter)
-    if not last.is_file():
-        run.train(solver, say, device=choose_device(plan.device), weights=weights)
-    return last
+    return train(run, message, solver, say, inputs=inputs, device=choose_device(plan.device), weights=weights)
 
 
 def _finite(weights: Path) -> bool:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from caffe_compat.errors import DataError
-from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.fingerprints import fingerprint
+from lq_emotion.common.json_files import find_record, read_record, write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.known.loading import load_model
-from lq_emotion.nets.names import Method, Net
+from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.predict.analysis import Estimator
 from lq_emotion.predict.run import Outcome, predict
 from lq_emotion.predict.settings import Instruments, PredictSettings
@@ -92,6 +93,7 @@ class DemoResults(Record):
     sr : of super-resolution.
     level, half_width : of the calibration: this part of the errors on faces as recorded is within so much.
     videos : what `predict` says of a video that the nets never saw, and of its degraded copy.
+    made_from : hash of what decides the demo.
     """
 
     ccc: Scores
@@ -100,6 +102,7 @@ class DemoResults(Record):
     level: float
     half_width: float
     videos: tuple[TrustedVideo, ...]
+    made_from: str = ""
 
 
 def demo_plan(out: Path, size: DemoSize, seed: int = 0, threads: int = 2) -> StudyPlan:
@@ -144,6 +147,11 @@ def run_demo(
     """
     size = size or DemoSize()
     plan = demo_plan(out, size, seed, threads)
+    made_from = fingerprint([asdict(size), seed, threads])
+    earlier = find_record(out / "demo.json", DemoResults)
+    if earlier is not None and earlier.made_from == made_from:
+        say(f"{out} is finished")
+        return earlier
     people = SyntheticSettings(size.train, size.dev, size.frames, width=224, height=224, seed=seed, lag=0)
     make_recordings(plan.recordings, people, jobs=2, say=say)
     (study,) = STUDY.run(plan, say).tables
@@ -157,9 +165,22 @@ def run_demo(
         level=calibration.level,
         half_width=calibration.errors[0].undegraded,
         videos=_videos(plan, estimator, unseen[-1], say),
+        made_from=made_from,
     )
+    _remove_bulk(plan, unseen)
     write_json(results.to_json(), out / "demo.json")
     return results
+
+
+def _remove_bulk(plan: StudyPlan, unseen: Sequence[str]) -> None:
+    """Remove what a finished demo does not show: crops of all people but three, training data, states of solvers."""
+    crops = set(plan.root.glob("data/raw_data/*/*.mat"))
+    shown = {path for path in crops if path.parent.name == crops_folder(1) and path.stem in unseen[:3]}
+    states = (path for kind in ("solverstate", "resume.npz") for path in plan.root.glob(f"runs/*/snapshots/*.{kind}"))
+    for path in (*(crops - shown), *states):
+        path.unlink()
+    for name in ("h5_files", "sr"):
+        shutil.rmtree(plan.root / name, ignore_errors=True)
 
 
 def _coded(plan: StudyPlan) -> Scores:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import read_weights, save_weights
 from caffe_compat.errors import SolverError
-from caffe_compat.formats.files import atomic_path, write_text
+from caffe_compat.formats.files import atomic_path
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256, fingerprint, named_hashes
@@ -38,6 +38,7 @@ from lq_emotion.training.adapt.results import (
 )
 from lq_emotion.training.adapt.targets import Doubles, Singles, Target, target_of
 from lq_emotion.training.plateau import PLATEAU, History, best_iteration, divisions
+from lq_emotion.training.run_folder import train
 from lq_emotion.training.trainer import Run
 
 Say = Callable[[str], None]
@@ -233,7 +234,6 @@ class Adaptation:
         """Train a stage; return the best weights, those it began with where none are better."""
         folder = self._work / stage
         run = Run(folder, "adapt", stage)
-        run.prefix.parent.mkdir(parents=True, exist_ok=True)
         held_out = faces["dev"].faces
         batch = max(size for size in range(1, _TEST_BATCH + 1) if held_out % size == 0)  # each face counts once
         batches = {"train": min(self.schedule.batch, faces["train"].faces), "dev": batch}
@@ -243,9 +243,7 @@ class Adaptation:
         param = self.schedule.solver(stage, folder, run.prefix, held_out // batch)
         history.begin(param.max_iter + 1)
         if param.max_iter not in history.losses:
-            write_text(message, folder / "net.prototxt")
-            write_text(param, folder / "solver.prototxt")
-            run.train(param, self.say, device=device, weights=weights, on_plateau=True, only_best=True)
+            train(run, message, param, self.say, device=device, weights=weights, on_plateau=True, only_best=True)
             history.begin(param.max_iter + 1)
         best = best_iteration(history.losses)
         if best is None:

@@ -130,7 +130,7 @@ def test_frames_are_normalised_in_scoring_as_they_were_in_training(recordings, r
     assert run(*arguments(recordings, root, "--rows", "LR", "--switch", "normalisation=file")) == 0
     statistics = json.loads((root / "h5_files/LR12/h5.json").read_text())["train"]
     assert statistics["std"] > 0
-    assert f"mean {statistics['mean']:.6g}" in (root / "table/logs/score_LR-12_on_LR12.log").read_text()
+    assert f"mean {statistics['mean']:.6g}" in (root / "logs/score_LR-12_on_LR12.log").read_text()
 
 
 def numbers(out):

@@ -32,7 +32,7 @@ from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, WHY, make_recipe, test_stride
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, enlarge
 from lq_emotion.training.loss_plot import draw_losses
-from lq_emotion.training.run_folder import begin
+from lq_emotion.training.run_folder import train
 from lq_emotion.training.trainer import Run, read_curves
 from lq_emotion.workflow.stages import Stage
 from lq_emotion.workflow.study import Study, StudySettings
@@ -149,8 +149,7 @@ def _train(settings: SrSettings, say: Say) -> None:
     for change in (*recipe.changes, WHY):
         say(change)
     recipe.solver.snapshot_prefix = str(run.prefix)
-    begin(run, recipe.net, recipe.solver, [out / "train.h5", out / "test.h5"], longer=True)
-    run.train(recipe.solver, say)
+    train(run, recipe.net, recipe.solver, say, inputs=[out / "train.h5", out / "test.h5"], longer=True)
     draw_losses(read_curves(run.log, settings.iterations), out / "loss.png")
 
 
