@@ -237,7 +237,7 @@ def test_the_report_of_an_empty_folder_lists_missing_parts(tmp_path):
     page = Page(made(tmp_path)[0])
     notes = [note for section in page.sections.values() for note in section["notes"]]
     assert len(notes) == 11
-    assert notes[0] == "No Table 1: lq-emotion table has not run to its end in this folder."
+    assert notes[0] == "No Table 1: lq-emotion study run robust-lq has not run to its end in this folder."
     assert len(page.sections["Paper and code"]["tables"][0]) == 1 + len(DISAGREEMENTS)
 
 
