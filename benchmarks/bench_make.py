@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ import numpy as np
 
 from lq_emotion.datasets.synthetic import package
 from lq_emotion.datasets.synthetic.face import Pose, Scene
+from lq_emotion.datasets.synthetic.folder import write_mp4
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import simulate_signals
 
@@ -48,7 +50,7 @@ def main() -> None:
         settings = package.SyntheticSettings(train=1, dev=0, frames=args.frames, width=width, height=height)
         works: dict[str, Callable[[], object]] = {
             "drawing": lambda: list(package._frames(scene, signals, poses, ticks, None)),
-            "H.264": lambda: package._write_video(video, iter(frames), ticks, (height, width)),
+            "H.264": lambda: write_mp4(video, iter(frames), ticks.tolist(), Fraction(package.RATE)),
             "recording": lambda: package.make_recordings(tree, settings, fresh=True, say=str),
         }
         rates: dict[str, list[float]] = {name: [] for name in works}

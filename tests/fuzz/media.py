@@ -29,7 +29,7 @@ from matlab_ports.matfile import loadmat, open_frames, savemat
 from matlab_ports.videoreader import VideoReader
 from tests.fuzz.mutate import NUMBERS, damaged_bytes, damaged_hdf5
 from tests.fuzz.worker import main
-from tests.matlab_ports.videos import random_frames, write_video
+from tests.videos import random_frames, write_video
 
 Use = Callable[[Path], object]
 REFUSED = (CaffeCompatError, OSError)

@@ -6,7 +6,7 @@ import pytest
 from matlab_ports import rgb2ycbcr
 from matlab_ports._recordings import faces
 from matlab_ports.prepare_dataset import prepare_recording
-from tests.matlab_ports.videos import random_frames, write_video
+from tests.videos import random_frames, write_video
 
 MANY = faces._WORTH_COMPILING
 

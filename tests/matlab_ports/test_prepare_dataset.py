@@ -11,9 +11,9 @@ from matlab_ports._support.frame_time import frame_time
 from matlab_ports._support.read_ahead import read_ahead
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import prepare_dataset, prepare_recording
-from tests.matlab_ports.videos import random_frames, write_video
 from tests.reference import matlab_prepare_dataset as witness
 from tests.refusals import refused
+from tests.videos import random_frames, write_video
 
 HEIGHT, WIDTH, SIDE = 140, 160, 24
 BOXES = {

@@ -7,8 +7,8 @@ import pytest
 
 from matlab_ports import rgb2ycbcr
 from matlab_ports.videoreader import VideoReader
-from tests.matlab_ports.videos import random_frames, write_video
 from tests.refusals import refused
+from tests.videos import random_frames, write_video
 
 BACKENDS = ["av", "opencv"]
 

@@ -18,23 +18,20 @@ from tests.conftest import ROOT
 from tests.lq_emotion.commands import failed, quiet, run
 from tests.lq_emotion.datasets.avec import trees
 from tests.refusals import refused
+from tests.videos import write_video
 
 FRAMES = 12
 QUICK = PreparationSettings(figures=False)
 
 
 def video(path, frames=FRAMES, seed=0):
-    av = pytest.importorskip("av")
     path.parent.mkdir(parents=True, exist_ok=True)
     random = np.random.RandomState(seed)
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 192, 160, "yuv420p"
-        for number in range(frames):
-            frame = np.kron(random.randint(0, 256, (10, 12, 3)), np.ones((16, 16, 1))).astype(np.uint8)
-            frame[:4, : 8 * (number + 1)] = 255
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        file.mux(stream.encode())
+    shown = []
+    for number in range(frames):
+        shown.append(np.kron(random.randint(0, 256, (10, 12, 3)), np.ones((16, 16, 1))).astype(np.uint8))
+        shown[-1][:4, : 8 * (number + 1)] = 255
+    write_video(path, shown, codec="libx264", pix_fmt="yuv420p")
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from PIL import Image
 from lq_emotion.crops.previews import box_overlay, contact_sheet, label_trace
 from lq_emotion.datasets.avec.gold import GoldStandard
 from matlab_ports.matfile import savemat
-from tests.matlab_ports.videos import write_video
+from tests.videos import write_video
 
 
 def crops(path, count):

@@ -6,8 +6,8 @@ import pytest
 from lq_emotion.faces import track as track_module
 from lq_emotion.faces.detect import Box
 from lq_emotion.faces.track import find_boxes
-from tests.matlab_ports.videos import write_video
 from tests.refusals import refused
+from tests.videos import write_video
 
 STEP = 0.04
 

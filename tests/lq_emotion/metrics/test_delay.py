@@ -11,8 +11,9 @@ from lq_emotion.studies.robust_lq.stages import stages
 from matlab_ports.matfile import loadmat
 from tests.lq_emotion.commands import draw_weights, failed, linear_net, run
 from tests.lq_emotion.datasets.avec import trees
+from tests.videos import write_video
 
-av = pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
+pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 FRAMES, LATE = 200, 10  # frames: 0.4 s
 
 
@@ -26,13 +27,8 @@ def expression(seed):
 
 def write_recording(path, values):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=25, options={"qp": "0"})
-        stream.width, stream.height, stream.pix_fmt = 160, 160, "yuv420p"
-        for value in values:
-            frame = np.full((160, 160, 3), round(128 + 100 * value), np.uint8)
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        file.mux(stream.encode())
+    frames = [np.full((160, 160, 3), round(128 + 100 * value), np.uint8) for value in values]
+    write_video(path, frames, codec="libx264", pix_fmt="yuv420p", options={"qp": "0"})
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,8 @@
 from fractions import Fraction
 
 import numpy as np
-import pytest
+
+from tests.videos import write_video
 
 TICK = Fraction(1, 600)
 
@@ -21,23 +22,8 @@ def number_of(image):
     return round((float(image[-8:, -8:].mean()) - 10) / 5)
 
 
-def write_clip(
-    path, frames, *, times=None, codec="libx264", pix_fmt="yuv420p", rotation=0, options=None, form=None,
-    container_options=None,
-):  # fmt: skip
-    """Write frames at these times in seconds, by default 25 a second."""
-    av = pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-    with av.open(str(path), "w", format=form, options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        stream.codec_context.time_base = TICK
-        if rotation:
-            stream.set_display_rotation(rotation)
-        for number, image in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
-            frame.time_base = TICK
-            frame.pts = round((number / 25 if times is None else times[number]) / TICK)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
+def write_clip(path, frames, *, times=None, codec="libx264", pix_fmt="yuv420p", **options):
+    """Write frames at these times in seconds, by default 25 a second; `options` as in `write_video`."""
+    seconds = [number / 25 for number in range(len(frames))] if times is None else times
+    ticks = [round(time / TICK) for time in seconds]
+    return write_video(path, frames, codec=codec, pix_fmt=pix_fmt, tick=TICK, ticks=ticks, **options)

@@ -8,6 +8,7 @@ import pytest
 from lq_emotion.video.degrade import degrade, degrade_video
 from lq_emotion.video.encode import encode
 from matlab_ports.imresize import imresize
+from tests import videos
 from tests.lq_emotion.video.clips import gray_levels, write_clip
 from tests.refusals import refused
 
@@ -35,17 +36,10 @@ def psnr(a, b):
 
 def write_video(path, frames, times, base=Fraction(1, 1000), codec="libx264"):
     """Write frames (T, H, W, 3) at their times, in units of `base`."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, options={"qp": "4", "threads": "1"})
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv444p"
-        stream.codec_context.time_base = base
-        for image, time in zip(frames, times, strict=True):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts, frame.time_base = time, base
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
+    options = {"qp": "4", "threads": "1"}
+    return videos.write_video(
+        path, frames, codec=codec, pix_fmt="yuv444p", rate=None, tick=base, ticks=times, options=options
+    )
 
 
 def read_video(path):

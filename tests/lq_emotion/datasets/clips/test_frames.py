@@ -6,8 +6,9 @@ import pytest
 
 from lq_emotion.datasets.clips.frames import frames_of
 from lq_emotion.datasets.clips.table import Clip
-from tests.lq_emotion.datasets.clips.drawn import write_video
+from tests.lq_emotion.datasets.clips.drawn import LOSSLESS
 from tests.refusals import refused
+from tests.videos import write_video
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
@@ -20,7 +21,7 @@ def clip(file, start=0.0, end=np.inf):
 def video(tmp_path_factory):
     """30 frames in 2 s, 15 a second; frame k has the value 8 k."""
     frames = np.repeat(np.arange(30, dtype=np.uint8) * 8, 32 * 32 * 3).reshape(30, 32, 32, 3)
-    return write_video(tmp_path_factory.mktemp("video") / "a.mp4", frames, rate=15)
+    return write_video(tmp_path_factory.mktemp("video") / "a.mp4", frames, rate=15, **LOSSLESS)
 
 
 def numbers(samples):

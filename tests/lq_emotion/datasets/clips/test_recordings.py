@@ -9,7 +9,8 @@ import pytest
 
 from matlab_ports.videoreader import VideoReader
 from tests.lq_emotion.commands import draw_weights, failed, run
-from tests.lq_emotion.datasets.clips.drawn import draw_frames, write_video
+from tests.lq_emotion.datasets.clips.drawn import LOSSLESS, draw_frames
+from tests.videos import write_video
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
@@ -18,8 +19,8 @@ pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 def folder(tmp_path_factory):
     """Two videos at 15 and 25 frames per second and a picture, of three drawn persons."""
     folder = tmp_path_factory.mktemp("clips")
-    write_video(folder / "anna.mp4", draw_frames(1, np.linspace(-1, 1, 15)), rate=15)
-    write_video(folder / "ben.mp4", draw_frames(2, np.linspace(1, -1, 20)), rate=25)
+    write_video(folder / "anna.mp4", draw_frames(1, np.linspace(-1, 1, 15)), rate=15, **LOSSLESS)
+    write_video(folder / "ben.mp4", draw_frames(2, np.linspace(1, -1, 20)), rate=25, **LOSSLESS)
     cv2.imwrite(str(folder / "carl.png"), draw_frames(3, [0.5])[0][:, :, ::-1])
     (folder / "clips.csv").write_text("file,person,partition\nanna.mp4,A,train\nben.mp4,B,dev\ncarl.png,C,train\n")
     (folder / "frames.csv").write_text(
