@@ -45,7 +45,7 @@ demo: $(VENV)/.demo
 	$(BIN)/lq-emotion demo --out "$(OUT)"
 
 sr-demo: $(VENV)/.demo
-	$(BIN)/lq-emotion sr-demo --out "$(SR_OUT)" $(if $(IMAGES),--images "$(IMAGES)")
+	$(BIN)/lq-emotion study sr --out "$(SR_OUT)" $(if $(IMAGES),--images "$(IMAGES)")
 
 # Every file that compares with what another program recorded. Without ../shared, what needs other people's files is skipped.
 PARITY := $(addprefix tests/, build/test_authors_nets.py data/test_recorded.py data/test_ssd_data.py export/test_consumers.py \

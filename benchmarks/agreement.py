@@ -16,10 +16,11 @@ import numpy as np
 from lq_emotion.nets.known.loading import load_model
 from lq_emotion.quality.calibration import Calibration
 from lq_emotion.quality.measures import Condition
-from lq_emotion.quality.samples import Grid, Samples, degraded_answers, join
-from lq_emotion.quality.sources import Reading, video_sources
+from lq_emotion.quality.samples import Samples, degraded_answers, join
+from lq_emotion.quality.settings import Grid, Reading
+from lq_emotion.quality.sources import video_sources
 
-GRID = Grid((1, 3, 4, 6, 8, 12), (20, 28, 36, 44))
+GRID = Grid(scales=(1, 3, 4, 6, 8, 12))
 
 
 def measured(samples: Samples, calibration: Calibration | None) -> dict:
@@ -91,7 +92,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=250)
     args = parser.parse_args()
     model = load_model(args.model)
-    sources = video_sources(args.videos, Reading(args.frames, boxes=args.boxes))
+    sources = video_sources(args.videos, Reading(frames=args.frames, boxes=args.boxes))
     samples = join([degraded_answers(model, source.read(), GRID) for source in sources])
     result = measured(samples, Calibration.beside(model.weights))
     args.out.mkdir(parents=True, exist_ok=True)

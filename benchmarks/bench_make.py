@@ -47,7 +47,7 @@ def main() -> None:
     frames = list(package._frames(scene, signals, poses, ticks, None))
     with tempfile.TemporaryDirectory() as folder:
         video, tree = Path(folder) / "a.mp4", Path(folder) / "tree"
-        settings = package.SyntheticSettings(train=1, dev=0, frames=args.frames, width=width, height=height)
+        settings = package.SyntheticSettings(train=1, dev=0, frames=args.frames, size=(width, height))
         works: dict[str, Callable[[], object]] = {
             "drawing": lambda: list(package._frames(scene, signals, poses, ticks, None)),
             "H.264": lambda: write_mp4(video, iter(frames), ticks.tolist(), Fraction(package.RATE)),

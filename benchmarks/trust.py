@@ -31,12 +31,13 @@ from lq_emotion.nets.known.outputs import Dimension, Dimensions
 from lq_emotion.quality.calibration import Calibration, MadeFrom, sidecar
 from lq_emotion.quality.conformal import Samples, make_calibration
 from lq_emotion.quality.measures import MEASURES, Condition
-from lq_emotion.quality.samples import Grid, collect, join
-from lq_emotion.quality.sources import Reading, labelled_sources
+from lq_emotion.quality.samples import collect, join
+from lq_emotion.quality.settings import Grid, Reading
+from lq_emotion.quality.sources import labelled_sources
 from lq_emotion.video.degrade import degrade
 
 SIDE, LAG, PARTS = 64, 0.4, 3
-GRID = Grid((1, 3, 4, 6, 8, 12), (20, 28, 36, 44))
+GRID = Grid(scales=(1, 3, 4, 6, 8, 12))
 PREPROCESSING = Preprocessing("GRAY", resize=(SIDE, SIDE), raw_scale=1 / 255, mean=np.array([0.45], np.float32))
 CROP = FaceCrop()
 
@@ -247,7 +248,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=4000, help="of training (default 4000)")
     parser.add_argument("--seeds", type=int, nargs=2, default=(2, 3), help="of those people (default 2 3)")
     args = parser.parse_args()
-    out, make = args.out.resolve(), partial(SyntheticSettings, frames=60, width=192, height=192)
+    out, make = args.out.resolve(), partial(SyntheticSettings, frames=60, size=(192, 192))
     make_recordings(out / "train", make(train=160, dev=0, seed=1), jobs=2)
     model = trained(out / "train", out / "net", args.iterations)
     names, parts = [], []

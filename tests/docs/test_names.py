@@ -41,7 +41,7 @@ def exists(name):
 
 @cache
 def help_of(program, *command):
-    """Return the help of a command, or of a command's action."""
+    """Return the help of a command or of a group of commands."""
     out = io.StringIO()
     with redirect_stdout(out):
         code = MAINS[program]([*command, "--help"])
@@ -61,9 +61,12 @@ def test_commands_and_flags_exist(page):
     code = re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     wrong = []
     for program, command, rest in COMMAND.findall("".join(code)):
-        shown = help_of(program, command)
-        if " ACTION " in shown or " STUDY " in shown:
-            shown = help_of(program, command, rest.split()[0])
+        words = [command]
+        shown = help_of(program, *words)
+        while re.match(r"usage:[^\n]* (ACTION|COMMAND) \.\.\.", shown):  # a group
+            words.append(rest.split()[len(words) - 1])
+            shown = help_of(program, *words)
+        command = " ".join(words)
         flags = re.findall(r"(?<![\w-])(--[a-z][\w-]*)", rest.split("#")[0].split(" ; ")[0])
         wrong += [f"{program} {command} {flag}" for flag in flags if flag not in shown]
         wrong += [] if shown else [f"{program} {command}"]

@@ -83,7 +83,7 @@ class ContainerCases:
         degraded = path.parent / "degraded.mp4"
         error, printed = io.StringIO(), io.StringIO()
         with contextlib.redirect_stderr(error), contextlib.redirect_stdout(printed):
-            code = command(["degrade", "--scale", "2", "--out", str(degraded), "--", str(path)])
+            code = command(["data", "degrade", "--scale", "2", "--out", str(degraded), "--", str(path)])
         assert code in (0, 1), f"exit code {code}"
         assert degraded.is_file() == (code == 0), "a file of a failed command, or none of one that ended well"
         if code:

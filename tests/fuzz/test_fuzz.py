@@ -69,7 +69,7 @@ def test_a_worker_that_does_not_begin_is_an_error(tmp_path):
 def test_a_runs_folder_with_other_json_is_an_error_in_one_line(content, tmp_path, capsys):
     (tmp_path / "results.json").write_text("{}")
     (tmp_path / "settings.json").write_text(content)
-    assert main(["sr-demo", "--out", str(tmp_path)]) == 1
+    assert main(["study", "sr", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
     assert f"{tmp_path / 'settings.json'}: " in error
     assert error.count("\n") == 1

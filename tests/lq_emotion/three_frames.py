@@ -1,4 +1,4 @@
-"""A net that takes three frames a sample, as `lq-emotion h5 --triplets` writes them."""
+"""A net that takes three frames a sample, as `lq-emotion data h5 --triplets` writes them."""
 
 from pathlib import Path
 

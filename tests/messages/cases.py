@@ -115,13 +115,13 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
         _net() | {"solver.prototxt": SOLVER},
     ),
     "an unknown rule": ("caffe-compat lint --ignore=inplce net.prototxt", _net()),
-    "a training without data": ("lq-emotion train --h5 h5 --out run", {}),
-    "recordings in an unknown layout": ("lq-emotion prepare --recordings recordings --out out", {"recordings/a.txt": ""}),
+    "a training without data": ("lq-emotion study train --h5 h5 --out run", {}),
+    "recordings in an unknown layout": ("lq-emotion data prepare --recordings recordings --out out", {"recordings/a.txt": ""}),
     "a damaged MAT-file": (
-        "lq-emotion evaluate --weights run --data HQ --out scores --names a",
+        "lq-emotion study evaluate --weights run --data HQ --out scores --names a",
         {"run/notes.txt": "", "HQ/a.mat": ""},
     ),
-    "a report of nothing": ("lq-emotion report --out results", {}),
+    "a report of nothing": ("lq-emotion study report --out results", {}),
 }  # fmt: skip
 """What is wrong -> the command that reports it, and the files it reads."""
 

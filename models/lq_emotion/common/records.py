@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 class Record:
     """Base of frozen dataclasses that are stored as JSON objects, with a key for each field.
 
-    Fields are numbers, strings, booleans, enums, paths, other records, ``X | None``, ``tuple[X, ...]`` and
+    Fields are numbers, strings, booleans, literals, enums, paths, other records, ``X | None``, ``tuple[X, ...]`` and
     ``Mapping[K, X]``.
     """
 
@@ -72,6 +72,10 @@ def _typed(hint: Any, value: Any, name: str) -> Any:
         return frozenset(_expect(list, value, name))
     if origin is tuple:
         return tuple(_typed(arguments[0], item, name) for item in _expect(list, value, name))
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, arguments))}")
+        return value
     if origin is not None and issubclass(origin, Mapping):
         items = _expect(dict, value, name).items()
         return {arguments[0](key): _typed(arguments[1], item, f"{name}.{key}") for key, item in items}

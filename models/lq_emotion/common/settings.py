@@ -33,6 +33,8 @@ class _Option:
     name : of the option, if it is not that of the field.
     shown : the default in the help, if it is not the value itself.
     positional : the value has no option before it.
+    repeated : the option is given once for each of several values.
+    offered : the command has the option; otherwise only the range is used.
     add, collect : add the options of a value that has several, and make it of the parsed arguments.
     """
 
@@ -47,6 +49,8 @@ class _Option:
     name: str | None = None
     shown: str | None = None
     positional: bool = False
+    repeated: bool = False
+    offered: bool = True
     add: Callable[[argparse.ArgumentParser], None] | None = None
     collect: Callable[[argparse.Namespace], Any] | None = None
 
@@ -82,16 +86,17 @@ class Settings(Record):
         for one in _fields(type(self)):
             about, value = one.metadata.get(_OPTION), getattr(self, one.name)
             if about is not None and value is not None and about.add is None:
-                _check(one.name, about, _choices(hints[one.name], about), value)
+                _check(one.name, about, hints[one.name], value)
 
 
-def _check(name: str, about: _Option, choices: tuple[Any, ...], value: Any) -> None:
+def _check(name: str, about: _Option, hint: Any, value: Any) -> None:
+    kind, choices = _kind(hint, about)[0], _choices(hint, about)
     for item in value if isinstance(value, tuple) else (value,):
-        if (problem := _problem(about, choices, item)) is not None:
+        if (problem := _problem(kind, about, choices, item)) is not None:
             raise DataError("out of range", code="out-of-range", field=_flag(name, about), value=item, hint=problem)
 
 
-def _problem(about: _Option, choices: tuple[Any, ...], value: Any) -> str | None:
+def _problem(kind: Any, about: _Option, choices: tuple[Any, ...], value: Any) -> str | None:
     """Return what would be accepted in place of a value; None if it is accepted itself."""
     if choices:
         return None if value in choices else f"use {', '.join(map(str, choices))}"
@@ -100,16 +105,16 @@ def _problem(about: _Option, choices: tuple[Any, ...], value: Any) -> str | None
     least, most, above = about.least, about.most, about.above
     low = (least is not None and value < least) or (above is not None and value <= above)
     if not math.isfinite(value) or low or (most is not None and value > most):
-        return f"expected {_range(about)}"
+        return f"expected {'an integer' if kind is int else 'a number'}{_range(about)}"
     return None
 
 
 def _range(about: _Option) -> str:
     if about.above is not None:
-        return f"a number above {about.above:g}"
+        return f" above {about.above:g}" + ("" if about.most is None else f", {about.most:g} or less")
     if about.least is None:
-        return "a number" if about.most is None else f"{about.most:g} or less"
-    return f"{about.least:g} or more" if about.most is None else f"{about.least:g} to {about.most:g}"
+        return "" if about.most is None else f", {about.most:g} or less"
+    return f", {about.least:g} or more" if about.most is None else f", {about.least:g} to {about.most:g}"
 
 
 def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
@@ -123,7 +128,7 @@ def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> No
                 add_options(parser, hint)
         elif about.add is not None:
             about.add(parser)
-        else:
+        elif about.offered:
             place = groups.setdefault(about.group, None) or parser
             if about.group and place is parser:
                 place = groups[about.group] = parser.add_argument_group(about.group)
@@ -131,23 +136,25 @@ def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> No
 
 
 def _add(parser: argparse._ActionsContainer, one: Field[Any], about: _Option, hint: Any) -> None:
-    kind, several = _kind(hint)
-    flag, text = _flag(one.name, about), about.help + _default(one, about)
+    kind, count = _kind(hint, about)
+    flag, text = _flag(one.name, about), (about.help + _default(one, about)).replace("%", "%%")
     if kind is bool:
         action = "store_false" if one.default else "store_true"
-        parser.add_argument(flag, dest=one.name, action=action, help=about.help)
+        parser.add_argument(flag, dest=_dest(one.name, about), action=action, help=about.help)
         return
     choices = _choices(hint, about)
-    options: dict[str, Any] = {"type": _reader(kind, about, choices), "help": text, "nargs": "+" if several else None}
+    options: dict[str, Any] = {"type": _reader(kind, about, choices), "help": text}
     if kind is Mapping:
-        options["action"] = "extend"
+        options |= {"nargs": "+", "action": "extend"}
+    else:
+        options |= {"action": "append"} if about.repeated else {"nargs": count}
     names = "{" + ",".join(map(str, choices)) + "}" if choices else None
     options["metavar"] = about.metavar or names or _placeholder(kind)
     if about.positional:
         parser.add_argument(one.name, **options)
         return
-    required = one.default is one.default_factory is MISSING
-    parser.add_argument(flag, dest=one.name, default=_unset(one), required=required, **options)
+    required, default = one.default is one.default_factory is MISSING, None if about.repeated else _unset(one)
+    parser.add_argument(flag, dest=_dest(one.name, about), default=default, required=required, **options)
 
 
 def settings_of(args: argparse.Namespace, settings: type[SettingsT], **values: Any) -> SettingsT:
@@ -166,17 +173,18 @@ def settings_of(args: argparse.Namespace, settings: type[SettingsT], **values: A
     hints = get_type_hints(settings)
     for one in _fields(settings):
         about = one.metadata.get(_OPTION)
-        if one.name in values or (about is None and not _is_settings(hints[one.name])):
+        if one.name in values or not (_is_settings(hints[one.name]) if about is None else about.offered):
             continue
         if about is None:
             values[one.name] = settings_of(args, hints[one.name])
         elif about.collect is not None:
             values[one.name] = about.collect(args)
         else:
-            value = getattr(args, one.name)
-            if _kind(hints[one.name])[0] is Mapping:
+            value = getattr(args, _dest(one.name, about))
+            if _kind(hints[one.name], about)[0] is Mapping:
                 value = dict(value or ())
-            values[one.name] = tuple(value) if isinstance(value, list) else value
+            if value is not None or not about.repeated:
+                values[one.name] = tuple(value) if isinstance(value, list) else value
     return settings(**values)
 
 
@@ -199,17 +207,27 @@ def _flag(name: str, about: _Option) -> str:
     return about.name or f"--{name.replace('_', '-')}"
 
 
-def _kind(hint: Any) -> tuple[Any, bool]:
-    """Return the type of one value of a field, and whether the field has several."""
+def _dest(name: str, about: _Option) -> str:
+    """Return the name of a value among the parsed arguments; it is the option's, so that nested settings differ."""
+    return name if about.positional else _flag(name, about).lstrip("-").replace("-", "_")
+
+
+def _kind(hint: Any, about: _Option) -> tuple[Any, str | int | None]:
+    """Return the type of one value of a field, and argparse's ``nargs`` for the field."""
     if get_origin(hint) in (Union, types.UnionType):
         hint = next(part for part in get_args(hint) if part is not type(None))
     if get_origin(hint) is Mapping:
-        return Mapping, True
-    return (get_args(hint)[0], True) if get_origin(hint) is tuple else (hint, False)
+        return Mapping, "+"
+    if get_origin(hint) is not tuple:
+        return hint, None
+    first, *others = get_args(hint)
+    if others == [...]:
+        return first, "+"
+    return first, None if about.read is not None else 1 + len(others)
 
 
 def _choices(hint: Any, about: _Option) -> tuple[Any, ...]:
-    kind, _ = _kind(hint)
+    kind, _ = _kind(hint, about)
     if get_origin(kind) is Literal:
         return get_args(kind)
     return tuple(kind) if isinstance(kind, type) and issubclass(kind, Enum) else about.choices
@@ -220,19 +238,18 @@ def _reader(kind: Any, about: _Option, choices: tuple[Any, ...]) -> Callable[[st
 
     def read(text: str) -> Any:
         if about.read is not None:
-            return about.read(text)
+            try:
+                return about.read(text)
+            except DataError as error:
+                raise argparse.ArgumentTypeError(str(error)) from None
         by_name = {str(choice): choice for choice in choices}
         try:
             value = by_name.get(text, text) if choices else kind(text)
         except ValueError:
             value = math.nan
-        problem = _problem(about, choices, value)
+        problem = _problem(kind, about, choices, value)
         if problem is None:
             return value
-        if kind is int and not choices:
-            problem = problem.replace("expected", "expected an integer,").removesuffix(", a number")
-        elif kind is float and about.above is None:
-            problem = problem.replace("expected", "expected a number,").removesuffix(", a number")
         raise argparse.ArgumentTypeError(f"{problem}, got {text!r}")
 
     return read

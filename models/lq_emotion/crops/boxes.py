@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.avec.times import match_times, snap_times
 from lq_emotion.faces.boxfiles import read_boxes
 from lq_emotion.faces.track import TrackedBoxes, find_boxes
@@ -17,20 +18,13 @@ Doubles = npt.NDArray[np.float64]
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class BoxSettings:
-    """Options of face detection; see `faces.track.find_boxes`.
+@dataclass(frozen=True, kw_only=True)
+class BoxSettings(Settings):
+    """Settings of face detection; see `faces.track.find_boxes`."""
 
-    Attributes
-    ----------
-    every : inspect every k-th frame and interpolate.
-    smooth : frames in the moving average, an odd number; 1 for none.
-    hold : frames without a face in which to keep the last box.
-    """
-
-    every: int = 1
-    smooth: int = 11
-    hold: int = 12
+    every: int = option(1, "detect faces in every K-th frame and interpolate", least=1, metavar="K", group="faces")
+    smooth: int = option(11, "average boxes over N frames, an odd number; 1 for none", least=1, group="faces")
+    hold: int = option(12, "keep the last box for up to N frames without a face", least=0, group="faces")
 
 
 def boxes_of(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 
@@ -15,7 +15,9 @@ from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.lists import write_list
+from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.crops.outcome import RESULTS as PREPARED
 from lq_emotion.crops.outcome import prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
@@ -29,53 +31,71 @@ RESULTS = "h5.json"
 CROPS = Path("data") / "raw_data"
 SIDE = 96  # height and width of a crop, in pixels
 OWN = "_own"  # suffix of folders with crops at their own, smaller size
-Say = Callable[[str], None]
 _PARTITION = {"train": "train", "test": "dev"}  # Caffe's TEST phase reads the development recordings
 
 
-@dataclasses.dataclass(frozen=True)
-class H5Settings:
-    """Settings of the training files.
+_MADE, _MULTI = "augmentation and normalisation", "three frames per sample, for your own nets (ours take one)"
 
-    Attributes
-    ----------
-    source : the folder of crops in ROOT/data/raw_data: ``HQ``, ``LR3``, ...
-    name : the folder of the files in ROOT/h5_files; by default derived from the settings: ``HQ``, ``mix_3_4_6``.
-    train, test : names of recordings; by default those of the partitions train and dev.
-    options : options of generate_h5.
-    seed : seed of the random stream; 0 is MATLAB's state at startup, as in the authors' scripts.
-    chunk : samples per chunk; by default the authors' batch size.
-    train_statistics : normalize the test file with the mean and standard deviation of the training file (the script
-        uses those of each file).
-    """
 
-    source: str = "HQ"
-    name: str | None = None
-    train: tuple[str, ...] = ()
-    test: tuple[str, ...] = ()
-    options: Options = dataclasses.field(default_factory=Options)
-    seed: int = 0
-    chunk: int = 128
-    train_statistics: bool = False
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class H5Settings(Settings):
+    """Settings of the training files."""
+
+    source: str = option("HQ", "crops to use, a folder in ROOT/data/raw_data: HQ, LR3, ...", name="--from")
+    name: str | None = option(
+        None, "name of the folder below ROOT/h5_files (default: derived from the options: HQ, mix_3_4_6)"
+    )
+    seed: int = option(0, "random seed; 0 is that of a fresh MATLAB session", least=0, most=2**32 - 1)
+    chunk: int = option(128, "samples per chunk; by default the authors' batch size", least=1)
+    train: tuple[str, ...] = option((), "recordings to train on (default: the partition train)", metavar="NAME")
+    test: tuple[str, ...] = option((), "recordings to test on (default: the partition dev)", name="--dev")
+    mix: tuple[float, ...] = option(
+        (), "downsample every frame by a factor drawn from these", least=1, metavar="S", group=_MADE
+    )
+    keep_clean: bool = option(False, "with --mix: include the clean frames", group=_MADE)
+    mix_epochs: int = option(1, "with --mix: write N passes, each with newly drawn factors", least=1, group=_MADE)
+    augment: bool = option(False, "mirror every frame; like the script, this replaces the original", group=_MADE)
+    keep_unflipped: bool = option(False, "with --augment: include the original frames", group=_MADE)
+    mean_sub: bool = option(False, "subtract each file's mean", group=_MADE)
+    norm: bool = option(False, "divide by each file's standard deviation", group=_MADE)
+    train_statistics: bool = option(
+        False, "use the mean and standard deviation of the training file for the test file (the script uses those of "
+        "each file)", group=_MADE,
+    )  # fmt: skip
+    keep_remainder: bool = option(False, "keep the samples of the last, incomplete chunk", group=_MADE)
+    triplets: Literal["repaired", "clean"] | None = option(
+        None, "use three consecutive frames as channels", group=_MULTI
+    )
+    label_frame: Literal["first", "middle", "last"] = option("first", "frame whose label is used", group=_MULTI)
+    split: int = option(1, "number of files to split the samples over", least=1, group=_MULTI)
+
+    @property
+    def options(self) -> Options:
+        """Return the options of `generate_h5`."""
+        return Options(
+            mode="multi" if self.triplets else "single", mix=bool(self.mix), mix_lr=self.mix or Options.mix_lr,
+            keep_clean=self.keep_clean, mix_epochs=self.mix_epochs, augmentation=self.augment,
+            keep_unflipped=self.keep_unflipped, mean_sub=self.mean_sub, norm=self.norm,
+            remainder="keep" if self.keep_remainder else "drop", triplets=self.triplets or "repaired",
+            label_frame=self.label_frame, split=self.split,
+        )  # fmt: skip
 
     def folder(self) -> str:
         """Return the name of the folder."""
         if self.name is not None:
             return self.name
-        options = self.options
-        mixed = "_".join(f"{factor:g}" for factor in options.mix_lr)
-        parts = (
-            [f"mix_{mixed}" if self.source == "HQ" else f"{self.source}_mix_{mixed}"] if options.mix else [self.source]
-        )
+        mixed = "_".join(f"{factor:g}" for factor in self.mix)
+        source = f"mix_{mixed}" if self.source == "HQ" else f"{self.source}_mix_{mixed}"
+        parts = [source if self.mix else self.source]
         suffixes = {
-            "and_clean": options.keep_clean,
-            f"epochs{options.mix_epochs}": options.mix_epochs > 1,
-            "mirrored": options.augmentation and not options.keep_unflipped,
-            "both_sides": options.keep_unflipped,
-            "mean": options.mean_sub,
-            "norm": options.norm,
+            "and_clean": self.keep_clean,
+            f"epochs{self.mix_epochs}": self.mix_epochs > 1,
+            "mirrored": self.augment and not self.keep_unflipped,
+            "both_sides": self.keep_unflipped,
+            "mean": self.mean_sub,
+            "norm": self.norm,
             "of_train": self.train_statistics,
-            f"{options.triplets}_triplets": options.mode == "multi",
+            f"{self.triplets}_triplets": self.triplets is not None,
             f"seed{self.seed}": bool(self.seed),
         }
         return "_".join(parts + [suffix for suffix, applies in suffixes.items() if applies])
@@ -103,10 +123,10 @@ class PhaseResults(Record):
 
 @dataclasses.dataclass(frozen=True)
 class H5Results(Record):
-    """h5.json: the folder, its `H5Settings`, dimension and delay (in seconds) of the labels, and both phases."""
+    """h5.json: the folder, its settings, dimension and delay (in seconds) of the labels, and both phases."""
 
     folder: str
-    settings: Mapping[str, Any]
+    settings: H5Settings
     labels: str
     delay: float
     train: PhaseResults
@@ -135,16 +155,15 @@ def make_h5(
     folder = out / "h5_files" / settings.folder()
     folder.mkdir(parents=True, exist_ok=True)
     journal = Journal(folder / RESULTS, root=folder)
-    if not fresh and journal.details.get("settings", _plain(settings)) != _plain(settings):
+    if not fresh and journal.details.get("settings", settings.to_json()) != settings.to_json():
         say(f"{folder} contains files of other settings, which are replaced; --name keeps both")
-    details = {"folder": str(folder.resolve()), "settings": _plain(settings), **preparation}
+    details = {"folder": str(folder.resolve()), "settings": settings.to_json(), **preparation}
     results: dict[str, PhaseResults] = {}
     stream, options = RandStream(settings.seed), settings.options
     for phase, paths in crops.items():
         if phase == "test" and settings.train_statistics:
             options = dataclasses.replace(options, mean=results["train"].mean, std=results["train"].std)
-        all_settings = _plain(dataclasses.replace(settings, options=options))
-        inputs = fingerprint([named_hashes(paths), all_settings, stream.position])
+        inputs = fingerprint([named_hashes(paths), settings.to_json(), options.mean, options.std, stream.position])
         if journal.is_done(phase, inputs) and not fresh:
             with contents_of(journal.path):
                 earlier = results[phase] = PhaseResults.from_json(journal.details[phase])
@@ -161,7 +180,7 @@ def make_h5(
         write_list(files, folder / f"{phase}.txt")
         journal.details.update({**details, phase: results[phase].to_json()})
         journal.note(phase, inputs, files)  # a killed run keeps the finished training file
-    return H5Results(**details, train=results["train"], test=results["test"])
+    return H5Results(str(folder.resolve()), settings, **preparation, train=results["train"], test=results["test"])
 
 
 def named_apart(source: Path, target: Path, suffix: str) -> None:
@@ -192,7 +211,7 @@ def _crops(out: Path, settings: H5Settings, phase: str, partitions: Partitions) 
         names = partitions.members(_PARTITION[phase], files)
         _require_complete(out, partitions, set(files), phase)
     if not names:
-        choice = f"choose some of {', '.join(files)} with --{phase}"
+        choice = f"choose some of {', '.join(files)} with --{_PARTITION[phase]}"
         hint = choice if files else "run `lq-emotion data prepare` first"
         raise FileError("no recording in this partition", code="empty", file=folder, field=_PARTITION[phase], hint=hint)
     for name in names:
@@ -237,7 +256,7 @@ def _require_complete(out: Path, partitions: Partitions, stems: set[str], phase:
         raise DataError(
             f"preparation of {', '.join(lacking)} failed; the {phase}ing file would be incomplete",
             code="not-prepared", file=out / PREPARED,
-            hint=f"prepare again, or choose recordings with --{phase}",
+            hint=f"prepare again, or choose recordings with --{_PARTITION[phase]}",
         )  # fmt: skip
 
 
@@ -245,7 +264,7 @@ def _require_disjoint(settings: H5Settings, crops: dict[str, list[Path]]) -> Non
     both = [path.stem for path in crops["train"] if path in crops["test"]]
     if both:
         raise DataError("also given to train", code="conflict", field="test", value=both[0])
-    if settings.train_statistics and not (settings.options.mean_sub or settings.options.norm):
+    if settings.train_statistics and not (settings.mean_sub or settings.norm):
         raise DataError("needs mean_sub or norm", code="conflict", field="train_statistics", value=True)
 
 
@@ -260,10 +279,3 @@ def _summary(phase: str, written: WrittenH5, settings: H5Settings) -> str:
     rest = f"; {dropped} that fill no chunk of {settings.chunk} were dropped" if dropped else ""
     resumed = f"; {written.resumed} of them were there from an interrupted run" if written.resumed else ""
     return f"{phase}: {written.written} samples of {written.recordings} recordings{rest}{resumed}"
-
-
-def _plain(settings: H5Settings) -> dict[str, Any]:
-    """Return the settings as JSON reads them back."""
-    plain = dataclasses.asdict(settings)
-    plain["options"]["mix_lr"] = list(settings.options.mix_lr)
-    return {**plain, "train": list(settings.train), "test": list(settings.test)}

@@ -6,9 +6,9 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.crops.boxes import BoxSettings, boxes_of
 from lq_emotion.crops.outcome import Outcome
 from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
@@ -36,33 +37,34 @@ Doubles = npt.NDArray[np.float64]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class PreparationSettings:
-    """Settings of the preparation; the defaults are the authors'.
+@dataclass(frozen=True, kw_only=True)
+class PreparationSettings(Settings):
+    """Settings of the preparation; the defaults are the authors'."""
 
-    Attributes
-    ----------
-    scales : factors of low-resolution variants besides HQ: 3 writes LR3, crops reduced by 3 and enlarged to 96 x 96.
-    dimension : dimension of the labels; "both" puts valence and arousal into the crops.
-    labels : the package's gold standard, or a gold standard computed from the raters; see `avec.gold.gold_standard`.
-    delay : delay of the gold standard in seconds: the crops' labels are shifted back by it, and the MAT-files store it.
-        The authors do not shift. data/gsd contains the unshifted gold standard.
-    smallest : a face is used if its box is wider and higher than this, in pixels.
-    version : version of the MAT-files with crops; ``-v6`` is uncompressed and can be read frame by frame.
-    luma : see `matlab_ports.prepare_dataset`.
-    boxes : settings of face detection, used without given boxes.
-    figures : draw a contact sheet of the crops and the trace of the labels.
-    """
-
-    scales: tuple[int, ...] = ()
-    dimension: Dimension = "valence"
-    labels: LabelSource = "auto"
-    delay: float = 0.0
-    smallest: float = 100
-    version: str = "-v6"
-    luma: Luma = "rgb"
+    scales: tuple[int, ...] = option(
+        (), "downsampling factors of the LR crops, such as 3 4 6 8 12 16: 3 writes LR3, crops reduced by 3 and "
+        "enlarged to 96 x 96 (default: HQ only)", least=2, metavar="S",
+    )  # fmt: skip
+    dimension: Dimension = option(
+        "valence", "label to learn; results for others than valence are in ROOT/arousal and ROOT/both", group="labels"
+    )
+    labels: LabelSource = option(
+        "auto", "use the gold standard, or rebuild it from the raters' traces (auto: gold if present)", group="labels"
+    )
+    delay: float = option(
+        0.0, "delay of the gold standard in seconds; labels are shifted back by it, and scoring accounts for it "
+        "(data/gsd contains the unshifted gold standard; the authors do not shift)", least=0, metavar="S",
+        group="labels",
+    )  # fmt: skip
+    smallest: float = option(
+        100, "keep faces whose box is wider and higher than PX pixels", metavar="PX", group="faces"
+    )
     boxes: BoxSettings = field(default_factory=BoxSettings)
-    figures: bool = True
+    version: Literal["v6", "v7", "v7.3"] = option(
+        "v6", "version of the MAT-files with crops; v6 is read without inflating", group="work"
+    )
+    luma: Luma = option("rgb", "luma from RGB, like the scripts; the video's Y plane; or gray", group="work")
+    figures: bool = option(True, "skip contact sheets and plots of the labels", name="--no-figures", group="work")
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,7 @@ class _Work:
         labels = (path for record in records for path in (record.gold, record.ratings))
         users = own_files(self._recording.name, self._paths.out, self._settings.dimension, self._journal)
         inputs = [self._recording.video, self._recording.frame_time, *labels, self._given, *users]
-        return fingerprint([VERSION, asdict(self._settings), named_hashes(inputs)])
+        return fingerprint([VERSION, self._settings.to_json(), named_hashes(inputs)])
 
     def _gold(self, dimension: str, times: Doubles) -> GoldStandard:
         """Return the labels of all frames: from the user's gsd.mat, or from the package, stored as gsd.mat."""
@@ -259,7 +261,7 @@ class _Work:
     def _boxes(self, times: Doubles, *, fresh: bool) -> TrackedBoxes:
         path = self._paths.mat("bbox")
         inputs = named_hashes([self._video, self._video_times, self._given])
-        made_from = fingerprint([asdict(self._settings.boxes), inputs])
+        made_from = fingerprint([self._settings.boxes.to_json(), inputs])
         if path.is_file() and not self._journal.wrote(path):
             return boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
         if self._journal.is_done("boxes", made_from) and not fresh:
@@ -285,8 +287,8 @@ class _Work:
         prepared = prepare_recording(
             self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=np.transpose(columns), gsd_time=times,
             save=save, labels=tuple(gold), variables={DELAY: delay} if delay else {},
-            match="grid", smallest=self._settings.smallest, version=self._settings.version, luma=self._settings.luma,
-            progress=self._progress,
+            match="grid", smallest=self._settings.smallest, version=f"-{self._settings.version}",
+            luma=self._settings.luma, progress=self._progress,
         )  # fmt: skip
         self._note("crops", self._fingerprint(), list(save.values()))
         return prepared

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,20 +15,20 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.folders import require_writable
 from lq_emotion.common.json_files import write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.layout import DIMENSIONS
-from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
+from lq_emotion.datasets.avec.partitions import avec_name, recordings_in
 from lq_emotion.evaluation import plots, tables
 from lq_emotion.evaluation.calibration import Calibration, common_preparation
-from lq_emotion.evaluation.postprocess import Search
-from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
+from lq_emotion.evaluation.predictor import Predictor, predict_frames, predictor_of
 from lq_emotion.evaluation.results import MEAN, TOGETHER, DelaySearch, Evaluation, EvaluationFiles
+from lq_emotion.evaluation.settings import EvaluationSettings
 from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
-from lq_emotion.metrics.regression import CONVENTIONS, Convention, Score, mean_score, score
+from lq_emotion.metrics.regression import CONVENTIONS, Score, mean_score, score
 from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_label_names, read_labels
 
-Say = Callable[[str], None]
 PARTITION_WORDS = ("train", "dev")  # stand for all recordings of the partition
 
 
@@ -46,45 +46,11 @@ class Evaluate:
 
     Attributes
     ----------
-    weights : a caffemodel, or the folder of a run.
-    data : folder of NAME.mat files written by prepare.
-    out : folder for predictions/, scores and plots.
-    names : recordings; by default the partition dev.
-    partitions : partitions of the recordings; by default those chosen in prepare, or those of AVEC's names.
-    net : a definition; by default the run's, or the authors' deploy form.
-    delay : total delay of the gold standard in seconds; by default that of the preparation.
-    delay_on : recordings on which to search for the delay, 0 to 8 s, in place of `delay`; "train" and "dev" stand for
-        whole partitions.
-    learn_on : recordings on which to learn AVEC's post-processing; empty for none.
-    search : see `evaluation.postprocess`.
-    convention : see `metrics.regression`.
-    timeline : folder of NAME.mat files with gsd and time (of valence and arousal together, the folder of their
-        folders); predictions then have a row for each of these times, NaN
-        where a frame was dropped.
-    mean, std : see `Predictor`.
-    device : "auto", "cpu", "cuda", ...
-    batch : frames per batch.
-    plots : draw the traces and the scatter of predictions.
+    settings : of the evaluation.
     say : receives lines of progress.
     """
 
-    weights: Path
-    data: Path
-    out: Path
-    names: Sequence[str] = ()
-    partitions: Partitions | None = None
-    net: Path | None = None
-    delay: float | None = None
-    delay_on: Sequence[str] = ()
-    learn_on: Sequence[str] = ()
-    search: Search = "official"
-    convention: Convention = "avec"
-    timeline: Path | None = None
-    mean: float = 0.0
-    std: float = 1.0
-    device: str = "auto"
-    batch: int = 64
-    plots: bool = True
+    settings: EvaluationSettings
     say: Say = print
 
     def run(self) -> tuple[Evaluation, ...]:
@@ -93,10 +59,11 @@ class Evaluate:
         Nothing is written before all frames are predicted. Crops with labels of valence and arousal have two
         evaluations, in OUT/valence and OUT/arousal.
         """
-        require_writable(self.out)
+        out = self.settings.out
+        require_writable(out)
         scored = self._compute()
         for one in scored:
-            self._write(one, self.out if len(scored) == 1 else self.out / one.results.labels)
+            self._write(one, out if len(scored) == 1 else out / one.results.labels)
         return tuple(one.results for one in scored)
 
     def score(self) -> tuple[Evaluation, ...]:
@@ -104,17 +71,22 @@ class Evaluate:
         return tuple(one.results for one in self._compute())
 
     def _compute(self) -> list[_Scored]:
-        names = list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
-        delay_on, learn_on = self._expand_partitions(self.delay_on), self._expand_partitions(self.learn_on)
+        names = list(dict.fromkeys(self.settings.names)) or recordings_in(
+            self.settings.data, "dev", self.settings.partitions
+        )
+        delay_on, learn_on = (
+            self._expand_partitions(self.settings.search_delay),
+            self._expand_partitions(self.settings.postprocess),
+        )
         all_names = list(dict.fromkeys([*names, *delay_on, *learn_on]))
-        labels = [read_labels(self.data, all_names, dimension) for dimension in self._dimensions(all_names)]
+        labels = [read_labels(self.settings.data, all_names, dimension) for dimension in self._dimensions(all_names)]
         for of_one in labels:
-            common_preparation(of_one, self.data)
+            common_preparation(of_one, self.settings.data)
         timelines = [self._timelines(names, of_one, self._timeline(len(labels), of_one)) for of_one in labels]
-        device = choose_device(self.device)
-        predictor, weights = load_predictor(self.weights, self.net, device=device, mean=self.mean, std=self.std)
+        device = choose_device(self.settings.device)
+        predictor, weights = predictor_of(self.settings, device)
         columns = [predictor.output_of(of_one[names[0]].name, len(labels)) for of_one in labels]
-        self.say(f"evaluating {weights} on {len(all_names)} recordings of {self.data} with {device}")
+        self.say(f"evaluating {weights} on {len(all_names)} recordings of {self.settings.data} with {device}")
         for what, learnt in (("the delay", delay_on), ("post-processing", learn_on)):
             if scored := [name for name in learnt if name in names]:
                 self.say(f"warning: {what} is learnt on recordings that are also scored: {', '.join(scored)}")
@@ -136,10 +108,16 @@ class Evaluate:
         weights: Path,
     ) -> _Scored:
         """Calibrate and score the predictions of one dimension."""
-        dimension, prepared = common_preparation(labels, self.data)
-        calibration = Calibration(raw, labels, self.convention, self.search)
+        dimension, prepared = common_preparation(labels, self.settings.data)
+        calibration = Calibration(raw, labels, self.settings.convention, self.settings.search)
         delays = calibration.delay_scores(delay_on, processed=bool(learn_on)) if delay_on else {}
-        delay = max(delays, key=delays.__getitem__) if delays else prepared if self.delay is None else self.delay
+        delay = (
+            max(delays, key=delays.__getitem__)
+            if delays
+            else prepared
+            if self.settings.delay is None
+            else self.settings.delay
+        )
         processing = calibration.learn_processing(learn_on, delay) if learn_on else None
         calibrated = calibration.apply(names, delay, processing)
         recordings = [
@@ -151,15 +129,15 @@ class Evaluate:
         gold = np.concatenate([traces.gold for traces in recordings])
         results = Evaluation(
             weights=str(weights),
-            data=str(self.data),
-            convention=self.convention,
+            data=str(self.settings.data),
+            convention=self.settings.convention,
             labels=dimension,
             scores=self._score_rows(recordings, prediction, gold),
             concatenated_by_convention={name: score(prediction, gold, name) for name in CONVENTIONS},
             files=EvaluationFiles(
                 tuple(f"predictions/{traces.name}.csv" for traces in recordings),
                 ("scores.csv", "scores.json", "scores.md"),
-                ("traces.png", "concatenated.png", "scatter.png") if self.plots else (),
+                ("traces.png", "concatenated.png", "scatter.png") if self.settings.plots else (),
             ),
             delay=delay,
             prepared_delay=prepared,
@@ -170,18 +148,20 @@ class Evaluate:
 
     def _dimensions(self, names: Sequence[str]) -> tuple[str | None, ...]:
         """Return the labels of the crops, which all must share; None for the labels that each has."""
-        held = {read_label_names(path) for name in names if (path := mat_path(self.data, name)).is_file()}
+        held = {read_label_names(path) for name in names if (path := mat_path(self.settings.data, name)).is_file()}
         return held.pop() if held == {DIMENSIONS} else (None,)
 
     def _timeline(self, dimensions: int, labels: dict[str, Labels]) -> Path | None:
-        if self.timeline is None or dimensions == 1:
-            return self.timeline
-        return self.timeline / next(iter(labels.values())).name
+        if self.settings.timeline is None or dimensions == 1:
+            return self.settings.timeline
+        return self.settings.timeline / next(iter(labels.values())).name
 
     def _expand_partitions(self, words: Sequence[str]) -> list[str]:
         """Replace "train" and "dev" by the recordings of the partition."""
         named = (
-            recordings_in(self.data, word, self.partitions) if word in PARTITION_WORDS else [avec_name(word)]
+            recordings_in(self.settings.data, word, self.settings.partitions)
+            if word in PARTITION_WORDS
+            else [avec_name(word)]
             for word in words
         )
         return list(dict.fromkeys(name for names in named for name in names))
@@ -216,16 +196,17 @@ class Evaluate:
         with tqdm(total=total, unit="frame", disable=None, leave=False) as bar:
             for name in names:
                 bar.set_description(name)
-                path = mat_path(self.data, name)
-                with closing(open_video(self.data, name, labels[name])) as frames:
-                    predictions[name] = predict_frames(predictor, frames, path, batch=self.batch, progress=bar.update)
+                path = mat_path(self.settings.data, name)
+                with closing(open_video(self.settings.data, name, labels[name])) as frames:
+                    predictions[name] = predict_frames(predictor, frames, path, progress=bar.update)
                 if bar.disable:
                     self.say(f"{name}: {len(predictions[name])} frames")
         return predictions
 
     def _score_rows(self, recordings: Sequence[Traces], prediction: Trace, gold: Trace) -> dict[str, Score]:
-        scores = {traces.name: score(traces.prediction, traces.gold, self.convention) for traces in recordings}
-        return {**scores, TOGETHER: score(prediction, gold, self.convention), MEAN: mean_score(list(scores.values()))}
+        convention = self.settings.convention
+        scores = {traces.name: score(traces.prediction, traces.gold, convention) for traces in recordings}
+        return {**scores, TOGETHER: score(prediction, gold, convention), MEAN: mean_score(list(scores.values()))}
 
     def _write(self, scored: _Scored, out: Path) -> None:
         recordings, results, timelines = scored
@@ -237,7 +218,7 @@ class Evaluate:
             tables.write_predictions(rows, out / "predictions" / f"{name}.csv", raw=raw)
         tables.write_csv(results, out / "scores.csv")
         tables.write_markdown(results, out / "scores.md")
-        if self.plots:
+        if self.settings.plots:
             plots.draw_traces(recordings, results.scores, out / "traces.png")
             plots.draw_concatenated(recordings, results.scores[TOGETHER], out / "concatenated.png")
             plots.draw_scatter(recordings, results.scores[TOGETHER], out / "scatter.png")

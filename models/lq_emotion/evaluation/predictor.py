@@ -15,8 +15,10 @@ import lq_emotion.prototxt as prototxt
 from caffe_compat.build.net import CaffeNet, load_net
 from caffe_compat.errors import DataError, NetError, WeightsError
 from lq_emotion.datasets.avec.layout import DIMENSIONS
+from lq_emotion.evaluation.settings import PredictionSettings
 from lq_emotion.nets.cnn_d import ONE_FRAME
 from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
+from lq_emotion.training.run_folder import training_in
 from lq_emotion.training.trainer import find_weights
 from matlab_ports.eval_video import FEATURE, FrameSource, eval_video
 
@@ -122,8 +124,9 @@ def predict_frames(
 
 def find_definition(weights: Path) -> Path:
     """Return the deploy definition of the run that wrote the weights, else the authors' for CNN+D."""
-    of_run = weights.absolute().parent.parent / RUN_DEPLOY
-    return of_run if weights.parent.name == "snapshots" and of_run.is_file() else Path(prototxt.path(DEPLOY))
+    folder = _run_folder(weights)
+    of_run = None if folder is None else folder / RUN_DEPLOY
+    return of_run if of_run is not None and of_run.is_file() else Path(prototxt.path(DEPLOY))
 
 
 def load_predictor(
@@ -147,3 +150,24 @@ def load_predictor(
         hint = f"pass the definition of these weights with --net instead of {Path(definition).name}"
         raise WeightsError(f"no weights for {', '.join(missing)}", code="mismatch", file=path, hint=hint)
     return Predictor(loaded, device, save_feature=save_feature, mean=mean, std=std), path
+
+
+def predictor_of(settings: PredictionSettings, device: torch.device) -> tuple[Predictor, Path]:
+    """Load the net of a prediction, with the normalisation of the data that it was trained on; see `load_predictor`."""
+    mean, std = normalisation_of(find_weights(settings.weights))
+    return load_predictor(
+        settings.weights, settings.net, device=device, mean=mean if settings.mean is None else settings.mean,
+        std=std if settings.std is None else settings.std,
+    )  # fmt: skip
+
+
+def normalisation_of(weights: Path) -> tuple[float, float]:
+    """Return mean and deviation of the data of the training that wrote the weights; 0 and 1 without such data."""
+    folder = _run_folder(weights)
+    identity = None if folder is None else training_in(folder)
+    return (0.0, 1.0) if identity is None else (identity.mean or 0.0, identity.std or 1.0)
+
+
+def _run_folder(weights: Path) -> Path | None:
+    """Return the folder of the training that wrote the weights, if one did."""
+    return weights.absolute().parent.parent if weights.parent.name == "snapshots" else None

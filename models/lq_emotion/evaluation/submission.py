@@ -10,7 +10,7 @@ last estimate before it, or the first one at the beginning.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,22 +21,24 @@ from tqdm import tqdm
 from caffe_compat.errors import NetError
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.folders import require_writable
-from lq_emotion.common.json_files import write_json
+from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.lists import write_lines
+from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.datasets.avec.gold import COLUMNS, read_gsd, write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS
-from lq_emotion.datasets.avec.partitions import Partitions, avec_name, recordings_in
+from lq_emotion.datasets.avec.partitions import avec_name, recordings_in
 from lq_emotion.evaluation.postprocess import PostProcessing
-from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
+from lq_emotion.evaluation.predictor import Predictor, predict_frames, predictor_of
 from lq_emotion.evaluation.results import Evaluation
+from lq_emotion.evaluation.settings import SubmissionSettings
 from lq_emotion.metrics.delay import STEP, grid_index, shift
 from matlab_ports.matfile import loadmat, open_frames
 from matlab_ports.run_eval import mat_path, read_delay, read_label_names
 
-Say = Callable[[str], None]
 Doubles = npt.NDArray[np.float64]
 RESULTS = "submission.json"
+_SCORES = "--scores is the scores.json of an evaluation"
 
 
 @dataclass(frozen=True)
@@ -67,41 +69,23 @@ class Submission(Record):
     files: tuple[str, ...]
 
 
-def write_submission(
-    weights: Path,
-    crops: Path,
-    out: Path,
-    names: Sequence[str] = (),
-    *,
-    partitions: Partitions | None = None,
-    net: Path | None = None,
-    delay: float | None = None,
-    scored: Evaluation | None = None,
-    mean: float = 0.0,
-    std: float = 1.0,
-    device: str = "auto",
-    batch: int = 64,
-    say: Say = print,
-) -> Submission:
+def write_submission(settings: SubmissionSettings, say: Say = print) -> Submission:
     """Write OUT/valence/NAME.arff and NAME.csv (or arousal's, or both) for recordings, with labels or without.
 
-    Parameters
-    ----------
-    weights : a caffemodel, or the folder of a run.
-    crops : a folder of crops written by prepare.
-    names : recordings; by default the partition test.
-    partitions : partitions of the recordings; by default those chosen in prepare, or those of AVEC's names.
-    delay : seconds by which the gold standard lags behind the faces; by default that of `scored`, or else that of the
-        preparation. The estimates are shifted forward by it.
-    scored : an evaluation of the net, whose delay and post-processing are applied.
+    Raises
+    ------
+    CaffeCompatError, OSError
+        An input is invalid. Nothing is written before all frames are predicted.
     """
+    crops, out, delay = settings.data, settings.out, settings.delay
+    scored = None if settings.scores is None else read_record(settings.scores, Evaluation, _SCORES)
     require_writable(out)
-    names = list(dict.fromkeys(map(avec_name, names))) or recordings_in(crops, "test", partitions)
-    chosen = choose_device(device)
-    predictor, path = load_predictor(weights, net, device=chosen, mean=mean, std=std)
+    names = list(dict.fromkeys(map(avec_name, settings.names))) or recordings_in(crops, "test")
+    device = choose_device(settings.device)
+    predictor, path = predictor_of(settings, device)
     dimensions = _dimensions(crops, predictor)
-    say(f"predicting {len(names)} recordings of {crops} with {path} on {chosen}")
-    raw = {name: _predict(predictor, mat_path(crops, name), batch)[:, list(dimensions.values())] for name in names}
+    say(f"predicting {len(names)} recordings of {crops} with {path} on {device}")
+    raw = {name: _predict(predictor, mat_path(crops, name))[:, list(dimensions.values())] for name in names}
     if scored is not None:
         delay = scored.delay if delay is None else delay
         raw = raw if scored.post_processing is None else _processed(raw, scored.post_processing)
@@ -137,12 +121,12 @@ def _dimensions(crops: Path, predictor: Predictor) -> dict[str, int]:
     return {name: predictor.output_of(name, len(names)) for name in names}
 
 
-def _predict(predictor: Predictor, path: Path, batch: int) -> Doubles:
+def _predict(predictor: Predictor, path: Path) -> Doubles:
     with (
         open_frames(path, "video") as frames,
         tqdm(total=frames.shape[2], desc=path.stem, unit="frame", disable=None, leave=False) as bar,
     ):
-        return predict_frames(predictor, frames, path, batch=batch, progress=bar.update)
+        return predict_frames(predictor, frames, path, progress=bar.update)
 
 
 def _processed(raw: Mapping[str, Doubles], processing: PostProcessing) -> dict[str, Doubles]:

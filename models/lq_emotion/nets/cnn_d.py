@@ -36,7 +36,7 @@ _NAME = "emotion_train_val"
 HIDDEN = 300
 """Hidden units of fc4 (paper 3.2)."""
 ONE_FRAME = "nets of your own, also of three frames, run with `caffe-compat train` and `caffe-compat test`"
-"""Hint where nets or data have more channels than the luminance of one frame, as `lq-emotion h5 --triplets` makes."""
+"""Hint where nets or data have more channels than the luminance of one frame, as `data h5 --triplets` makes."""
 
 _CHANNELS = (64, 128, 256)
 

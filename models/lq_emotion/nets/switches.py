@@ -2,7 +2,7 @@
 
 `AS_CODE` gives the shipped definitions, `AS_PAPER` those of the text, and any mixture is possible:
 ``replace(AS_CODE, quadrant_pooling=True)``. The builders read the switches that change a net or a solver, the stages of
-`lq-emotion study run robust-lq` those that change the data (`data_parts`). Paper and code are quoted in `disagreements`.
+`lq-emotion study run robust-lq` those that change the data (`data_parts`). `disagreements` quotes paper and code.
 """
 
 from __future__ import annotations

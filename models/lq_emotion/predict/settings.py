@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.fingerprints import named_hashes
-from lq_emotion.common.records import Record
+from lq_emotion.common.settings import option
 from lq_emotion.faces.boxfiles import Boxes, boxes_in
 from lq_emotion.faces.identities import Identities
 from lq_emotion.nets.known.detectors import DETECTORS, load_detector
 from lq_emotion.nets.known.loading import load_model
+from lq_emotion.nets.known.settings import DescriptionSettings
 from lq_emotion.predict.analysis import Apart, Estimator, Finder, Follower, by_boxes, by_detector
 from lq_emotion.quality.calibration import sidecar
 from lq_emotion.video.frames import Selection
@@ -48,43 +49,31 @@ def require_detector(name: str) -> None:
         raise DataError("unknown detector", code="name-unknown", field="--detector", value=name, hint=hint)
 
 
-MODEL, DETECTOR = "mini-xception", "mtcnn"
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings(DescriptionSettings):
+    """What to do with every source."""
 
-
-@dataclass(frozen=True)
-class PredictSettings(Record):
-    """What to do with every source.
-
-    Attributes
-    ----------
-    models : names of models, or files of weights.
-    detector : a name in `nets.known.detectors.DETECTORS`, or the path of a file or folder of boxes.
-    definition, preprocess, labels : files that describe weights which are not recognised.
-    home : folder of installed models; None for the default.
-    device : of the nets.
-    every, start, end : which frames; see `video.frames.Selection`. No end is None.
-    timeout : seconds after which a silent stream counts as stalled.
-    form : of the rows, ``csv`` or ``parquet``.
-    overlay : write the frames with boxes and values, too.
-    page : write a page about each source, too.
-    abstain : leave values empty that are not to be trusted.
-    """
-
-    models: tuple[str, ...] = (MODEL,)
-    detector: str = DETECTOR
-    definition: Path | None = None
-    preprocess: Path | None = None
-    labels: Path | None = None
-    home: Path | None = None
-    device: str = "auto"
-    every: int = 1
-    start: float = 0.0
-    end: float | None = None
-    timeout: float = 10.0
-    form: str = "csv"
-    overlay: bool = False
-    page: bool = True
-    abstain: bool = False
+    models: tuple[str, ...] = option(
+        ("mini-xception",), "name of a model, or a caffemodel; may be repeated. See lq-emotion models", name="--model",
+        repeated=True, metavar="MODEL", group="nets",
+    )  # fmt: skip
+    detector: str = option(
+        "mtcnn", "mtcnn, ultra-light, ultra-light-slim, haar, or a file or folder of face boxes", metavar="DETECTOR",
+        group="nets",
+    )  # fmt: skip
+    device: str = option("auto", "auto, cpu, cuda or cuda:N", group="nets")
+    every: int = option(1, "take every N-th frame", least=1, group="frames")
+    start: float = option(0.0, "first time in seconds", least=0, metavar="S", group="frames")
+    end: float | None = option(None, "last time in seconds (default: all)", least=0, metavar="S", group="frames")
+    timeout: float = option(
+        10.0, "seconds after which a silent stream counts as stalled", least=0.1, metavar="S", group="frames"
+    )
+    form: Literal["csv", "parquet"] = option(
+        "csv", "format of the rows; parquet needs the extra `parquet`", name="--format", group="results"
+    )
+    overlay: bool = option(False, "write the frames with boxes and values, too", group="results")
+    page: bool = option(True, "write no HTML page", name="--no-page", group="results")
+    abstain: bool = option(False, "leave values empty that are not to be trusted", group="results")
 
     def selection(self) -> Selection:
         """Return which frames to take.
@@ -147,8 +136,7 @@ def load_instruments(settings: PredictSettings) -> Instruments:
     from lq_emotion.common.devices import choose_device
 
     device = choose_device(settings.device)
-    given = {"definition": settings.definition, "preprocess": settings.preprocess, "labels": settings.labels}
-    loaded = [load_model(name, **given, home=settings.home, device=device) for name in settings.models]
+    loaded = [load_model(name, **settings.description, device=device) for name in settings.models]
     names = [model.name for model in loaded]
     for number, name in enumerate(names):
         if name in names[:number]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -11,15 +11,16 @@ from tqdm import tqdm
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import file_sha256
+from lq_emotion.common.progress import Say
 from lq_emotion.common.versions import versions
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.quality.calibration import Calibration, MadeFrom, sidecar
 from lq_emotion.quality.conformal import Samples, make_calibration, require_enough, require_library
-from lq_emotion.quality.samples import Grid, Source, collect, join
-from lq_emotion.quality.sources import Reading, labelled_sources, video_sources
+from lq_emotion.quality.samples import Source, collect, join
+from lq_emotion.quality.settings import CalibrationSettings, Grid
+from lq_emotion.quality.sources import labelled_sources, video_sources
 
-Say = Callable[[str], None]
 _EVERY = 10  # recordings between two lines
 
 
@@ -32,29 +33,25 @@ class CalibrationRun:
 
     Attributes
     ----------
+    settings : of the calibration.
     model : the net.
-    recordings : one folder of labelled recordings, or video files for a classifier.
-    names : recordings to use; by default those not named for training.
-    reading, grid : reading and degradation of recordings.
-    level, limit : see `conformal.make_calibration`.
-    out : the file to write; by default next to the weights.
     say : receives lines of progress.
     """
 
+    settings: CalibrationSettings
     model: LoadedModel
-    recordings: Sequence[Path]
-    names: Sequence[str] = ()
-    reading: Reading = field(default_factory=Reading)
-    grid: Grid = field(default_factory=Grid)
-    level: float = 0.9
-    limit: float | None = None
-    out: Path | None = None
     say: Say = print
 
     @property
     def file(self) -> Path:
         """Return the file to write."""
-        return self.out or sidecar(self.model.weights)
+        return self.settings.out or sidecar(self.model.weights)
+
+    @property
+    def _grid(self) -> Grid:
+        """Return the scales and quantisers, each once and in order."""
+        grid = self.settings.grid
+        return replace(grid, scales=tuple(sorted(set(grid.scales))), qps=tuple(sorted(set(grid.qps))))
 
     @property
     def _is_classifier(self) -> bool:
@@ -64,38 +61,38 @@ class CalibrationRun:
         """Collect answers, make the calibration and write it."""
         require_library()
         sources = self._sources()
-        require_enough(len(sources), self.level)
+        require_enough(len(sources), self.settings.level)
         parts = self._answers(sources)
         unseen = [source.name for source in sources if source.name not in parts]
         if unseen:
             labelled = "" if self._is_classifier else " with a label"
             self.say(f"warning: no face{labelled} in {', '.join(unseen)}")
-        require_enough(len(parts), self.level)
+        require_enough(len(parts), self.settings.level)
         samples = join(list(parts.values()))
         names = () if self._is_classifier else self.model.outputs.names
         origin = self._origin(list(parts), len(samples))
-        calibration = make_calibration(samples, origin, names, level=self.level, limit=self.limit)
+        calibration = make_calibration(samples, origin, names, level=self.settings.level, limit=self.settings.limit)
         calibration.save(self.file)
         return calibration
 
     def _sources(self) -> list[Source]:
-        folders = [path for path in self.recordings if path.is_dir()]
+        folders = [path for path in self.settings.recordings if path.is_dir()]
         if self._is_classifier:
             if folders:
                 value, hint = str(folders[0]), "pass video files"
                 raise DataError("is a folder", code="wrong-type", field="recordings", value=value, hint=hint)
-            return video_sources(self.recordings, self.reading)
-        if len(self.recordings) != 1 or not folders:
-            value, hint = str(self.recordings[0]), "pass one folder of recordings as AVEC lays them out"
+            return video_sources(self.settings.recordings, self.settings.reading)
+        if len(self.settings.recordings) != 1 or not folders:
+            value, hint = str(self.settings.recordings[0]), "pass one folder of recordings as AVEC lays them out"
             raise DataError("the net needs labels", code="wrong-type", field="recordings", value=value, hint=hint)
-        return labelled_sources(folders[0], self.model.outputs.names, self.reading, self.names)
+        return labelled_sources(folders[0], self.model.outputs.names, self.settings.reading, self.settings.names)
 
     def _answers(self, sources: Sequence[Source]) -> dict[str, Samples]:
         folder = self.file.with_name(self.file.name.removesuffix(".json") + ".answers")
-        steps = len(self.grid.scales) * len(self.grid.qps)
+        steps = len(self._grid.scales) * len(self._grid.qps)
         self.say(f"{len(sources)} recordings, each degraded in {steps} ways; answers are kept in {folder}")
         parts = {}
-        collected = collect(self.model, sources, self.grid, folder)
+        collected = collect(self.model, sources, self._grid, folder)
         with tqdm(collected, total=len(sources), unit=" recordings", disable=None, leave=False) as bar:
             for count, (name, samples) in enumerate(bar, start=1):
                 if len(samples):
@@ -105,8 +102,8 @@ class CalibrationRun:
         return parts
 
     def _origin(self, names: Sequence[str], samples: int) -> MadeFrom:
-        labels = "" if self._is_classifier else str(self.recordings[0].resolve().name)
-        grid = self.grid
+        labels = "" if self._is_classifier else str(self.settings.recordings[0].resolve().name)
+        grid = self._grid
         return MadeFrom(
             self.model.name, file_sha256(self.model.weights), tuple(names), samples, grid.scales, grid.qps,
             grid.codec, labels, {**versions(), "scikit-learn": metadata.version("scikit-learn")},

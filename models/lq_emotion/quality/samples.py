@@ -17,6 +17,7 @@ from lq_emotion.faces.face import Face, Image
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.quality.conformal import Samples
 from lq_emotion.quality.measures import MEASURES, RecentBits, measure, table
+from lq_emotion.quality.settings import Grid
 from lq_emotion.video.degrade import degrade
 from lq_emotion.video.encode import Frames, versions
 
@@ -54,15 +55,6 @@ class Source:
     name: str
     identity: str
     read: Callable[[], FaceTrack]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """How recordings are degraded: by every scale, at every QP."""
-
-    scales: tuple[float, ...] = (1, 2, 3, 4, 6, 8, 12)
-    qps: tuple[int, ...] = (20, 28, 36, 44)
-    codec: str = "x264"
 
 
 def answer(model: LoadedModel, images: Sequence[Image], faces: Sequence[Face]) -> Doubles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -18,36 +17,16 @@ from lq_emotion.crops.boxes import BoxSettings, boxes_of
 from lq_emotion.datasets.avec.gold import load_gold_standard
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording, find_recordings
 from lq_emotion.datasets.avec.times import frame_times, match_times
-from lq_emotion.faces.boxfiles import Boxes, boxes_in
+from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import Image
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.quality.samples import FaceTrack, Source
+from lq_emotion.quality.settings import Reading
 from lq_emotion.video.container import read_frames
 from lq_emotion.video.encode import Frames
 from matlab_ports.videoreader import VideoReader
 
 Doubles = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How recordings are read.
-
-    Attributes
-    ----------
-    frames : number of frames from the start of each recording: a long recording does not outweigh the others.
-    delay : delay of the gold standard in seconds; labels are shifted back by it.
-    boxes : a folder with boxes of faces, NAME.mat or NAME.csv; by default those next to the recordings, else faces are
-        looked for in the undegraded frames.
-    """
-
-    frames: int = 250
-    delay: float = 0.0
-    boxes: Path | None = None
-
-    def boxes_of(self, name: str) -> Path | None:
-        """Return the file of boxes for a recording; None without one."""
-        return None if self.boxes is None else boxes_in(self.boxes, name)
 
 
 def labelled_sources(

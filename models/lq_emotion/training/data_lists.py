@@ -52,7 +52,7 @@ def read_list(folder: Path, phase: str) -> Listed:
     """
     path = folder.resolve() / f"{phase}.txt"
     if not path.is_file():
-        hint = "lq-emotion h5 writes train.txt and test.txt, which name the HDF5 files"
+        hint = "lq-emotion data h5 writes train.txt and test.txt, which name the HDF5 files"
         raise FileError(f"no {phase}.txt found", code="file-missing", file=folder, hint=hint)
     names = listed_names(path.read_text(encoding="utf-8"))
     if not names:

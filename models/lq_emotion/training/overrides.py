@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.settings import Settings, option
 
 _FIELDS = ("type", "max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed")
 _PATHS = ("net", "snapshot_prefix")  # placeholders in the shipped files
 
 
-@dataclass(frozen=True)
-class Changes:
-    """The user's changes of a definition; None keeps the authors' value.
+@dataclass(frozen=True, kw_only=True)
+class Changes(Settings):
+    """The user's changes of a definition; None keeps the authors' value."""
 
-    Attributes
-    ----------
-    batch : samples a training step.
-    filler : of all weights, instead of each layer's own: ``xavier``.
-    type, max_iter, base_lr, test_iter, test_interval, display, snapshot, random_seed : fields of the solver: ``Adam``.
-    """
-
-    batch: int | None = None
-    filler: str | None = None
+    max_iter: int | None = option(
+        None, "iterations in all; a larger number continues an earlier run", name="--iterations", least=1
+    )
+    batch: int | None = option(None, "training samples per iteration", least=1)
+    test_iter: int | None = option(None, "batches per test", least=1)
+    test_interval: int | None = option(None, "iterations between tests", least=1)
+    display: int | None = option(None, "iterations between losses in the log", least=1)
+    snapshot: int | None = option(None, "iterations between snapshots", least=1)
+    base_lr: float | None = option(None, "base learning rate (default: the authors')", above=0)
+    filler: Literal["xavier", "msra"] | None = option(None, "filler for all weights (default: each layer's own)")
+    random_seed: int | None = option(None, "random seed of fillers and dropout", name="--seed", least=0)
     type: str | None = None
-    max_iter: int | None = None
-    base_lr: float | None = None
-    test_iter: int | None = None
-    test_interval: int | None = None
-    display: int | None = None
-    snapshot: int | None = None
-    random_seed: int | None = None
 
     def apply_to(self, solver: pb.SolverParameter) -> None:
         """Set the changed fields of a solver."""

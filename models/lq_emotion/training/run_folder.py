@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,12 @@ from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.fingerprints import file_sha256, fingerprint
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.nets.names import Net
 from lq_emotion.training.plateau import PLATEAU
 from lq_emotion.training.trainer import Run
 
-Say = Callable[[str], None]
 SETTINGS = "settings.json"
 MADE_FROM = "made_from.json"
 RESULTS = "train.json"
@@ -33,13 +33,18 @@ _OWN_FILES = (
 
 
 @dataclass(frozen=True)
-class TrainingSettings(Record):
-    """The settings that distinguish trainings; data and weights are names of files and their SHA-256."""
+class TrainingIdentity(Record):
+    """What distinguishes trainings; data and weights are names of files and their SHA-256.
+
+    `mean` and `std` are those by which the data were normalised; None for nothing.
+    """
 
     net: Net
     changes: tuple[str, ...]
     data: tuple[tuple[str, ...], ...]
     weights: tuple[str, ...] | None
+    mean: float | None = None
+    std: float | None = None
 
 
 def train(
@@ -96,12 +101,12 @@ def _remove_others(
     write_json({"made_from": made_from}, path)
 
 
-def claim(run: Run, settings: TrainingSettings, *, fresh: bool, aside: Path | None, say: Say) -> None:
-    """Make the folder that of the training with these settings.
+def claim(run: Run, identity: TrainingIdentity, *, fresh: bool, aside: Path | None, say: Say) -> None:
+    """Make the folder that of a training.
 
     Parameters
     ----------
-    run, settings : the folder, and its training.
+    run, identity : the folder, and its training.
     fresh : delete the files of an earlier run.
     aside : folder to move the files of another training to.
     say : receives lines of progress.
@@ -116,16 +121,16 @@ def claim(run: Run, settings: TrainingSettings, *, fresh: bool, aside: Path | No
     journal = Journal(folder / SETTINGS, root=folder, hint="choose another --out, or remove the folder")
     own_files = [*(folder / name for name in _OWN_FILES), *_snapshots(run)]
     journal.require_own(own_files, "training")
-    made_from = fingerprint(settings.to_json())
+    made_from = fingerprint(identity.to_json())
     if fresh and journal.exists:
         journal.clear(own_files)
     elif journal.exists and not journal.is_done(_ENTRY, made_from):
         if aside is None:
-            _refuse(journal, settings)
+            _refuse(journal, identity)
         else:
             _move(folder, aside, say)
     run.prefix.parent.mkdir(parents=True, exist_ok=True)
-    Journal(journal.path, root=folder).note(_ENTRY, made_from, settings=settings.to_json())
+    Journal(journal.path, root=folder).note(_ENTRY, made_from, settings=identity.to_json())
 
 
 def _move(folder: Path, aside: Path, say: Say) -> None:
@@ -145,11 +150,26 @@ def _snapshots(run: Run) -> list[Path]:
     ]
 
 
-def _refuse(journal: Journal, settings: TrainingSettings) -> None:
-    """Raise the differences between the training in the folder and these settings."""
+def training_in(folder: Path) -> TrainingIdentity | None:
+    """Return what distinguishes the training in a folder; None if there is none.
+
+    Raises
+    ------
+    FileError
+        The journal is damaged.
+    """
+    journal = Journal(folder / SETTINGS, root=folder)
+    if not journal.exists or not journal.entry(_ENTRY):
+        return None
     with contents_of(journal.path):
-        earlier = TrainingSettings.from_json(journal.entry(_ENTRY)["settings"]).to_json()
-    now, folder = settings.to_json(), journal.path.parent
+        return TrainingIdentity.from_json(journal.entry(_ENTRY)["settings"])
+
+
+def _refuse(journal: Journal, identity: TrainingIdentity) -> None:
+    """Raise the differences between the training in the folder and this one."""
+    with contents_of(journal.path):
+        earlier = TrainingIdentity.from_json(journal.entry(_ENTRY)["settings"]).to_json()
+    now, folder = identity.to_json(), journal.path.parent
     raise_together([_difference(name, earlier[name], now[name], folder) for name in now if earlier[name] != now[name]])
 
 

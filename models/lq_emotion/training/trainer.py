@@ -139,7 +139,7 @@ def find_weights(path: Path) -> Path:
         if (match := re.search(r"_iter_(\d+)\.caffemodel$", file.name))
     ]
     if not snapshots:
-        hint = "run `lq-emotion train` first"
+        hint = "run `lq-emotion study train` first"
         raise FileError("no snapshot found", code="not-prepared", file=path, hint=hint)
     return max(snapshots)[1]
 

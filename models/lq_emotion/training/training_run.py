@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,78 +20,59 @@ from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256
-from lq_emotion.common.json_files import write_json
+from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.nets import definitions
 from lq_emotion.nets.cnn_d import with_outputs
 from lq_emotion.nets.definitions import NetBuilder
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.mixed import JOINED
-from lq_emotion.nets.names import Net
-from lq_emotion.nets.switches import AS_CODE, PaperSwitches, format_setting
+from lq_emotion.nets.switches import AS_CODE, format_setting
 from lq_emotion.training.data_lists import Listed, read_list
 from lq_emotion.training.loss_plot import draw_losses
 from lq_emotion.training.net import make_net, sources, write_sources
-from lq_emotion.training.overrides import Changes, differences
+from lq_emotion.training.overrides import differences
 from lq_emotion.training.results import TrainingFiles, TrainingResults
-from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingSettings, claim, train
+from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingIdentity, claim
+from lq_emotion.training.run_folder import train as train_in
+from lq_emotion.training.settings import FROM_FILLERS, TrainingSettings
 from lq_emotion.training.trainer import Run, find_weights, read_curves
 
-Say = Callable[[str], None]
+
+def train(settings: TrainingSettings, say: Say = print) -> TrainingResults:
+    """Train a net in its own folder, or continue; write the results to train.json and return them.
+
+    Raises
+    ------
+    CaffeCompatError, OSError
+        Data, weights or settings cannot be used; the folder is unchanged.
+    InterruptedTrainingError
+        Ctrl-C was pressed; a snapshot was saved.
+    """
+    return _Training(settings, say).run()
+
+
+H5_RESULTS = "h5.json"  # of `crops.h5`
 
 
 @dataclass
-class TrainingRun:
-    """The training of a net in its own folder.
-
-    Attributes
-    ----------
-    out : folder for the log, snapshots and the loss plot.
-    h5 : folder with train.txt and test.txt, the lists of HDF5 files.
-    net : what to train.
-    weights : weights to start from: a file, or the folder of a run.
-    from_nothing : start nets that need super-resolution weights from their fillers.
-    changes : changes to the definitions.
-    switches : paper or code; those that concern the data are ignored.
-    device : see `choose_device`.
-    fresh : delete the files of an earlier run.
-    aside : folder to move the files of a different training to; by default they are an error.
-    say : receives lines of progress.
-    """
-
-    out: Path
-    h5: Path
-    net: Net = Net.SCRATCH
-    weights: Path | None = None
-    from_nothing: bool = False
-    changes: Changes = field(default_factory=Changes)
-    switches: PaperSwitches = AS_CODE
-    device: str = "auto"
-    fresh: bool = False
-    aside: Path | None = None
-    say: Say = print
+class _Training:
+    settings: TrainingSettings
+    say: Say
 
     def run(self) -> TrainingResults:
-        """Train, or continue; write the results to train.json and return them.
-
-        Raises
-        ------
-        CaffeCompatError, OSError
-            Data, weights or settings cannot be used; the folder is unchanged.
-        InterruptedTrainingError
-            Ctrl-C was pressed; a snapshot was saved.
-        """
-        device = choose_device(self.device)
-        data = {phase: read_list(self.h5, phase) for phase in ("train", "test")}
-        run = Run(self.out.resolve(), self._builder.snapshot_name, self.net)
-        factors = definitions.factors_of(self.net, self.switches, list(data["train"].sides.values()))
-        switched = definitions.settings(self.net, self.switches, factors)
+        device = choose_device(self.settings.device)
+        data = {phase: read_list(self.settings.h5, phase) for phase in ("train", "test")}
+        run = Run(self.settings.out.resolve(), self._builder.snapshot_name, self.settings.net)
+        factors = definitions.factors_of(self.settings.net, self.settings.switches, list(data["train"].sides.values()))
+        switched = definitions.settings(self.settings.net, self.settings.switches, factors)
         net, net_changes = make_net(
             self._builder,
-            self.switches,
+            self.settings.switches,
             factors,
             sources(data, factors, run.folder),
-            batch=self.changes.batch,
-            filler=self.changes.filler,
+            batch=self.settings.changes.batch,
+            filler=self.settings.changes.filler,
             outputs=data["train"].labels,
         )
         solver, solver_changes = self._solver(run, device.type)
@@ -101,35 +82,42 @@ class TrainingRun:
         ]
         changes = [*switch_changes, *net_changes, *solver_changes]
         weights = self._weights(net)
-        claim(run, self._settings(changes, data, weights), fresh=self.fresh, aside=self.aside, say=self.say)
+        claim(
+            run,
+            self._identity(changes, data, weights),
+            fresh=self.settings.fresh,
+            aside=self.settings.aside,
+            say=self.say,
+        )
         self._announce(changes, data, net, solver)
         write_sources(data, factors, run.folder)
         if switched or self._builder.shipped is None or data["train"].labels != 1:
-            deploy = with_outputs(self._builder.deploy(self.switches, factors[0]), data["train"].labels)
+            deploy = with_outputs(self._builder.deploy(self.settings.switches, factors[0]), data["train"].labels)
             write_text(deploy, run.folder / DEPLOY)
         seconds = self._train(run, net, solver, device, weights)
         return self._report(run, solver, changes, seconds)
 
     @property
     def _builder(self) -> NetBuilder:
-        return definitions.builder(self.net)
+        return definitions.builder(self.settings.net)
 
     def _solver(self, run: Run, device: str) -> tuple[pb.SolverParameter, list[str]]:
-        solver = self._builder.solver(self.switches)
-        self.changes.apply_to(solver)
+        solver = self._builder.solver(self.settings.switches)
+        self.settings.changes.apply_to(solver)
         solver.net, solver.snapshot_prefix = str(run.folder / "net.prototxt"), str(run.prefix)
         solver.solver_mode = pb.SolverParameter.CPU if device == "cpu" else pb.SolverParameter.GPU
         return solver, differences(self._builder.solver(AS_CODE), solver)
 
     def _weights(self, net: pb.NetParameter) -> Path | None:
         """Find the weights to start from, and check that they fit."""
-        if self.weights is None:
-            if self._builder.starts_from_sr and not self.from_nothing:
+        weights = self.settings.weights
+        if weights in (None, FROM_FILLERS):
+            if self._builder.starts_from_sr and weights is None:
                 hint = "pass the run of `train --net pretrain`, or `--weights none` to start from the fillers"
-                problem = f"{self.net} starts from super-resolution weights"
+                problem = f"{self.settings.net} starts from super-resolution weights"
                 raise SolverError(problem, code="field-missing", field="--weights", hint=hint)
             return None
-        path = find_weights(self.weights)
+        path = find_weights(weights)
         present = {name for name, blobs in read_weights(path).items() if blobs}
         learnable = _owners(net)
         loaded = [layer.name for layer in learnable if layer.name in present]
@@ -144,19 +132,22 @@ class TrainingRun:
         self.say(f"{', '.join(loaded)} from {path}" + (f"; {', '.join(drawn)} from the fillers" if drawn else ""))
         return path
 
-    def _settings(self, changes: list[str], data: dict[str, Listed], weights: Path | None) -> TrainingSettings:
-        """Return the settings that identify a training.
+    def _identity(self, changes: list[str], data: dict[str, Listed], weights: Path | None) -> TrainingIdentity:
+        """Return what identifies a training.
 
         A training may continue for longer and with other tests. Users may also change its rate on the way; stages of a
         study, which set different trainings aside, may not.
         """
-        rate = ("base_lr",) if self.aside is None else ()
+        rate = ("base_lr",) if self.settings.aside is None else ()
         free = ("max_iter", "test_iter", "test_interval", "display", "snapshot:", "solver_mode", *rate)
-        return TrainingSettings(
-            net=self.net,
+        mean, std = _normalisation(self.settings.h5)
+        return TrainingIdentity(
+            net=self.settings.net,
             changes=tuple(change for change in changes if not change.startswith(free)),
             data=data["train"].identity(),
             weights=(weights.name, file_sha256(weights)) if weights else None,
+            mean=mean,
+            std=std,
         )
 
     def _announce(
@@ -185,15 +176,15 @@ class TrainingRun:
             self.say(f"iteration {solver.max_iter} exists already; --iterations continues, --fresh starts over")
         else:
             valence = self._builder.predicts_valence
-            train(
+            train_in(
                 run,
                 net,
                 solver,
                 self.say,
                 device=device,
                 weights=weights,
-                criterion=valence_ccc if valence and self.switches.loss == "ccc" else None,
-                on_plateau=valence and self.switches.lr_on_plateau,
+                criterion=valence_ccc if valence and self.settings.switches.loss == "ccc" else None,
+                on_plateau=valence and self.settings.switches.lr_on_plateau,
             )
         return round(time.perf_counter() - start, 2)
 
@@ -202,10 +193,10 @@ class TrainingRun:
         plot = run.folder / LOSSES
         if curves.train:
             loss_name = self._loss_name()
-            draw_losses(curves, plot, title=f"Training of {self.net}", measured=loss_name, held_out="test.txt")
+            draw_losses(curves, plot, title=f"Training of {self.settings.net}", measured=loss_name, held_out="test.txt")
         weights, losses = str(run.snapshot(solver.max_iter)), str(plot) if curves.train else None
         results = TrainingResults(
-            net=self.net,
+            net=self.settings.net,
             iterations=solver.max_iter,
             changes=tuple(changes),
             train_loss=curves.train,
@@ -217,10 +208,22 @@ class TrainingRun:
         return results
 
     def _loss_name(self) -> str:
-        what = {"euclidean": "Euclidean loss", "mse": "mean squared error", "ccc": "1 - CCC"}[self.switches.loss]
+        what = {"euclidean": "Euclidean loss", "mse": "mean squared error", "ccc": "1 - CCC"}[
+            self.settings.switches.loss
+        ]
         if self._builder.predicts_valence:
             return f"{what} of valence"
-        return "Euclidean loss of a 16 x 16 patch" if self.switches.loss == "euclidean" else "mean squared error"
+        return (
+            "Euclidean loss of a 16 x 16 patch" if self.settings.switches.loss == "euclidean" else "mean squared error"
+        )
+
+
+def _normalisation(h5: Path) -> tuple[float | None, float | None]:
+    """Return mean and deviation by which the files in a folder of data were normalised, None for nothing."""
+    stored = read_json(h5 / H5_RESULTS) or {}
+    with contents_of(h5 / H5_RESULTS):
+        train = stored.get("train", {})
+        return train.get("mean"), train.get("std")
 
 
 def _owners(net: pb.NetParameter) -> list[pb.LayerParameter]:

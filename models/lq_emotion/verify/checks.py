@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,9 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError, Problems
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import contents_of, write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.common.versions import versions
-from lq_emotion.datasets.avec.partitions import Partitions, recordings_in
+from lq_emotion.datasets.avec.partitions import recordings_in
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines
 from lq_emotion.verify.comparison import compare
@@ -39,11 +40,11 @@ from lq_emotion.verify.results import (
     earlier,
     replaced,
 )
-from lq_emotion.verify.scoring import ClaimedCell, Scoring
+from lq_emotion.verify.scoring import Scoring
+from lq_emotion.verify.settings import VerifySettings
 from lq_emotion.verify.weights import LoadedWeights, blob_digests, damages, find_files, load_weights
 from matlab_ports.run_eval import mat_path, read_label_name
 
-Say = Callable[[str], None]
 _PROBED = 8
 _ELSEWHERE = 10 * engines.LIMIT
 """How far outputs may be from those of another machine: both may be rounded, and sums there nearly cancel."""
@@ -65,29 +66,11 @@ class Verify:
 
     Attributes
     ----------
-    weights : a folder of files of weights, or one file.
-    out : where the result goes.
-    recordings : ROOT of prepared recordings to score on.
-    crops : folder -> factor, 1 for HQ, for folders of crops whose name or contents do not show it; see `find_crops`.
-    partitions, delay, cells : see `verify.scoring.Scoring`.
-    against : earlier result that passed, of the same files; by default `out`, for files of the same names.
-    fresh : replace `out` without comparing.
-    caffe : Python that has a genuine Caffe; by default this one, if it has.
-    device : our engine's device, see `devices.choose_device`.
+    settings : of the verification.
     say : receives lines of progress.
     """
 
-    weights: Path
-    out: Path
-    recordings: Path | None = None
-    crops: Mapping[str, int] = field(default_factory=dict)
-    partitions: Partitions | None = None
-    delay: float = 0.0
-    cells: Mapping[str, ClaimedCell] = field(default_factory=dict)
-    against: Path | None = None
-    fresh: bool = False
-    caffe: str | None = None
-    device: str = "auto"
+    settings: VerifySettings
     say: Say = print
 
     def run(self) -> Verification:
@@ -95,15 +78,15 @@ class Verify:
 
         Errors are for what prevents all of it, before anything is written; what is wrong with a file is in the result.
         """
-        files = find_files(self.weights)
+        files = find_files(self.settings.weights)
         self._require_writable()
         before = self._before()
         self._check_cells([name for name, _ in files])
         engines.opencv()
         tools = _Tools(
             inputs=fixed_inputs(),
-            device=choose_device(self.device),
-            caffe=find_caffe(self.caffe),
+            device=choose_device(self.settings.device),
+            caffe=find_caffe(self.settings.caffe),
             scoring=self._scoring(),
         )
         result = self._without_files(tools)
@@ -113,31 +96,33 @@ class Verify:
             with ExitStack() as stack:  # a file of an archive exists only here
                 verified.append(self._file(name, partial(stack.enter_context, opener()), tools))
         compared, problems = self._compare(_remark_copies(verified), before)
-        against = EarlierFile((self.against or self.out).name, before.sha256) if before else None
+        against = EarlierFile((self.settings.against or self.settings.out).name, before.sha256) if before else None
         result = replace(result, against=against, files=tuple(compared), problems=tuple(problems))
         if not (result.verdict == FAILED and before and self.keeps_earlier):
-            write_json(result.to_json(), self.out)
+            write_json(result.to_json(), self.settings.out)
         return result
 
     def _scoring(self) -> Scoring | None:
-        if not self.recordings:
-            if self.crops:
+        if not self.settings.recordings:
+            if self.settings.crops:
                 problem = "needs the recordings to score on"
                 raise DataError(problem, code="conflict", field="--crops", hint="pass --recordings ROOT, too")
             return None
-        crops = find_crops(self.recordings, self.partitions, self.crops, self.say)
+        crops = find_crops(self.settings.recordings, self.settings.partitions, dict(self.settings.crops), self.say)
         for folder in crops.folders.values():  # refused before the first file is read
-            for name in recordings_in(folder, "dev", self.partitions):
+            for name in recordings_in(folder, "dev", self.settings.partitions):
                 if (label := read_label_name(mat_path(folder, name))) != "valence":
                     problem = "nets are scored on valence, as in Table 1"
                     raise DataError(problem, code="mismatch", file=folder, field="labels", value=label)
-        return Scoring(crops, self.cells, self.partitions, self.delay, self.device)
+        return Scoring(
+            crops, dict(self.settings.cells), self.settings.partitions, self.settings.delay, self.settings.device
+        )
 
     def _without_files(self, tools: _Tools) -> Verification:
         caffe, scoring, recordings = tools.caffe, tools.scoring, None
-        if scoring and self.recordings:
+        if scoring and self.settings.recordings:
             crops = tuple(folder.name for folder in scoring.crops.folders.values())
-            recordings = ScoredRecordings(Store(self.recordings).synthetic, crops, self.delay)
+            recordings = ScoredRecordings(Store(self.settings.recordings).synthetic, crops, self.settings.delay)
         return Verification(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
@@ -149,38 +134,41 @@ class Verify:
         )
 
     def _check_cells(self, names: list[str]) -> None:
-        for name in self.cells:
+        for name, _ in self.settings.cells:
             if name not in names:
                 hint = did_you_mean(name, names) or f"there are {', '.join(names[:5])}"
                 raise DataError("is not among the files", code="name-unknown", field="--cell", value=name, hint=hint)
 
     def _require_writable(self) -> None:
         """Refuse, before all work, a place where nothing can be written."""
-        if self.out.is_dir():
-            raise FileError("this is a folder; a file is expected", code="wrong-type", file=self.out, field="--out")
-        if not self.out.absolute().parent.is_dir():
-            raise FileError("no such folder", code="file-missing", file=self.out.parent, field="--out")
-        if not os.access(self.out.absolute().parent, os.W_OK):
-            folder = self.out.absolute().parent
+        if self.settings.out.is_dir():
+            raise FileError(
+                "this is a folder; a file is expected", code="wrong-type", file=self.settings.out, field="--out"
+            )
+        if not self.settings.out.absolute().parent.is_dir():
+            raise FileError("no such folder", code="file-missing", file=self.settings.out.parent, field="--out")
+        if not os.access(self.settings.out.absolute().parent, os.W_OK):
+            folder = self.settings.out.absolute().parent
             raise FileError("cannot be written to", code="file-unwritable", file=folder, field="--out")
 
     def _before(self) -> Verification | None:
-        if self.against:
-            return earlier(self.against)
-        return None if self.fresh else replaced(self.out)
+        if self.settings.against:
+            return earlier(self.settings.against)
+        return None if self.settings.fresh else replaced(self.settings.out)
 
     def _compare(self, files: list[VerifiedFile], before: Verification | None) -> tuple[list[VerifiedFile], list[str]]:
         if before is None:
             return files, []
         names = {file.file for file in files}
-        then = [file for file in before.files if self.against or file.file in names]
-        with contents_of(self.against or self.out):
+        then = [file for file in before.files if self.settings.against or file.file in names]
+        with contents_of(self.settings.against or self.settings.out):
             return compare(files, then, limit=_ELSEWHERE)
 
     @property
     def keeps_earlier(self) -> bool:
         """Whether a result that failed leaves `out` alone: it is the earlier result, which passed."""
-        return not self.against or (self.out.exists() and self.out.samefile(self.against))
+        out, against = self.settings.out, self.settings.against
+        return not against or (out.exists() and out.samefile(against))
 
     def _file(self, name: str, opened: Callable[[], Path], tools: _Tools) -> VerifiedFile:
         result = VerifiedFile(name, bytes=None, sha256=None)

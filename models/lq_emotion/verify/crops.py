@@ -79,7 +79,7 @@ def find_crops(
         problem = f"the factor of the crops in {', '.join(path.name for path in crops.unknown)} is not known"
         hint = f"name it: --crops {crops.unknown[0].name}=HQ, or =3"
         raise FileError(problem, code="not-prepared", file=base, field="--recordings", hint=hint)
-    hint = "the ROOT of lq-emotion prepare --out ROOT; --dev names the recordings where AVEC's names do not"
+    hint = "the ROOT of lq-emotion data prepare --out ROOT; --dev names the recordings where AVEC's names do not"
     problem = "has no folder of crops with development recordings, such as data/raw_data/HQ or LR3"
     raise FileError(problem, code="not-prepared", file=root, field="--recordings", hint=hint)
 

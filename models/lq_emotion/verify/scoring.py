@@ -74,6 +74,7 @@ class Scoring:
         """Return the scores of one file, one for each folder of crops."""
         from lq_emotion.evaluation.evaluate import Evaluate
         from lq_emotion.evaluation.results import TOGETHER
+        from lq_emotion.evaluation.settings import EvaluationSettings
 
         method, claimed = self._cell(weights)
         folders = self.crops.folders
@@ -82,17 +83,17 @@ class Scoring:
             with TemporaryDirectory() as name:
                 definition = Path(name) / "deploy.prototxt"
                 write_text(network.definition, definition)
-                run = Evaluate(
-                    weights.path,
-                    folders[factor],
-                    Path(name),
+                settings = EvaluationSettings(
+                    weights=weights.path,
+                    data=folders[factor],
+                    out=Path(name),
                     net=definition,
                     partitions=self.partitions,
                     delay=self.delay,
                     device=self.device,
-                    say=say,
+                    mean=0.0,
                 )
-                together = run.score()[0].scores[TOGETHER]
+                together = Evaluate(settings, say).score()[0].scores[TOGETHER]
             scores.append(_compared(together, method, factor, folders[factor].name))
         return tuple(scores)
 

@@ -10,7 +10,7 @@ from tests.lq_emotion.commands import failed
 
 FILES = ("a.mp4", "net.caffemodel", "net.prototxt", "labels.txt", "clips.csv", "frames.csv", "table.csv", "scores.json")
 COMMANDS = {
-    "degrade": ("a.mp4", "degrade a.mp4 --out OUT"),
+    "degrade": ("a.mp4", "data degrade a.mp4 --out OUT"),
     "calibrate, recording": ("a.mp4", "calibrate a.mp4 --model net.caffemodel --out OUT"),
     "calibrate, weights": ("net.caffemodel", "calibrate a.mp4 --model net.caffemodel --out OUT"),
     "verify": ("net.caffemodel", "verify --weights net.caffemodel --out OUT"),

@@ -56,12 +56,12 @@ def oracle(tmp_path):
 
 def test_an_oracle_scores_one_in_each_dimension(data, oracle, tmp_path):
     out = tmp_path / "out"
-    assert run("study", "evaluate", *oracle, "--data", data, "--out", out, "--convention", "population") == 0
+    assert run("study", "evaluate", *oracle, "--data", data, "--out", out) == 0
     for dimension in BOTH:
         results = json.loads((out / dimension / "scores.json").read_text())
         assert results["labels"] == dimension
         assert results["scores"]["concatenated"]["frames"] == 40
-        assert results["scores"]["concatenated"]["ccc"] == pytest.approx(1, abs=1e-6)
+        assert results["concatenated_by_convention"]["population"]["ccc"] == pytest.approx(1, abs=1e-6)
         header = (out / dimension / "predictions/dev_1.csv").read_text().splitlines()[0]
         assert header == f"frame,time,{dimension},prediction"
         assert (out / dimension / "traces.png").is_file()
@@ -80,9 +80,9 @@ def test_a_submission_has_both_dimensions(data, oracle, tmp_path):
 def test_a_net_of_both_is_scored_on_crops_of_one(dimension, oracle, tmp_path):
     pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
     data, convention = write(tmp_path / "crops", (dimension,)), ("--convention", "population")
-    assert run("study", "evaluate", *oracle, "--data", data, "--out", tmp_path / "scores", *convention) == 0
-    scores = json.loads((tmp_path / "scores/scores.json").read_text())["scores"]
-    assert scores["concatenated"]["ccc"] == pytest.approx(1, abs=1e-6)
+    assert run("study", "evaluate", *oracle, "--data", data, "--out", tmp_path / "scores") == 0
+    scores = json.loads((tmp_path / "scores/scores.json").read_text())["concatenated_by_convention"]
+    assert scores["population"]["ccc"] == pytest.approx(1, abs=1e-6)
     _, weights, *options = oracle
     sweep = ("--weights", f"both={weights}", "--scales", 3, "--codecs", "x264", "--qps", 0, *convention)
     assert run("study", "rd", *sweep, *options, "--data", data, "--out", tmp_path / "rd") == 0
@@ -113,7 +113,7 @@ def recordings(tmp_path_factory):
 
 def test_crops_training_files_and_nets_hold_both(recordings, tmp_path):
     boxes = ("--boxes", recordings / "synthetic_face_boxes")
-    assert run("prepare", "--recordings", recordings, "--out", tmp_path, "--dimension", "both", *boxes) == 0
+    assert run("data", "prepare", "--recordings", recordings, "--out", tmp_path, "--dimension", "both", *boxes) == 0
     root = tmp_path / "both"
     crops = loadmat(root / "data/raw_data/HQ/train_1.mat")
     assert list(crops) == ["video", "valence", "arousal", "video_time"]
@@ -122,7 +122,7 @@ def test_crops_training_files_and_nets_hold_both(recordings, tmp_path):
         places = np.rint(crops["video_time"].ravel() / 0.04).astype(int)
         assert crops[dimension].ravel().tolist() == whole.gsd[places].tolist()
         assert loadmat(root / "data/gsd" / dimension / "train_1.mat")["gsd"].ravel().tolist() == whole.gsd.tolist()
-    assert run("h5", "--out", tmp_path, "--dimension", "both", "--chunk", 8, "--keep-remainder") == 0
+    assert run("data", "h5", "--out", tmp_path, "--dimension", "both", "--chunk", 8, "--keep-remainder") == 0
     assert json.loads((root / "h5_files/HQ/h5.json").read_text())["labels"] == "valence and arousal"
     with h5py.File(root / "h5_files/HQ/train.h5") as file:
         frames, labels = file["data"][:, 0], file["label"][...]

@@ -22,12 +22,12 @@ pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drawn") / "recordings"
     options = ("--train", 1, "--dev", 1, "--frames", 60, "--size", "240x240", "--seed", 2)
-    assert run("make-recordings", "--out", folder, *options) == 0
+    assert run("data", "make", "recordings", "--out", folder, *options) == 0
     return folder
 
 
 def prepare(recordings, root, *more):
-    return run("prepare", "--recordings", recordings, "--out", root, "--no-figures", *more)
+    return run("data", "prepare", "--recordings", recordings, "--out", root, "--no-figures", *more)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_both_dimensions_share_the_same_crops(root):
 
 
 def test_training_files_and_scores_are_of_the_dimension(root, tmp_path):
-    assert run("h5", "--out", root, "--dimension", "arousal", "--chunk", 8, "--keep-remainder") == 0
+    assert run("data", "h5", "--out", root, "--dimension", "arousal", "--chunk", 8, "--keep-remainder") == 0
     assert not (root / "h5_files").exists()
     record = json.loads((root / "arousal/h5_files/HQ/h5.json").read_text())
     assert record["labels"] == "arousal"
@@ -125,9 +125,9 @@ def test_crops_of_both_dimensions_are_not_mixed(root, tmp_path, capsys):
     folder.mkdir(parents=True)
     (folder / "train_1.mat").symlink_to(root / "data/raw_data/HQ/train_1.mat")
     (folder / "dev_1.mat").symlink_to(root / "arousal/data/raw_data/HQ/dev_1.mat")
-    message = failed(capsys, "h5", "--out", tmp_path, "--chunk", 8)
+    message = failed(capsys, "data", "h5", "--out", tmp_path, "--chunk", 8)
     assert all(part in message for part in ("dev_1.mat", "labels = 'arousal'", "valence"))
     (folder / "dev_1.mat").unlink()
     both = {"valence": np.zeros(3), "arousal": np.zeros(3), "video": np.zeros((96, 96, 3)), "video_time": np.arange(3)}
     savemat(folder / "dev_1.mat", both)
-    assert "valence and arousal" in failed(capsys, "h5", "--out", tmp_path, "--chunk", 8)
+    assert "valence and arousal" in failed(capsys, "data", "h5", "--out", tmp_path, "--chunk", 8)

@@ -81,7 +81,7 @@ def test_existing_files_are_rewritten_only_if_an_input_changed(root):
 def test_files_of_other_settings_are_replaced_with_a_warning(root):
     make_h5(root, H5Settings(name="mine", **SMALL), say=quiet)
     lines = []
-    made = make_h5(root, H5Settings(name="mine", options=Options(augmentation=True), **SMALL), say=lines.append)
+    made = make_h5(root, H5Settings(name="mine", augment=True, **SMALL), say=lines.append)
     assert (
         lines[0]
         == f"{root / 'h5_files' / 'mine'} contains files of other settings, which are replaced; --name keeps both"
@@ -100,23 +100,22 @@ def test_a_test_file_written_again_alone_has_the_same_random_numbers(root):
 
 
 def test_the_test_file_can_be_normalized_with_the_training_files_statistics(root):
-    options = Options(mean_sub=True, norm=True)
-    own = make_h5(root, H5Settings(options=options, **SMALL), say=quiet)
-    shared = make_h5(root, H5Settings(options=options, train_statistics=True, name="shared", **SMALL), say=quiet)
+    own = make_h5(root, H5Settings(mean_sub=True, norm=True, **SMALL), say=quiet)
+    shared = make_h5(
+        root, H5Settings(mean_sub=True, norm=True, train_statistics=True, name="shared", **SMALL), say=quiet
+    )
     assert own.test.mean != own.train.mean
     assert (shared.test.mean, shared.test.std) == (shared.train.mean, shared.train.std)
     assert shared.train.mean == own.train.mean
 
 
 def test_folders_are_named_after_the_settings():
-    mix = Options(mix=True, mix_lr=(3, 4, 6))
-    both = Options(augmentation=True, keep_unflipped=True)
     assert [
         H5Settings().folder(),
         H5Settings(source="LR3").folder(),
-        H5Settings(options=mix).folder(),
-        H5Settings(options=both, seed=3).folder(),
-        H5Settings(options=Options(mode="multi")).folder(),
+        H5Settings(mix=(3, 4, 6)).folder(),
+        H5Settings(augment=True, keep_unflipped=True, seed=3).folder(),
+        H5Settings(triplets="repaired").folder(),
         H5Settings(name="mine").folder(),
     ] == ["HQ", "LR3", "mix_3_4_6", "HQ_both_sides_seed3", "HQ_repaired_triplets", "mine"]
 
@@ -141,24 +140,34 @@ def test_too_few_frames_and_missing_crops_are_errors_and_no_file_is_written(root
 
 
 def test_the_command_makes_a_mixture_and_reports_it_as_json(root, capsys):
-    assert run("h5", "--out", root, "--mix", 3, 4, 6, "--chunk", 8, "--seed", 5, "--json") == 0
+    assert run("data", "h5", "--out", root, "--mix", 3, 4, 6, "--chunk", 8, "--seed", 5, "--json") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["folder"] == str(root / "h5_files" / "mix_3_4_6_seed5")
-    assert report["settings"]["options"]["mix_lr"] == [3, 4, 6]
+    assert report["settings"]["mix"] == [3, 4, 6]
     assert contents(report["train"]["files"][0])[0].shape == (32, 1, 96, 96)
 
 
 def test_the_command_reports_errors(tmp_path, capsys):
-    assert "lq-emotion: error:" in failed(capsys, "h5", "--out", tmp_path)
-    assert run("h5", "--out", tmp_path, "--mix", 0.5) == 2
+    assert "lq-emotion: error:" in failed(capsys, "data", "h5", "--out", tmp_path)
+    assert run("data", "h5", "--out", tmp_path, "--mix", 0.5) == 2
 
 
 def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsys):
     out = tmp_path / "run"
-    command = ["train", "--h5", root / "h5_files/HQ", "--out", out, "--iterations=1", "--batch=2", "--test-iter=1"]
+    command = [
+        "study",
+        "train",
+        "--h5",
+        root / "h5_files/HQ",
+        "--out",
+        out,
+        "--iterations=1",
+        "--batch=2",
+        "--test-iter=1",
+    ]
 
     def made():
-        assert run("h5", "--out", root, "--chunk", 8) == 0
+        assert run("data", "h5", "--out", root, "--chunk", 8) == 0
         assert run(*command, "--device=cpu") == 0
         return {path.name: path.read_bytes() for path in (root / "h5_files/HQ").glob("t*")}
 
@@ -169,14 +178,14 @@ def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsy
     assert "iteration 1 exists already" in capsys.readouterr().out
     crops = root / "data/raw_data/HQ/train_1.mat"
     savemat(crops, {**loadmat(crops), "valence": np.zeros((1, 11))}, "-v6")
-    assert run("h5", "--out", root, "--chunk", 8) == 0
+    assert run("data", "h5", "--out", root, "--chunk", 8) == 0
     assert "holds a training with other training data" in failed(capsys, *command, "--device=cpu")
 
 
 def test_triplets_are_refused_before_training(root, capsys):
-    assert run("h5", "--out", root, "--triplets", "clean", "--chunk", 8) == 0
+    assert run("data", "h5", "--out", root, "--triplets", "clean", "--chunk", 8) == 0
     (folder,) = (root / "h5_files").iterdir()
-    command = ["train", "--h5", folder, "--out", root / "run", "--iterations=1", "--batch=2"]
+    command = ["study", "train", "--h5", folder, "--out", root / "run", "--iterations=1", "--batch=2"]
     message = failed(capsys, *command, "--test-iter=1", "--device=cpu")
     assert "train_1.h5: channels = 3" in message
     assert "caffe-compat train" in message
@@ -194,7 +203,7 @@ def test_triplets_are_refused_before_training(root, capsys):
     ],
 )
 def test_a_malformed_file_is_one_error_with_its_name(file, phase, change, root, capsys):
-    command = ("h5", "--out", root, "--chunk", 8)
+    command = ("data", "h5", "--out", root, "--chunk", 8)
     assert run(*command) == 0
     path = root / file
     record = json.loads(path.read_text()) if path.is_file() else {}

@@ -242,7 +242,7 @@ def test_a_broken_recording_is_one_error_and_does_not_stop_the_rest(tree, out, c
     else:
         (tree / file).write_bytes(content)
     files = ("--recordings", tree, "--out", out)
-    assert run("prepare", *files, "--names", "dev_1", "train_1", "--no-figures") == 1
+    assert run("data", "prepare", *files, "--names", "dev_1", "train_1", "--no-figures") == 1
     output = capsys.readouterr()
     assert output.err.splitlines()[-1] == "lq-emotion: error: 1 of 2 failed: dev_1"
     (line,) = [line for line in output.out.splitlines() if line.startswith("dev_1: ")]
@@ -278,7 +278,9 @@ class Deadly:
 
 
 def test_a_killed_worker_is_an_error_of_its_recordings(tree, out):
-    outcomes = prepare(tree, out, PreparationSettings(luma=Deadly()), jobs=2, say=quiet)
+    settings = PreparationSettings()
+    object.__setattr__(settings, "luma", Deadly())
+    outcomes = prepare(tree, out, settings, jobs=2, say=quiet)
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [
         ("train_1", "failed"), ("train_2", "failed"), ("dev_1", "failed"),
     ]  # fmt: skip
@@ -346,12 +348,11 @@ def test_invalid_arguments_are_refused_before_anything_is_written(tree, out, tmp
     assert not out.exists()
 
 
-def test_the_command_reports_json_and_requires_a_cluster_address(tree, out, capsys):
-    base = ["prepare", "--recordings", tree, "--out", out, "--names", "dev_1", "--no-figures"]
+def test_the_command_reports_json(tree, out, capsys):
+    base = ["data", "prepare", "--recordings", tree, "--out", out, "--names", "dev_1", "--no-figures"]
     assert run(*base, "--json", "--boxes", tree / "bbox", "--version", "v7") == 0
     (outcome,) = json.loads(capsys.readouterr().out)["recordings"]
     assert (outcome["name"], outcome["kept"]) == ("dev_1", 10)
-    assert "--cluster tcp://host:8786" in failed(capsys, *base, "--backend", "dask")
 
 
 @pytest.mark.slow
@@ -362,7 +363,7 @@ def test_a_full_disk_is_one_error_and_leaves_no_partial_file(tree, out):
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # noqa: E731
     command = "import sys; from lq_emotion.cli import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", command, "prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures"],
+        [sys.executable, "-c", command, "data", "prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures"],
         preexec_fn=limit, capture_output=True, text=True, cwd=ROOT, check=False,
     )  # fmt: skip
     assert done.returncode == 1
@@ -373,14 +374,14 @@ def test_a_full_disk_is_one_error_and_leaves_no_partial_file(tree, out):
 
 def test_an_unwritable_output_folder_is_refused(tree, tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert "lq-emotion: error: " in failed(capsys, "prepare", "--recordings", tree, "--out", tmp_path / "file")
+    assert "lq-emotion: error: " in failed(capsys, "data", "prepare", "--recordings", tree, "--out", tmp_path / "file")
 
 
 @pytest.mark.parametrize(
     "entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"done": [1]}, {"done": {"boxes": {}}}]
 )
 def test_a_malformed_journal_is_an_error_with_its_name(tree, out, entry, capsys):
-    words = ["prepare", "--recordings", tree, "--out", out, "--names", "dev_1", "--no-figures", "--jobs=1"]
+    words = ["data", "prepare", "--recordings", tree, "--out", out, "--names", "dev_1", "--no-figures", "--jobs=1"]
     assert run(*words) == 0
     path = out / "data/journal/dev_1.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))

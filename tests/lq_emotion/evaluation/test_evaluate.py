@@ -1,4 +1,4 @@
-"""lq-emotion evaluate: predictions and scores agree with run_eval; options; invalid input is an error of one line."""
+"""lq-emotion study evaluate: predictions and scores agree with run_eval; options; invalid input is an error of one line."""
 
 import csv
 import json
@@ -16,6 +16,9 @@ from lq_emotion.evaluation import postprocess
 from lq_emotion.evaluation.predictor import DEPLOY, Predictor, load_predictor
 from lq_emotion.metrics.delay import shift_gold, shift_predictions
 from lq_emotion.metrics.regression import ccc, score
+from lq_emotion.nets.names import Net
+from lq_emotion.training.run_folder import TrainingIdentity, claim
+from lq_emotion.training.trainer import Run
 from matlab_ports import run_eval
 from matlab_ports.matfile import loadmat, savemat
 from tests.lq_emotion import commands
@@ -199,14 +202,21 @@ def test_the_timeline_has_a_row_for_every_time_and_nan_where_frames_were_dropped
     assert json.loads((tmp_path / "scores.json").read_text())["scores"]["dev_2"]["frames"] == 9
 
 
-def test_frames_are_normalised_with_mean_and_std(weights, data, tmp_path):
+def test_frames_are_normalised_as_the_data_of_the_training(weights, data, tmp_path):
+    weights = commands.draw_weights(tmp_path / "net.caffemodel")
     video = loadmat(data / "dev_2.mat")
     changed = tmp_path / "data"
     changed.mkdir()
     savemat(changed / "dev_2.mat", {**video, "video": (np.float32(video["video"]) - np.float32(0.4)) / np.float32(0.2)})
+    snapshot = tmp_path / "run/snapshots/emotion_iter_1.caffemodel"
+    identity = TrainingIdentity(Net.SCRATCH, (), (), None, mean=0.4, std=0.2)
+    claim(Run(tmp_path / "run", "emotion", "HQ"), identity, fresh=False, aside=None, say=commands.quiet)
+    shutil.copy(weights, snapshot)
     predictions = []
-    for number, options in enumerate((("--data", changed), ("--data", data, "--mean=.4", "--std=.2"))):
-        assert evaluate("--weights", weights, "--names", "dev_2", "--out", tmp_path / str(number), *options) == 0
+    for number, options in enumerate(
+        (("--weights", weights, "--data", changed), ("--weights", snapshot, "--data", data))
+    ):
+        assert evaluate("--names", "dev_2", "--out", tmp_path / str(number), *options) == 0
         predictions.append((tmp_path / str(number) / "predictions/dev_2.csv").read_text())
     assert predictions[0] == predictions[1]
 
@@ -317,9 +327,3 @@ def test_a_net_of_three_frames_and_files_of_triplets_are_refused_before_anything
 def test_a_net_of_two_inputs_is_refused():
     with refused("wrong-count", field="--net"):
         Predictor(load_net(prototxt.path(DEPLOY), losses=True, seed=0))
-
-
-@pytest.mark.parametrize("argv", [["--delay=-1"], ["--std=0"], ["--batch=0"], ["--convention=lin"], ["--mean=x"]])
-def test_wrong_usage_is_2(argv, weights, data, tmp_path, capsys):
-    err = failed(capsys, "--weights", weights, "--data", data, "--out", tmp_path / "out", *argv, code=2)
-    assert err.startswith("usage: lq-emotion")

@@ -14,11 +14,11 @@ from caffe_compat.cli import main as caffe_compat
 from lq_emotion.crops.h5 import H5Settings, make_h5
 from lq_emotion.datasets.avec.partitions import chosen_partitions
 from lq_emotion.evaluation.evaluate import Evaluate
+from lq_emotion.evaluation.settings import EvaluationSettings
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import cells
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
-from matlab_ports.generate_h5 import Options
 from matlab_ports.matfile import savemat
 from tests.lq_emotion.commands import linear_net, quiet, run
 
@@ -76,8 +76,9 @@ def require(name, scores, labels):
 
 def evaluated(options, folder, out, **chosen):
     _, weights, _, definition, _ = options
-    more = {"convention": "population", "plots": False, "device": "cpu", "say": quiet, **chosen}
-    (results,) = Evaluate(weights, folder, out, net=definition, **more).run()
+    more = {"convention": "population", "plots": False, "device": "cpu", **chosen}
+    settings = EvaluationSettings(weights=weights, data=folder, out=out, net=definition, **more)
+    (results,) = Evaluate(settings, quiet).run()
     return results.to_json()["scores"]
 
 
@@ -86,7 +87,7 @@ def evaluated(options, folder, out, **chosen):
     [
         ({}, ("dev_1", "dev_2")),
         ({"partitions": chosen_partitions(dev=["P2", "dev_1"])}, ("P2", "dev_1")),
-        ({"names": ["P1"]}, ("P1",)),
+        ({"names": ("P1",)}, ("P1",)),
     ],
 )
 def test_evaluate_scores_the_chosen_recordings(net, data, tmp_path, chosen, names):
@@ -165,8 +166,14 @@ layer {{ name: "unused" type: "Silence" bottom: "before" bottom: "after" }}
 @pytest.mark.parametrize("name", NETS)
 def test_caffe_compat_test_scores_triplets(name, tmp_path, capsys):
     write(tmp_path, side=96)
-    options = Options(mode="multi", triplets="clean", label_frame="middle", remainder="keep")
-    settings = H5Settings(options=options, train=("P1",), test=("dev_2",), chunk=FRAMES["dev_2"] - 2)
+    settings = H5Settings(
+        triplets="clean",
+        label_frame="middle",
+        keep_remainder=True,
+        train=("P1",),
+        test=("dev_2",),
+        chunk=FRAMES["dev_2"] - 2,
+    )
     make_h5(tmp_path, settings, say=quiet)
     folder = tmp_path / "h5_files" / settings.folder()
     with h5py.File(folder / "test_1.h5") as file:

@@ -1,4 +1,4 @@
-"""lq-emotion submission: estimates of recordings without labels, gapless, in the form of the gold standard."""
+"""lq-emotion study submission: estimates of recordings without labels, gapless, in the form of the gold standard."""
 
 import json
 
@@ -113,11 +113,11 @@ def test_fill_repeats_the_first_and_the_last_estimates():
 
 def test_unusable_input_is_one_line_and_nothing_is_written(data, mean, tmp_path, capsys):
     out = tmp_path / "out"
-    base = ("submission", *mean, "--out", out, "--data")
+    base = ("study", "submission", *mean, "--out", out, "--data")
     assert "dev_9.mat" in failed(capsys, *base, data, "--names", "dev_9")
     assert "no recording in this partition" in failed(capsys, *base, tmp_path)
     assert "scores.json" in failed(capsys, *base, data, "--scores", tmp_path / "scores.json")
     assert not out.exists()
-    assert failed(capsys, *base, data, "--delay", 1, "--scores", "x", code=2).startswith("usage")
-    evaluate = ("evaluate", *mean, "--data", data, "--out", out, "--names", "test_1")
+    assert "leave out --scores" in failed(capsys, *base, data, "--delay", 1, "--scores", "x")
+    evaluate = ("study", "evaluate", *mean, "--data", data, "--out", out, "--names", "test_1")
     assert "test_1.mat: has no variable valence" in failed(capsys, *evaluate)

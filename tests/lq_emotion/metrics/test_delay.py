@@ -54,7 +54,7 @@ def roots(tree, tmp_path_factory):
     for delay in ("0", "0.4"):
         folders[delay] = tmp_path_factory.mktemp("root") / delay
         options = ("--recordings", tree, "--out", folders[delay], "--no-figures", "--delay", delay)
-        assert run("prepare", *options) == 0
+        assert run("data", "prepare", *options) == 0
     return folders
 
 

@@ -16,7 +16,7 @@ PREPROCESSING = {"version": 1, "channels": "GRAY", "resize": [8, 8], "raw_scale"
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recordings")
-    return draw_recordings(folder, train=1, dev=6, frames=50, width=160, height=160)
+    return draw_recordings(folder, train=1, dev=6, frames=50, size=(160, 160))
 
 
 def weights(folder, definition, labels):

@@ -13,7 +13,8 @@ from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels
 from lq_emotion.quality.measures import MEASURES
-from lq_emotion.quality.samples import FaceTrack, Grid, Source, answer, collect, degraded_answers, join
+from lq_emotion.quality.samples import FaceTrack, Source, answer, collect, degraded_answers, join
+from lq_emotion.quality.settings import Grid
 
 pytest.importorskip("av")
 MEAN_NET = """
@@ -68,7 +69,7 @@ def test_a_net_answers_for_the_face_not_for_the_frame(model):
 
 
 def test_samples_hold_every_scale_and_qp_with_boxes_that_shrink_too(model):
-    samples = degraded_answers(model, clip(), Grid((1, 4), (20, 40)))
+    samples = degraded_answers(model, clip(), Grid(scales=(1, 4), qps=(20, 40)))
     assert samples.scale.tolist() == [1] * 6 + [4] * 6
     assert samples.qp.tolist() == ([20] * 3 + [40] * 3) * 2
     assert samples.values[:, MEASURES.index("size")].tolist() == [32] * 6 + [8] * 6
@@ -81,25 +82,25 @@ def test_samples_hold_every_scale_and_qp_with_boxes_that_shrink_too(model):
 
 def test_frames_without_a_label_are_left_out(model):
     labels = np.array([[0.0], [1.0], [np.nan], [3.0]])
-    assert degraded_answers(model, clip(labels=labels), Grid((1,), (20,))).truth[:, 0].tolist() == [0, 3]
+    assert degraded_answers(model, clip(labels=labels), Grid(scales=(1,), qps=(20,))).truth[:, 0].tolist() == [0, 3]
 
 
 def test_a_clip_without_a_face_has_no_samples(model):
     nowhere = FaceTrack(clip().frames, np.full((4, 4), np.nan), clip().labels)
-    assert len(degraded_answers(model, nowhere, Grid((1,), (20,)))) == 0
+    assert len(degraded_answers(model, nowhere, Grid(scales=(1,), qps=(20,)))) == 0
 
 
 def test_without_labels_the_truth_is_the_answer_on_the_undegraded_face(tmp_path):
     weights = [[1 / 64] * 64, [0.0] * 64]
     model = build(tmp_path, TWO_CLASSES, Labels(("bright", "dark")), weights)
-    samples = degraded_answers(model, clip(labels=None), Grid((4,), (44,)))
+    samples = degraded_answers(model, clip(labels=None), Grid(scales=(4,), qps=(44,)))
     means = np.array([100, 140, 160]) / 255
     assert samples.truth[:, 0] == pytest.approx(1 / (1 + np.exp(-means)), abs=1e-4)
     assert samples.answers.shape == (3, 2)
 
 
 def test_joined_samples_are_numbered_by_recording(model):
-    part = degraded_answers(model, clip(), Grid((1,), (20,)))
+    part = degraded_answers(model, clip(), Grid(scales=(1,), qps=(20,)))
     assert join([part, part]).recording.tolist() == [0, 0, 0, 1, 1, 1]
 
 
@@ -112,7 +113,7 @@ def test_what_is_stored_is_not_computed_again_until_the_recording_changes(model,
 
     def answers(identity):
         sources = [Source("dev_1", identity, read)]
-        return list(collect(model, sources, Grid((1,), (20,)), tmp_path / "answers"))
+        return list(collect(model, sources, Grid(scales=(1,), qps=(20,)), tmp_path / "answers"))
 
     ((name, first),), ((_, second),) = answers("a"), answers("a")
     assert (name, len(reads)) == ("dev_1", 1)

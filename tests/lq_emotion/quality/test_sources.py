@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lq_emotion.quality.sources import Reading, labelled_sources, video_sources
+from lq_emotion.quality.settings import Reading
+from lq_emotion.quality.sources import labelled_sources, video_sources
 from tests.lq_emotion.commands import draw_recordings
 from tests.lq_emotion.video.clips import write_clip
 from tests.refusals import refused
@@ -13,7 +14,7 @@ pytest.importorskip("av")
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
-    return draw_recordings(tmp_path_factory.mktemp("recordings"), train=1, dev=2, frames=50, width=160, height=160)
+    return draw_recordings(tmp_path_factory.mktemp("recordings"), train=1, dev=2, frames=50, size=(160, 160))
 
 
 def reading(recordings, **changes):

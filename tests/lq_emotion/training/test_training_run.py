@@ -1,4 +1,4 @@
-"""lq-emotion train on tiny files: what is changed, going on, refusing another training's folder, one-line errors."""
+"""lq-emotion study train on tiny files: what is changed, going on, refusing another training's folder, one-line errors."""
 
 import json
 import shutil

@@ -80,7 +80,7 @@ def test_crops_of_the_authors_script_are_found_and_scored(authors, verify):
 
 
 def test_crops_of_the_authors_script_become_the_files_of_their_next_script(authors, root, tmp_path):
-    assert run("h5", "--out", root, "--from", FREE) == 0
+    assert run("data", "h5", "--out", root, "--from", FREE) == 0
     prepare_h5_files(authors.root / "data/raw_data" / FREE, tmp_path / "train", tmp_path / "test", file_name=NAMES)
     for phase in ("train", "test"):
         with h5py.File(root / f"h5_files/{FREE}/{phase}.h5") as ours, h5py.File(tmp_path / f"{phase}.h5") as theirs:
@@ -91,7 +91,7 @@ def test_crops_of_the_authors_script_become_the_files_of_their_next_script(autho
 
 def test_prepare_does_not_replace_crops_of_the_authors_script(authors, root, capsys):
     theirs = crops_of(root / "data/raw_data/HQ")
-    prepare = ("prepare", "--recordings", authors.avec, "--out", root, "--no-figures", "--scales", "4")
+    prepare = ("data", "prepare", "--recordings", authors.avec, "--out", root, "--no-figures", "--scales", "4")
     assert "2 of 2 failed: train_1, dev_1" in failed(capsys, *prepare)
     assert crops_of(root / "data/raw_data/HQ") == theirs
     assert not (root / "data/raw_data/LR4").exists()
@@ -129,7 +129,7 @@ def test_a_study_takes_labels_in_data_gsd(authors, root, capsys):
     message = failed(capsys, *study(authors, root))
     assert "no labelled train recording found" in message
     assert f"NAME.mat to {root / 'data/gsd'}" in message
-    message = failed(capsys, "prepare", "--recordings", authors.avec, "--out", root)
+    message = failed(capsys, "data", "prepare", "--recordings", authors.avec, "--out", root)
     assert f"NAME.mat to {root / 'data/gsd'}" in message
 
 

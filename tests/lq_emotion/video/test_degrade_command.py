@@ -1,4 +1,4 @@
-"""`lq-emotion degrade` as a user calls it."""
+"""`lq-emotion data degrade` as a user calls it."""
 
 import json
 
@@ -13,7 +13,7 @@ pytest.importorskip("av")
 def test_the_command_writes_a_video_and_says_how_many_bits_it_takes(tmp_path, capsys):
     source = write_video(tmp_path / "source.mkv", stripes(10), range(0, 400, 40))
     out = tmp_path / "small.mp4"
-    assert run("degrade", source, "--out", out, "--scale", 2, "--qp", 36, "--fps", 12.5, "--json") == 0
+    assert run("data", "degrade", source, "--out", out, "--scale", 2, "--qp", 36, "--fps", 12.5, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["frames"], result["width"], result["height"]) == (5, 36, 24)
     assert result["bpp"] == result["bits"] / (5 * 36 * 24)
@@ -21,4 +21,4 @@ def test_the_command_writes_a_video_and_says_how_many_bits_it_takes(tmp_path, ca
 
 
 def test_a_missing_video_is_one_line(tmp_path, capsys):
-    assert failed(capsys, "degrade", tmp_path / "none.mp4", "--out", tmp_path / "out.mp4").count("\n") == 1
+    assert failed(capsys, "data", "degrade", tmp_path / "none.mp4", "--out", tmp_path / "out.mp4").count("\n") == 1

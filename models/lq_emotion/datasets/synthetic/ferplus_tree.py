@@ -7,18 +7,18 @@ for one that resembles it. One image in fifty has no face and no name, as in the
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from caffe_compat.errors import DataError
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.fingerprints import fingerprint
-from lq_emotion.common.records import Record
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.ferplus.pixels import SIDE
 from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, PIXELS
 from lq_emotion.datasets.ferplus.votes import COLUMNS
@@ -28,7 +28,6 @@ from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
 from lq_emotion.datasets.synthetic.folder import open_folder
 from lq_emotion.datasets.synthetic.person import Person, make_person
 
-Say = Callable[[str], None]
 _DRAWING = 1  # version of the drawn emotions
 _DRAWN_AS = dict(
     zip(FER_EMOTIONS, ("neutral", "happy", "surprised", "sad", "angry", "disgust", "fearful", "contempt"), strict=True)
@@ -51,32 +50,21 @@ _CANVAS = 120  # pixels in which a face is drawn before it is cut out
 _GRAY = (0.299, 0.587, 0.114)
 _README = """Synthetic images in the shape of FER+.
 
-Nobody was photographed and nobody voted. The faces are drawn, by `lq-emotion make-ferplus` of caffe-compat with the
-settings in synthetic.json. They serve to try a program. Results on them say nothing about people.
+Nobody was photographed and nobody voted. The faces are drawn, by `lq-emotion data make ferplus` of caffe-compat with
+the settings in synthetic.json. They serve to try a program. Results on them say nothing about people.
 """
 
 
-@dataclass(frozen=True)
-class FerTreeSettings(Record):
-    """The images to draw.
+@dataclass(frozen=True, kw_only=True)
+class FerTreeSettings(Settings):
+    """The images to draw."""
 
-    Attributes
-    ----------
-    images : number of images; 80 % to train on, 10 % for validation, 10 % for the test, with different people.
-    form : ``csv`` writes fer2013new.csv and fer2013.csv, ``folders`` PNG files with label.csv.
-    seed : seed of all random numbers.
-    """
-
-    images: int = 2000
-    form: str = "csv"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.images < 10 or self.seed < 0:
-            field = "images" if self.images < 10 else "seed"
-            raise DataError("out of range", code="out-of-range", field=field, value=getattr(self, field))
-        if self.form not in ("csv", "folders"):
-            raise DataError("unknown form", code="name-unknown", field="form", value=self.form, hint="csv or folders")
+    images: int = option(
+        2000, "number of images: 80 % to train on, 10 % for validation, 10 % to test, of different people",
+        least=10,
+    )  # fmt: skip
+    form: Literal["csv", "folders"] = option("csv", "fer2013new.csv and fer2013.csv, or folders of PNG files")
+    seed: int = option(0, "random seed", least=0)
 
 
 class _Drawn(NamedTuple):
@@ -93,7 +81,7 @@ def make_ferplus(
     """Write a synthetic FER+; return whether there was anything to do."""
     out, settings = Path(out).resolve(), settings or FerTreeSettings()
     details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
-    journal = open_folder(out, details, _README, fresh=fresh, maker="make-ferplus")
+    journal = open_folder(out, details, _README, fresh=fresh, maker="data make ferplus")
     made_from = fingerprint(details)
     if journal.is_done("images", made_from) and not fresh:
         say(f"{out}: {settings.images} synthetic images are there already")

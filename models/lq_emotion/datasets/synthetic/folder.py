@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -42,6 +43,32 @@ def open_folder(
     with atomic_path(out / "README.txt") as partial:
         partial.write_text(readme, encoding="utf-8")
     return journal
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """Read ``480x360``: width and height.
+
+    Raises
+    ------
+    DataError
+    """
+    parsed = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not parsed:
+        problem = "expected width and height, such as 480x480"
+        raise DataError(problem, code="invalid", field="--size", value=text)
+    return int(parsed[1]), int(parsed[2])
+
+
+def require_even(size: tuple[int, int]) -> None:
+    """Refuse a frame size that H.264 in 4:2:0 cannot have.
+
+    Raises
+    ------
+    DataError
+    """
+    if any(side % 2 for side in size):
+        hint = "expected even sides"
+        raise DataError("out of range", code="out-of-range", field="--size", value=size, hint=hint)
 
 
 def require_x264() -> None:

@@ -28,49 +28,53 @@ from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.json_files import read_record
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.processes import as_done
-from lq_emotion.common.records import Record
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.avec.gold import combine_ratings, write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
-from lq_emotion.datasets.synthetic.folder import SETTINGS, open_folder, require_x264, write_mp4
+from lq_emotion.datasets.synthetic.folder import (
+    SETTINGS,
+    frame_size,
+    open_folder,
+    require_even,
+    require_x264,
+    write_mp4,
+)
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import RATE, RATERS, Signals, simulate_ratings, simulate_signals
 from lq_emotion.faces.boxfiles import write_boxes
 
-Say = Callable[[str], None]
 PARTITIONS = ("train", "dev")
 _DRAWING = 2  # version of the drawn faces
 _STEP = 1 / RATE
 _README = """Synthetic recordings, in the shape of the AVEC 2016 package.
 
-Nobody was filmed. The faces are drawn, by `lq-emotion make-recordings` of caffe-compat with the settings in
+Nobody was filmed. The faces are drawn, by `lq-emotion data make recordings` of caffe-compat with the settings in
 synthetic.json; mouth, eyes and brows follow two random traces that take the places of valence and arousal, and six
 made-up raters follow them too. They serve to try a program. Results on them say nothing about people.
 """
 
 
-@dataclass(frozen=True)
-class SyntheticSettings(Record):
-    """The recordings to make, as in synthetic.json, which is also the journal.
+@dataclass(frozen=True, kw_only=True)
+class SyntheticSettings(Settings):
+    """The recordings to make; synthetic.json, which is also the journal, has them."""
 
-    Attributes
-    ----------
-    train, dev : numbers of recordings.
-    frames : frames of each recording, on the grid of 0.04 s; a few of them are missing from the video.
-    width, height : size of a frame.
-    seed : seed of all random numbers.
-    lag : mean delay of the raters in seconds.
-    nested : nest each folder in one of the same name, as many copies of the data set do.
-    """
+    train: int = option(9, "number of training recordings", least=0)
+    dev: int = option(9, "number of development recordings", least=0)
+    frames: int = option(7500, "frames per recording, at 25 per second; a few are missing from the video", least=50)
+    size: tuple[int, int] = option(
+        (480, 480), "frame size", read=frame_size, least=160, metavar="WxH", shown="480x480"
+    )  # fmt: skip
+    seed: int = option(0, "random seed; another seed draws other people", least=0)
+    lag: float = option(0.4, "mean delay of the raters in seconds", least=0, most=10)
+    nested: bool = option(False, "nest every folder in one of the same name, as many copies of AVEC 2016 do")
 
-    train: int = 9
-    dev: int = 9
-    frames: int = 7500
-    width: int = 480
-    height: int = 480
-    seed: int = 0
-    lag: float = 0.4
-    nested: bool = False
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_even(self.size)
+        if not self.train + self.dev:
+            raise DataError("no recordings", code="out-of-range", field="--dev", value=0, hint="expected 1 or more")
 
     @property
     def names(self) -> list[str]:
@@ -82,13 +86,26 @@ class SyntheticSettings(Record):
 def make_recordings(
     out: str | Path, settings: SyntheticSettings | None = None, *, jobs: int = 1, fresh: bool = False, say: Say = print
 ) -> list[str]:
-    """Write the missing recordings of a synthetic data set, or all (`fresh`); return the names of those written."""
+    """Write the missing recordings of a synthetic data set and return their names.
+
+    Parameters
+    ----------
+    out : the folder.
+    settings : the recordings to make.
+    jobs : recordings to make at the same time, each in its own process.
+    fresh : make all recordings again.
+    say : receives lines of progress.
+
+    Raises
+    ------
+    CaffeCompatError
+        The settings differ from the folder's, the folder holds other files, or PyAV is missing.
+    """
     out, settings = Path(out).resolve(), settings or SyntheticSettings()
-    _require_valid(settings)
     require_x264()
     details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
-    journal = open_folder(out, details, _README, growing=PARTITIONS, fresh=fresh, maker="make-recordings")
-    made_from = fingerprint([_DRAWING, replace(settings, train=0, dev=0).to_json()])
+    journal = open_folder(out, details, _README, growing=PARTITIONS, fresh=fresh, maker="data make recordings")
+    made_from = fingerprint([_DRAWING, replace(settings, train=1, dev=0).to_json()])
     todo = [name for name in settings.names if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames in {out}")
     for name in _recordings(out, settings, todo, jobs):
@@ -106,22 +123,6 @@ def _recordings(out: Path, settings: SyntheticSettings, names: Sequence[str], jo
     else:
         results = as_done(jobs, _write_recording, [(out, settings, name) for name in names])
         yield from tqdm(results, total=len(names), unit=" recordings", disable=None, leave=False)
-
-
-def _require_valid(settings: SyntheticSettings) -> None:
-    problems = {
-        "train": settings.train < 0,
-        "dev": settings.dev < 0 or not settings.train + settings.dev,
-        "frames": settings.frames < 50,
-        "width": settings.width < 160 or settings.width % 2,
-        "height": settings.height < 160 or settings.height % 2,
-        "seed": settings.seed < 0,
-        "lag": not 0 <= settings.lag <= 10,
-    }
-    for name, invalid in problems.items():
-        if invalid:
-            hint = "at least one recording and 50 frames; even sides of 160 or more; lag 0 to 10 s"
-            raise DataError("out of range", code="out-of-range", field=name, value=getattr(settings, name), hint=hint)
 
 
 def _paths(out: Path, settings: SyntheticSettings, name: str) -> tuple[Path, ...]:
@@ -145,7 +146,7 @@ def _write_recording(
     partition, number = name.split("_")
     key = [settings.seed, PARTITIONS.index(partition), int(number)]
     scene_rng = np.random.default_rng([*key, 1])  # independent of the signals: more frames show the same person
-    scene = Scene(make_person(scene_rng), scene_rng, (settings.height, settings.width))
+    scene = Scene(make_person(scene_rng), scene_rng, settings.size[::-1])
     rng = np.random.default_rng([*key, 2])
     signals = simulate_signals(rng, settings.frames)
     (arousal_rng,) = rng.spawn(1)

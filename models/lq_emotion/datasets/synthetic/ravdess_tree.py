@@ -6,28 +6,28 @@ sound, whatever the name states.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.processes import as_done
-from lq_emotion.common.records import Record
+from lq_emotion.common.progress import Say
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.ravdess.clips import EMOTIONS as RAVDESS_EMOTIONS
 from lq_emotion.datasets.ravdess.clips import Channel, Intensity, Modality, RavdessClip, file_name, read_name
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
-from lq_emotion.datasets.synthetic.folder import open_folder, require_x264, write_mp4
+from lq_emotion.datasets.synthetic.folder import frame_size, open_folder, require_even, require_x264, write_mp4
 from lq_emotion.datasets.synthetic.person import make_person
 
-Say = Callable[[str], None]
 Doubles = npt.NDArray[np.float64]
 _DRAWING = 1  # version of the drawn emotions
 _RATE = Fraction(30000, 1001)  # frames per second
@@ -36,46 +36,27 @@ _LEVELS = {Intensity.NORMAL: 0.6, Intensity.STRONG: 1.0}
 _SYLLABLES = {1: (0.7, 0.35, 0.85, 0.3, 0.5, 0.2, 0.9), 2: (1.0, 0.35, 0.3, 0.3, 0.5, 0.2, 0.9)}
 _README = """Synthetic videos in the shape of RAVDESS.
 
-Nobody was filmed. The faces are drawn, by `lq-emotion make-ravdess` of caffe-compat with the settings in
+Nobody was filmed. The faces are drawn, by `lq-emotion data make ravdess` of caffe-compat with the settings in
 synthetic.json. They serve to try a program. Results on them say nothing about people.
 """
 
 
-@dataclass(frozen=True)
-class RavdessTreeSettings(Record):
-    """The clips to draw, as speech with sound (01-01).
+@dataclass(frozen=True, kw_only=True)
+class RavdessTreeSettings(Settings):
+    """The clips to draw, as speech with sound (01-01)."""
 
-    Attributes
-    ----------
-    actors : number of actors, from actor 1 on.
-    width, height : size of a frame.
-    seconds : mean length of a clip; single clips differ from it by a tenth.
-    statements, repetitions : numbers of both, 1 or 2.
-    seed : seed of all random numbers.
-    """
-
-    actors: int = 24
-    width: int = 1280
-    height: int = 720
-    seconds: float = 3.7
-    statements: int = 2
-    repetitions: int = 2
-    seed: int = 0
+    actors: int = option(24, "number of actors, from actor 1 on", least=1, most=24)
+    size: tuple[int, int] = option(
+        (1280, 720), "frame size", read=frame_size, least=64, metavar="WxH", shown="1280x720"
+    )  # fmt: skip
+    seconds: float = option(3.7, "mean length of a clip; single clips differ from it by a tenth", least=0.2, most=60)
+    statements: Literal[1, 2] = option(2, "sentences")
+    repetitions: Literal[1, 2] = option(2, "repetitions of each sentence")
+    seed: int = option(0, "random seed", least=0)
 
     def __post_init__(self) -> None:
-        problems = {
-            "actors": not 1 <= self.actors <= 24,
-            "width": self.width < 64 or self.width % 2,
-            "height": self.height < 64 or self.height % 2,
-            "seconds": not 0.2 <= self.seconds <= 60,
-            "statements": self.statements not in (1, 2),
-            "repetitions": self.repetitions not in (1, 2),
-            "seed": self.seed < 0,
-        }
-        for name, invalid in problems.items():
-            if invalid:
-                hint = "1 to 24 actors; even sides of 64 or more; 0.2 to 60 s; 1 or 2 statements and repetitions"
-                raise DataError("out of range", code="out-of-range", field=name, value=getattr(self, name), hint=hint)
+        super().__post_init__()
+        require_even(self.size)
 
     @property
     def files(self) -> list[str]:
@@ -109,7 +90,7 @@ def make_ravdess(
     require_x264()
     details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
     growing = ("actors", "statements", "repetitions")
-    journal = open_folder(out, details, _README, growing=growing, fresh=fresh, maker="make-ravdess")
+    journal = open_folder(out, details, _README, growing=growing, fresh=fresh, maker="data make ravdess")
     made_from = fingerprint({name: value for name, value in details.items() if name not in growing})
     todo = [name for name in settings.files if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.files)} synthetic clips in {out}")
@@ -141,7 +122,7 @@ def write_clip(out: Path, settings: RavdessTreeSettings, name: str) -> str:
 def _frames(clip: RavdessClip, settings: RavdessTreeSettings, rng: np.random.Generator, count: int) -> Iterator[Image]:
     actor_rng = np.random.default_rng([settings.seed, clip.actor])
     person = make_person(actor_rng)
-    scene = Scene(person, actor_rng, (settings.height, settings.width))
+    scene = Scene(person, actor_rng, settings.size[::-1])
     time = np.linspace(0, 1, count)
     levels = _LEVELS[clip.intensity] * float(rng.uniform(0.9, 1.1)) * _envelope(time, rng)
     talk = 0.45 * _speech(time, clip.statement, rng)

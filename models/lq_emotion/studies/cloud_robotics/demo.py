@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lq_emotion.common.progress import Say
 from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings, make_ferplus
@@ -38,7 +38,7 @@ class CloudDemoSize:
 
     images: int = 2000
     actors: int = 20
-    statements: int = 1
+    statements: Literal[1, 2] = 1
     seconds: float = 1.2
     side: int = 40
     iterations: int = 300
@@ -81,8 +81,10 @@ def run_demo(out: Path, size: CloudDemoSize | None = None, seed: int = 0, say: S
     size = size or CloudDemoSize()
     plan = demo_plan(out, size, seed)
     assert plan.ravdess is not None
-    make_ferplus(plan.ferplus, FerTreeSettings(size.images, seed=seed), say=say)
-    clips = RavdessTreeSettings(size.actors, 320, 180, size.seconds, size.statements, 1, seed)
+    make_ferplus(plan.ferplus, FerTreeSettings(images=size.images, seed=seed), say=say)
+    clips = RavdessTreeSettings(
+        actors=size.actors, size=(320, 180), seconds=size.seconds, statements=size.statements, repetitions=1, seed=seed
+    )
     make_ravdess(plan.ravdess, clips, jobs=plan.jobs, say=say)
     bases = Study("bases", partial(_bases, size), lambda _plan, _seconds: None)
     bases.run(plan, say)

@@ -29,8 +29,7 @@ from lq_emotion.predict.run import Outcome, predict
 from lq_emotion.predict.settings import Instruments, PredictSettings
 from lq_emotion.quality.calibration import Calibration
 from lq_emotion.quality.run import CalibrationRun
-from lq_emotion.quality.samples import Grid
-from lq_emotion.quality.sources import Reading
+from lq_emotion.quality.settings import CalibrationSettings, Grid, Reading
 from lq_emotion.studies.robust_lq.plan import CodedPlan, Part, StudyPlan
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
@@ -67,7 +66,7 @@ class DemoSize:
     frames: int = 200
     scales: tuple[int, ...] = (3, 4, 8)
     coded: CodedPlan = field(default_factory=lambda: CodedPlan(codecs=("x264",), qps=(20, 28, 36, 44), frames=100))
-    grid: Grid = field(default_factory=lambda: Grid((1, 2, 4, 8), (20, 36)))
+    grid: Grid = field(default_factory=lambda: Grid(scales=(1, 2, 4, 8), qps=(20, 36)))
     calibrated: int = 50
     iterations: int | None = None
 
@@ -152,7 +151,7 @@ def run_demo(
     if earlier is not None and earlier.made_from == made_from:
         say(f"{out} is finished")
         return earlier
-    people = SyntheticSettings(size.train, size.dev, size.frames, width=224, height=224, seed=seed, lag=0)
+    people = SyntheticSettings(train=size.train, dev=size.dev, frames=size.frames, size=(224, 224), seed=seed, lag=0)
     make_recordings(plan.recordings, people, jobs=2, say=say)
     (study,) = STUDY.run(plan, say).tables
     unseen = [f"dev_{number}" for number in range(1, size.dev + 1)]
@@ -198,9 +197,15 @@ def _calibrated(plan: StudyPlan, size: DemoSize, names: Sequence[str], say: Say)
     weights.parent.mkdir(exist_ok=True)
     shutil.copyfile(weights_of(plan, Method.JOINT_OA, Net.JOINT), weights)
     model = replace(load_model(weights), limits=_LIMITS)
-    reading = Reading(size.calibrated, boxes=plan.boxes)
-    run = CalibrationRun(model, [plan.recordings], names=names, reading=reading, grid=size.grid, level=_LEVEL, say=say)
-    calibration = run.run()
+    settings = CalibrationSettings(
+        recordings=(plan.recordings,),
+        model=str(weights),
+        names=tuple(names),
+        reading=Reading(frames=size.calibrated, boxes=plan.boxes),
+        grid=size.grid,
+        level=_LEVEL,
+    )
+    calibration = CalibrationRun(settings, model, say).run()
     return calibration, Estimator(model, calibration)
 
 

@@ -57,21 +57,14 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...], say: Say, *, unlabelled:
 def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...], say: Say) -> None:
     """Make the HDF5 files of a folder of h5_files, test.h5 of `validation`, else of dev; of a mixture with factors."""
     from lq_emotion.crops.h5 import H5Settings, make_h5
-    from matlab_ports.generate_h5 import Options
 
-    mixture: dict[str, Any] = {}
-    if factors:
-        draws = DRAWS if plan.switches.mixture == "each_epoch" else 1
-        mixture = {"mix": True, "mix_lr": factors, "mix_epochs": draws}
     of_file = plan.switches.normalisation == "file"
-    options = Options(mean_sub=of_file, norm=of_file, **mixture)
+    draws = DRAWS if factors and plan.switches.mixture == "each_epoch" else 1
     source = crops_folder(1) if factors else folder
-    make_h5(
-        plan.root,
-        H5Settings(source=source, name=folder, options=options, seed=plan.seed),
-        partitions=_while_learning(plan, validation),
-        say=say,
+    settings = H5Settings(
+        source=source, name=folder, mix=factors, mix_epochs=draws, mean_sub=of_file, norm=of_file, seed=plan.seed
     )
+    make_h5(plan.root, settings, partitions=_while_learning(plan, validation), say=say)
 
 
 def _while_learning(plan: StudyPlan, validation: tuple[str, ...]) -> Partitions:
@@ -87,13 +80,12 @@ def do_h5_of_sizes(
     """
     from lq_emotion.common.lists import write_list
     from lq_emotion.crops.h5 import OWN, H5Settings, make_h5, named_apart
-    from matlab_ports.generate_h5 import Options
 
     of_file = plan.switches.normalisation == "file"
-    options = Options(mean_sub=of_file, norm=of_file)
     for factor in factors:  # in different orders, or a batch would contain each frame thrice
         name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
-        settings = H5Settings(source=f"{crops_folder(factor)}{OWN}", name=name, options=options, seed=seed)
+        source = f"{crops_folder(factor)}{OWN}"
+        settings = H5Settings(source=source, name=name, mean_sub=of_file, norm=of_file, seed=seed)
         make_h5(plan.root, settings, partitions=_while_learning(plan, validation), say=say)
     first, *others = factors
     target = plan.root / "h5_files" / folder
@@ -118,22 +110,21 @@ def do_train(
 ) -> None:
     """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
     from lq_emotion.training.overrides import Changes
-    from lq_emotion.training.training_run import TrainingRun
+    from lq_emotion.training.settings import TrainingSettings
+    from lq_emotion.training.training_run import train
 
-    out = plan.root / "runs" / name
-    training = TrainingRun(
-        out,
-        data,
+    settings = TrainingSettings(
+        out=plan.root / "runs" / name,
+        h5=data,
         net=net,
         weights=start,
         changes=Changes(**changes),
         switches=plan.switches,
         device=plan.device,
         aside=plan.root / "runs_before",
-        say=say,
     )
     try:
-        training.run()
+        train(settings, say)
     except DataError as error:
         raise DataError(f"{name}: {error}", code=error.code) from None
 
@@ -150,25 +141,27 @@ def do_evaluate(
     """
     from caffe_compat.formats.files import write_text
     from lq_emotion.evaluation.evaluate import Evaluate
+    from lq_emotion.evaluation.settings import EvaluationSettings
     from lq_emotion.nets.cnn_d import with_outputs
     from lq_emotion.nets.definitions import builder
 
     data = plan.root / "data/raw_data" / cell.test
     in_table = isinstance(cell.method, Method) and cell.training.seed == plan.seed
-    evaluate = Evaluate(
-        weights, data, plan.root / cell.scores, partitions=plan.partitions, device=plan.device, plots=in_table,
-        say=say,
-    )  # fmt: skip
+    definition = None
     if factor is not None:
-        evaluate.net = plan.root / cell.scores / "deploy.prototxt"
-        evaluate.net.parent.mkdir(parents=True, exist_ok=True)
+        definition = plan.root / cell.scores / "deploy.prototxt"
+        definition.parent.mkdir(parents=True, exist_ok=True)
         deploy = with_outputs(builder(net).deploy(plan.switches, factor), len(plan.score_folders))
-        write_text(deploy, evaluate.net)
+        write_text(deploy, definition)
         h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
-    evaluate.mean, evaluate.std = _statistics(plan, h5)
+    mean, std = _statistics(plan, h5)
     if plan.switches.normalisation == "file":
-        say(f"frames less the mean {evaluate.mean:.6g}, over the deviation {evaluate.std:.6g}")
-    evaluate.run()
+        say(f"frames less the mean {mean:.6g}, over the deviation {std:.6g}")
+    settings = EvaluationSettings(
+        weights=weights, data=data, out=plan.root / cell.scores, partitions=plan.partitions, net=definition,
+        mean=mean, std=std, device=plan.device, plots=in_table,
+    )  # fmt: skip
+    Evaluate(settings, say).run()
 
 
 def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
@@ -187,11 +180,15 @@ def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
 
 def do_submission(plan: StudyPlan, cell: StudyCell, weights: Path, h5: Path, names: tuple[str, ...], say: Say) -> None:
     """Predict recordings without labels, in the form of the gold standard."""
+    from lq_emotion.evaluation.settings import SubmissionSettings
     from lq_emotion.evaluation.submission import write_submission
 
     mean, std = _statistics(plan, h5)
     data = plan.root / "data/raw_data" / cell.test
-    write_submission(weights, data, plan.root / "submission", names, mean=mean, std=std, device=plan.device, say=say)
+    settings = SubmissionSettings(
+        weights=weights, data=data, out=plan.root / "submission", names=names, mean=mean, std=std, device=plan.device
+    )
+    write_submission(settings, say)
 
 
 def do_figure1(plan: StudyPlan, crops: Path, _say: Say) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,19 @@ from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import read_weights, save_weights
 from caffe_compat.errors import SolverError
 from caffe_compat.formats.files import atomic_path
+from caffe_compat.formats.regular_file import require_other_file
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256, fingerprint, named_hashes
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of, write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.layout import PARTITIONS
 from lq_emotion.datasets.clips.table import ClipTable
-from lq_emotion.faces.face import FaceDetector
 from lq_emotion.nets.head import HeadedNet
+from lq_emotion.nets.known.detectors import load_detector
 from lq_emotion.nets.known.installation import write_sidecars
-from lq_emotion.nets.known.loading import Description
+from lq_emotion.nets.known.loading import Description, find_description
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
 from lq_emotion.training.adapt.definitions import training_net, with_last_layer
 from lq_emotion.training.adapt.faces import FacesFound, FaceSource, read_faces, write_faces
@@ -36,12 +38,12 @@ from lq_emotion.training.adapt.results import (
     scores_of_classes,
     scores_of_dimensions,
 )
+from lq_emotion.training.adapt.settings import AdaptSettings
 from lq_emotion.training.adapt.targets import Doubles, Singles, Target, target_of
 from lq_emotion.training.plateau import PLATEAU, History, best_iteration, divisions
 from lq_emotion.training.run_folder import train
 from lq_emotion.training.trainer import Run
 
-Say = Callable[[str], None]
 JOURNAL, RESULTS = "journal.json", "adapt.json"
 STAGES = ("frozen", "unfrozen")
 _RATES = {"frozen": 1.0, "unfrozen": 0.1}  # of base_lr
@@ -49,46 +51,20 @@ _TESTS = 20  # in a stage
 _TEST_BATCH = 64  # at most
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How an adaptation trains; the values are ours.
+def adapt(settings: AdaptSettings, say: Say = print) -> AdaptationResults:
+    """Fine-tune a net on a table of clips.
 
-    Attributes
-    ----------
-    iterations : of both stages together, half of them each.
-    batch : faces of an iteration.
-    base_lr : rate of the first stage, by Adam; the second has a tenth of it.
-    seed : of the new head and the order of the faces.
+    Raises
+    ------
+    CaffeCompatError, OSError
+        The clips, the model or the settings cannot be used.
+    InterruptedTrainingError
+        Ctrl-C was pressed; a snapshot was saved.
     """
-
-    iterations: int = 2000
-    batch: int = 32
-    base_lr: float = 0.001
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.iterations < 2 or self.batch < 1 or not self.base_lr > 0:
-            problem, hint = "cannot train", "two iterations or more, and a rate above 0"
-            raise SolverError(problem, code="out-of-range", field="schedule", value=self.iterations, hint=hint)
-
-    @property
-    def interval(self) -> int:
-        """Iterations between two tests."""
-        return max(1, self.iterations // 2 // _TESTS)
-
-    @property
-    def of_stage(self) -> int:
-        """Iterations of a stage: a multiple of the interval."""
-        return self.iterations // 2 // self.interval * self.interval
-
-    def solver(self, stage: str, folder: Path, prefix: Path, tests: int) -> pb.SolverParameter:
-        """Return the solver of a stage; its rate is divided by ten when the loss on held-out persons stalls."""
-        return pb.SolverParameter(
-            net=str(folder / "net.prototxt"), type="Adam", base_lr=self.base_lr * _RATES[stage],
-            momentum=0.9, momentum2=0.999, weight_decay=0.0005, lr_policy="multistep", gamma=0.1,
-            max_iter=self.of_stage, test_iter=[tests], test_interval=self.interval, snapshot=self.interval,
-            display=self.interval, snapshot_prefix=str(prefix), random_seed=self.seed,
-        )  # fmt: skip
+    table = settings.reading.read(settings.clips)
+    weights, model = find_description(settings.model, **settings.description, any_outputs=True)
+    require_other_file(settings.out / f"{settings.out.name}.caffemodel", weights)
+    return Adaptation(settings, weights, model, table, say).run()
 
 
 @dataclass
@@ -97,29 +73,16 @@ class Adaptation:
 
     Attributes
     ----------
-    weights : of the model.
-    model : what describes them.
+    settings : of the adaptation.
+    weights, model : the net, and what describes it.
     table : the clips.
-    out : the folder. Its name becomes the model's.
-    detector : finds the faces.
-    schedule : of the training.
-    rate : frames taken from a second of video.
-    device : see `choose_device`.
-    settings : what else the faces depend on, such as the detector's name, as JSON.
-    fresh : delete the files of an earlier adaptation.
     say : receives lines of progress.
     """
 
+    settings: AdaptSettings
     weights: Path
     model: Description
     table: ClipTable
-    out: Path
-    detector: FaceDetector
-    schedule: Schedule = field(default_factory=Schedule)
-    rate: float = 2.0
-    device: str = "auto"
-    settings: Mapping[str, str] = field(default_factory=dict)
-    fresh: bool = False
     say: Say = print
 
     def run(self) -> AdaptationResults:
@@ -132,14 +95,13 @@ class Adaptation:
         InterruptedTrainingError
             Ctrl-C was pressed; a snapshot was saved.
         """
-        device = choose_device(self.device)
-        self.out = self.out.resolve()
+        device = choose_device(self.settings.device)
         target = target_of(self.table, self.model.outputs)
         net = with_last_layer(self.model.definition, len(target.names), classes=target.classes, new=not target.own)
         journal = self._claim()
         state = "its own head" if target.own else f"a new head, {net.head[0]}"
         self.say(f"adapting {self.model.name} with {state}: {', '.join(target.names)}")
-        faces = self._faces(journal, target)
+        faces = self._faces(journal, target, device)
         started = self.weights
         stages: dict[str, StageResults] = {}
         exported: dict[str, Path] = {}
@@ -170,6 +132,11 @@ class Adaptation:
         return results
 
     @property
+    def out(self) -> Path:
+        """Return the folder; its name becomes the model's."""
+        return self.settings.out.resolve()
+
+    @property
     def _work(self) -> Path:
         return self.out / "work"
 
@@ -178,11 +145,11 @@ class Adaptation:
         require_folder(self.out)
         journal = Journal(self.out / JOURNAL, root=self.out, hint="remove the folder")
         journal.require_own(self.out.glob("*"), "adapt")
-        made_from = fingerprint([self._identity(), self.schedule.__dict__])
-        if journal.exists and not self.fresh and not journal.is_done("adaptation", made_from):
+        made_from = fingerprint([self._identity(), *self.settings.schedule])
+        if journal.exists and not self.settings.fresh and not journal.is_done("adaptation", made_from):
             hint = "--fresh starts over, or choose another --out"
             raise SolverError("holds another adaptation", code="mismatch", file=self.out, field="--out", hint=hint)
-        if self.fresh:
+        if self.settings.fresh:
             snapshots = self._work.rglob("*") if self._work.is_dir() else ()
             journal.clear([path for path in snapshots if path.is_file()])
         self._work.mkdir(parents=True, exist_ok=True)
@@ -198,12 +165,14 @@ class Adaptation:
         ]
         traces = {str(file): [trace.time.tolist(), trace.values.tolist()] for file, trace in table.traces.items()}
         files = named_hashes(clip.file for clip in table.clips)
-        return [file_sha256(self.weights), clips, traces, files, self.rate, dict(self.settings)]
+        return [file_sha256(self.weights), clips, traces, files, self.settings.fps, self.settings.detector]
 
-    def _faces(self, journal: Journal, target: Target) -> dict[str, FacesFound]:
+    def _faces(self, journal: Journal, target: Target, device: torch.device) -> dict[str, FacesFound]:
         """Cut the faces out, a partition after the other, unless they are there."""
         made_from = fingerprint(self._identity())
-        source = FaceSource(self.model, self.detector, self.rate)
+        settings = self.settings
+        detector = load_detector(settings.detector, home=settings.home, device=device)
+        source = FaceSource(self.model, detector, settings.fps)
         faces: dict[str, FacesFound] = {}
         folder = self._work / "faces"
         for part in PARTITIONS:
@@ -236,11 +205,11 @@ class Adaptation:
         run = Run(folder, "adapt", stage)
         held_out = faces["dev"].faces
         batch = max(size for size in range(1, _TEST_BATCH + 1) if held_out % size == 0)  # each face counts once
-        batches = {"train": min(self.schedule.batch, faces["train"].faces), "dev": batch}
+        batches = {"train": min(self.settings.batch, faces["train"].faces), "dev": batch}
         lists = {part: self._work / "faces" / f"{part}.txt" for part in batches}
         message = training_net(net, lists, batches, classes=target.classes, frozen=stage == "frozen")
         history = History(folder / PLATEAU)
-        param = self.schedule.solver(stage, folder, run.prefix, held_out // batch)
+        param = self._solver(stage, folder, run.prefix, held_out // batch)
         history.begin(param.max_iter + 1)
         if param.max_iter not in history.losses:
             train(run, message, param, self.say, device=device, weights=weights, on_plateau=True, only_best=True)
@@ -256,6 +225,17 @@ class Adaptation:
         )
         results = StageResults(param.max_iter, best, history.losses, tuple(divisions(history.losses)))
         return run.snapshot(best) if best else weights, results
+
+    def _solver(self, stage: str, folder: Path, prefix: Path, tests: int) -> pb.SolverParameter:
+        """Return the solver of a stage; its rate is divided by ten when the loss on held-out persons stalls."""
+        half = self.settings.iterations // 2
+        interval = max(1, half // _TESTS)
+        return pb.SolverParameter(
+            net=str(folder / "net.prototxt"), type="Adam", base_lr=self.settings.base_lr * _RATES[stage],
+            momentum=0.9, momentum2=0.999, weight_decay=0.0005, lr_policy="multistep", gamma=0.1,
+            max_iter=half // interval * interval, test_iter=[tests], test_interval=interval, snapshot=interval,
+            display=interval, snapshot_prefix=str(prefix), random_seed=self.settings.seed,
+        )  # fmt: skip
 
     def _outputs(self, target: Target, train: FacesFound) -> Outputs:
         if target.own and self.model.outputs is not None:

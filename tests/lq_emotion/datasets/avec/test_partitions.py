@@ -37,7 +37,7 @@ def recola(tmp_path_factory):
 @pytest.fixture(scope="module")
 def root(recola, tmp_path_factory):
     out = tmp_path_factory.mktemp("recola") / "root"
-    assert run("prepare", "--recordings", recola, "--out", out, "--no-figures", *CHOICE) == 0
+    assert run("data", "prepare", "--recordings", recola, "--out", out, "--no-figures", *CHOICE) == 0
     return out
 
 
@@ -48,13 +48,13 @@ def weights(tmp_path_factory):
 
 def test_the_choice_made_in_prepare_applies_to_later_commands(root, weights, tmp_path):
     assert (root / "data/partitions.csv").read_text() == "name,partition\nP16,train\nP17,train\nP19,dev\n"
-    assert run("h5", "--out", root, "--chunk", 8) == 0
+    assert run("data", "h5", "--out", root, "--chunk", 8) == 0
     record = json.loads((root / "h5_files/HQ/h5.json").read_text())
     assert [record[phase]["recordings"] for phase in ("train", "test")] == [["P16", "P17"], ["P19"]]
     data = root / "data/raw_data/HQ"
     assert run("study", "evaluate", "--weights", weights, "--data", data, "--out", tmp_path, "--device=cpu") == 0
     assert list(json.loads((tmp_path / "scores.json").read_text())["scores"]) == ["P19", "concatenated", "mean"]
-    sweep = ("rd", "--weights", f"HQ={weights}", "--data", data, "--out", tmp_path / "rd", "--device=cpu")
+    sweep = ("study", "rd", "--weights", f"HQ={weights}", "--data", data, "--out", tmp_path / "rd", "--device=cpu")
     assert run(*sweep, "--scales", 3, "--codecs", "x264", "--qps", 24, "--frames", 3) == 0
     assert json.loads((tmp_path / "rd/rd.json").read_text())["recordings"] == ["P19"]
 
@@ -114,7 +114,7 @@ def test_table_runs_on_the_chosen_recordings(tmp_path):
 def test_invalid_choices_are_refused_before_anything_is_written(recola, tmp_path, capsys, monkeypatch, argv, parts):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "who.csv").write_text("name,partition\nP16,train\nP19,developement\n")
-    stderr = failed(capsys, "prepare", "--recordings", recola, "--out", tmp_path / "root", *argv)
+    stderr = failed(capsys, "data", "prepare", "--recordings", recola, "--out", tmp_path / "root", *argv)
     assert all(part in stderr for part in parts), stderr
     assert not (tmp_path / "root").exists()
 

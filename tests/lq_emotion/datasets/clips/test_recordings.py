@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 def root(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "root"
     options = ("--frame-labels", folder / "frames.csv", "--smallest", 40, "--no-figures")
-    assert run("prepare", "--clips", folder / "clips.csv", "--out", out, *options) == 0
+    assert run("data", "prepare", "--clips", folder / "clips.csv", "--out", out, *options) == 0
     return out
 
 
@@ -50,7 +50,7 @@ def test_the_copy_holds_the_labelled_frames_and_their_labels(root, folder):
 
 def test_clips_go_through_training_data_and_scores_by_person(root, tmp_path):
     assert (root / "data/partitions.csv").read_text() == "name,partition\nanna,train\nben,dev\ncarl,train\n"
-    assert run("h5", "--out", root, "--chunk", 4) == 0
+    assert run("data", "h5", "--out", root, "--chunk", 4) == 0
     record = json.loads((root / "h5_files/HQ/h5.json").read_text())
     assert [record[phase]["recordings"] for phase in ("train", "test")] == [["anna", "carl"], ["ben"]]
     with h5py.File(next((root / "h5_files/HQ").glob("train*.h5"))) as file:
@@ -67,7 +67,7 @@ def test_clips_go_through_training_data_and_scores_by_person(root, tmp_path):
 def test_a_second_run_copies_nothing(root, folder, capsys):
     capsys.readouterr()
     options = ("--frame-labels", folder / "frames.csv", "--smallest", 40, "--no-figures")
-    assert run("prepare", "--clips", folder / "clips.csv", "--out", root, *options) == 0
+    assert run("data", "prepare", "--clips", folder / "clips.csv", "--out", root, *options) == 0
     output = capsys.readouterr().out
     assert "copying 0 of 3" in output
     assert output.count("done before") == 3
@@ -76,8 +76,8 @@ def test_a_second_run_copies_nothing(root, folder, capsys):
 def test_what_the_authors_nets_cannot_learn_is_refused_before_anything_is_written(folder, tmp_path, capsys):
     table = folder / "classes.csv"
     table.write_text("file,person,label,partition\nanna.mp4,A,happy,train\nben.mp4,B,happy,dev\n")
-    assert "valence" in failed(capsys, "prepare", "--clips", table, "--out", tmp_path / "root")
+    assert "valence" in failed(capsys, "data", "prepare", "--clips", table, "--out", tmp_path / "root")
     labelled = ("--clips", folder / "clips.csv", "--frame-labels", folder / "frames.csv")
-    assert "arousal" in failed(capsys, "prepare", *labelled, "--dimension=arousal", "--out", tmp_path / "root")
-    assert "partition" in failed(capsys, "prepare", *labelled, "--train", "anna", "--out", tmp_path / "root")
+    assert "arousal" in failed(capsys, "data", "prepare", *labelled, "--dimension=arousal", "--out", tmp_path / "root")
+    assert "partition" in failed(capsys, "data", "prepare", *labelled, "--train", "anna", "--out", tmp_path / "root")
     assert not (tmp_path / "root").exists()

@@ -35,7 +35,7 @@ def test_talking_opens_the_mouth_and_blinking_closes_the_eyes():
 
 def test_both_forms_of_ferplus_hold_the_same_images_and_votes(tmp_path, capsys):
     for form in ("csv", "folders"):
-        assert run("make-ferplus", "--out", tmp_path / form, "--images", 20, "--form", form) == 0
+        assert run("data", "make", "ferplus", "--out", tmp_path / form, "--images", 20, "--form", form) == 0
     table, folders = read_ferplus(tmp_path / "csv"), read_ferplus(tmp_path / "folders")
     assert table.names == folders.names
     assert [table.partitions.count(name) for name in ("train", "dev", "test")] == [16, 2, 2]
@@ -44,19 +44,19 @@ def test_both_forms_of_ferplus_hold_the_same_images_and_votes(tmp_path, capsys):
     assert set(table.votes.sum(axis=1)) == {10}
     assert len(labelled(table, "train", FerSettings(Rule.PLURALITY, 8)).indices) > 12
     capsys.readouterr()
-    assert run("make-ferplus", "--out", tmp_path / "csv", "--images", 20) == 0
+    assert run("data", "make", "ferplus", "--out", tmp_path / "csv", "--images", 20) == 0
     assert "there already" in capsys.readouterr().out
-    assert "images" in failed(capsys, "make-ferplus", "--out", tmp_path / "csv", "--images", 30)
+    assert "images" in failed(capsys, "data", "make", "ferplus", "--out", tmp_path / "csv", "--images", 30)
 
 
-SMALL = RavdessTreeSettings(actors=1, width=128, height=96, seconds=0.5, statements=1, repetitions=1)
+SMALL = RavdessTreeSettings(actors=1, size=(128, 96), seconds=0.5, statements=1, repetitions=1)
 
 
-@pytest.mark.parametrize("field", ["actors", "width", "seconds", "statements", "seed"])
+@pytest.mark.parametrize("field", ["actors", "size", "seconds", "statements", "seed"])
 def test_settings_out_of_range_are_refused(field):
-    with refused("out-of-range", field=field):
-        RavdessTreeSettings(**{field: -1})
-    with refused("out-of-range", field="images"):
+    with refused("out-of-range", field=f"--{field}"):
+        RavdessTreeSettings(**{field: (129, 96) if field == "size" else -1})
+    with refused("out-of-range", field="--images"):
         FerTreeSettings(images=3)
 
 

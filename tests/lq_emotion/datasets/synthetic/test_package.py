@@ -18,7 +18,7 @@ from tests.lq_emotion.commands import failed, quiet, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-SMALL = SyntheticSettings(train=1, dev=1, frames=200, width=240, height=240, seed=3)
+SMALL = SyntheticSettings(train=1, dev=1, frames=200, size=(240, 240), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_another_person(m
     make_recordings(tmp_path / "again", SMALL, jobs=2, say=quiet)
     assert hashes(tmp_path / "again") == hashes(made)
     make_recordings(
-        tmp_path / "other", SyntheticSettings(train=1, dev=0, frames=200, width=240, height=240, seed=4), say=quiet
+        tmp_path / "other", SyntheticSettings(train=1, dev=0, frames=200, size=(240, 240), seed=4), say=quiet
     )
     first, other = (
         VideoReader(folder / "recordings_video/train_1.mp4").read().astype(int) for folder in (made, tmp_path / "other")
@@ -78,9 +78,7 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_another_person(m
 
 
 def test_nested_folders_are_found(tmp_path):
-    make_recordings(
-        tmp_path, SyntheticSettings(train=1, dev=0, frames=50, width=160, height=160, nested=True), say=quiet
-    )
+    make_recordings(tmp_path, SyntheticSettings(train=1, dev=0, frames=50, size=(160, 160), nested=True), say=quiet)
     (recording,) = find_recordings(tmp_path)
     assert recording.video == tmp_path / "recordings_video/recordings_video/train_1.mp4"
 
@@ -111,35 +109,30 @@ def test_only_missing_recordings_are_made(made, tmp_path, monkeypatch):
     assert not list(out.rglob("*.partial"))
 
 
-@pytest.mark.parametrize(
-    ("settings", "code", "field"),
-    [
-        (SyntheticSettings(train=0, dev=0), "out-of-range", "dev"),
-        (SyntheticSettings(frames=10), "out-of-range", "frames"),
-        (SyntheticSettings(width=100), "out-of-range", "width"),
-        (SyntheticSettings(height=161), "out-of-range", "height"),
-        (SyntheticSettings(lag=-1.0), "out-of-range", "lag"),
-        (SyntheticSettings(train=1, dev=1, frames=200, width=240, height=240, seed=9), "mismatch", "seed"),
-    ],
-)
-def test_invalid_settings_are_refused_and_nothing_is_changed(made, settings, code, field):
+@pytest.mark.parametrize("changes", [{"train": 0, "dev": 0}, {"size": (161, 160)}, {"size": (160, 100)}])
+def test_settings_that_cannot_be_drawn_are_refused(changes):
+    with refused("out-of-range", field="--size" if "size" in changes else "--dev"):
+        SyntheticSettings(**changes)
+
+
+def test_other_settings_are_refused_and_nothing_is_changed(made):
     before = hashes(made)
-    with refused(code, field=field):
-        make_recordings(made, settings, say=quiet)
+    with refused("mismatch", field="seed"):
+        make_recordings(made, SyntheticSettings(train=1, dev=1, frames=200, size=(240, 240), seed=9), say=quiet)
     assert hashes(made) == before
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     (tmp_path / "photos.txt").write_text("mine")
-    stderr = failed(capsys, "make-recordings", "--out", tmp_path, "--train", 1)
-    assert f"{tmp_path}: holds photos.txt, which no make-recordings wrote" in stderr
-    assert run("make-recordings", "--out", tmp_path, "--size", "big") == 2
+    stderr = failed(capsys, "data", "make", "recordings", "--out", tmp_path, "--train", 1)
+    assert f"{tmp_path}: holds photos.txt, which no data make recordings wrote" in stderr
+    assert run("data", "make", "recordings", "--out", tmp_path, "--size", "big") == 2
     assert [path.name for path in tmp_path.iterdir()] == ["photos.txt"]
 
 
 def test_prepare_accepts_the_tree_and_its_true_boxes(made, tmp_path):
     files = ("--recordings", made, "--out", tmp_path, "--boxes", made / "synthetic_face_boxes")
-    assert run("prepare", *files, "--no-figures") == 0
+    assert run("data", "prepare", *files, "--no-figures") == 0
     gold = read_gsd(tmp_path / "data/gsd/dev_1.mat")
     assert len(gold.gsd) == 200
     outcomes = json.loads((tmp_path / "data/prepare.json").read_text())["recordings"]

@@ -25,7 +25,7 @@ def data(tmp_path_factory):
     """Draw both data sets and two nets to begin with."""
     folder = tmp_path_factory.mktemp("a second study")  # with blanks
     make_ferplus(folder / "ferplus", FerTreeSettings(images=120), say=quiet)
-    settings = RavdessTreeSettings(actors=4, width=160, height=90, seconds=0.7, statements=1, repetitions=1)
+    settings = RavdessTreeSettings(actors=4, size=(160, 90), seconds=0.7, statements=1, repetitions=1)
     make_ravdess(folder / "ravdess", settings, jobs=2, say=quiet)
     prepared = Preprocessing("BGR", resize=(36, 36), crop=(32, 32), mean=np.full(3, 115, np.float32), scale=0.01)
     for seed, name in enumerate(("vggface2", "imagenet")):

@@ -6,7 +6,7 @@ import pytest
 
 from lq_emotion.cli.demo import lines
 from lq_emotion.nets.names import Net
-from lq_emotion.quality.samples import Grid
+from lq_emotion.quality.settings import Grid
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq.demo import DemoResults, DemoSize, TrustedVideo, demo_plan, run_demo
 from lq_emotion.studies.robust_lq.plan import CodedPlan
@@ -53,7 +53,7 @@ def test_iterations_hold_for_every_net():
 def test_a_demo_of_two_iterations_repeats(tmp_path):
     size = DemoSize(
         train=2, dev=11, frames=64, scales=(3, 8), coded=CodedPlan(codecs=("x264",), qps=(36,), frames=10),
-        grid=Grid((1, 4), (20, 36)), calibrated=12, iterations=2,
+        grid=Grid(scales=(1, 4), qps=(20, 36)), calibrated=12, iterations=2,
     )  # fmt: skip
     first, second = (run_demo(tmp_path / name, size, threads=1, say=quiet) for name in ("a", "b"))
     assert (first.ccc, first.coded, first.sr, first.half_width) == (

@@ -8,39 +8,31 @@ from dataclasses import dataclass
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.studies.cloud_robotics.link.packets import wire_bits
 from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Demand(Record):
-    """What the user asks of the answers, and what is assumed of everything but the link's rate.
+class Demand(Settings):
+    """What the answers must meet, and what is assumed of everything but the link's rate; times in ms."""
 
-    Attributes
-    ----------
-    budget : the longest delay in ms, from an event to the robot's knowing the estimate of it.
-    round_trip : propagation there and back, in ms.
-    computing : encoding, decoding, finding the face and the net, in ms; no longer than a frame lasts.
-    reserve : part of the bandwidth that stays free.
-    largest : size of the largest frame in mean frames, for points whose largest frame was not measured.
-    """
-
-    budget: float = 500.0
-    round_trip: float = 20.0
-    computing: float = 30.0
-    reserve: float = 0.1
-    largest: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name, good in (
-            ("budget", self.budget > 0),
-            ("round_trip", self.round_trip >= 0),
-            ("computing", self.computing >= 0),
-            ("reserve", 0 <= self.reserve < 1),
-            ("largest", self.largest >= 1),
-        ):
-            if not good:
-                raise DataError("out of range", code="out-of-range", field=name, value=getattr(self, name))
+    budget: float = option(
+        500.0, "latency budget, from an event to the robot receiving the estimate", above=0, metavar="MS",
+        group="demand",
+    )  # fmt: skip
+    round_trip: float = option(20.0, "propagation there and back", least=0, metavar="MS", group="demand")
+    computing: float = option(
+        30.0, "encoding, decoding, finding the face and the net, a frame; the loopback measures it", least=0,
+        metavar="MS", group="demand",
+    )  # fmt: skip
+    reserve: float = option(
+        0.1, "fraction of the bandwidth to keep free, in addition to packet headers", least=0, most=0.99,
+        metavar="PART", group="demand",
+    )  # fmt: skip
+    largest: float = option(
+        5.0, "largest frame in mean frames, for points whose largest frame was not measured", least=1, offered=False
+    )
 
 
 @dataclass(frozen=True)

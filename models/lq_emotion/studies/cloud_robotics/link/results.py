@@ -45,14 +45,19 @@ def write_results(
     passages : bandwidth in kbit/s and passage of each frame.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / name for name in ("link.json", "link.csv", "link.png")]
+    files = [folder / name for name in written(results)]
     write_json(results.to_json(), files[0])
     _write_csv([_cells(row) for row in results.rows], files[1])
     draw_choices(table, [row.choice for row in results.rows], files[2])
     if passages:
-        files.append(folder / "link_frames.csv")
         _write_csv([{"link_kbps": kbps, **passage.to_json()} for kbps, passage in passages], files[3])
     return files
+
+
+def written(results: LinkResults) -> tuple[str, ...]:
+    """Return the names of the files that `write_results` writes."""
+    frames = any(row.measured and row.measured.answered for row in results.rows)
+    return ("link.json", "link.csv", "link.png", *(("link_frames.csv",) if frames else ()))
 
 
 def _cells(row: LinkRow) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_a_link_sends_one_frame_after_the_other():
 def test_impossible_demands_are_refused(field):
     with pytest.raises(DataError) as caught:
         Demand(**{field: -1.0})
-    assert (caught.value.code, caught.value.field) == ("out-of-range", field)
+    assert (caught.value.code, caught.value.field) == ("out-of-range", f"--{field.replace('_', '-')}")
 
 
 def test_a_bandwidth_of_nothing_is_refused():
