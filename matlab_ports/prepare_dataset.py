@@ -89,7 +89,7 @@ def prepare_dataset(
                 save={lr: target / f"{name}.mat"} if isSave else {},
                 imSize=imSize,
                 version=version,
-                progress=bar.update,  # type: ignore[arg-type] # tqdm's annotation is too narrow
+                progress=bar.update,
             )
         _log.info("%s: %d faces in %d frames", name, prepared.faces, prepared.rows)
         results.append(prepared)

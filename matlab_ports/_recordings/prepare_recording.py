@@ -83,7 +83,7 @@ def prepare_recording(
     variables: Mapping[str, npt.ArrayLike] | None = None,
     backend: Backend = "auto",
     threads: int | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> Prepared:
     """Crop the faces of one recording.
 
@@ -246,7 +246,7 @@ def _crops(reader: VideoReader, rows: _Rows) -> Iterator[npt.NDArray[np.uint8] |
 
 
 def _faces(
-    crops: Iterator[npt.NDArray[np.uint8] | None], make_face: FaceMaker, progress: Callable[[int], None] | None
+    crops: Iterator[npt.NDArray[np.uint8] | None], make_face: FaceMaker, progress: Callable[[int], object] | None
 ) -> Iterator[Singles]:
     """Turn crops into gray faces; rows without a crop count as progress only."""
     for crop in crops:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from lq_emotion.common.progress import Progress
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.avec.times import match_times, snap_times
 from lq_emotion.faces.boxfiles import read_boxes

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.processes import as_done
+from lq_emotion.common.progress import Say
 from lq_emotion.crops.outcome import RESULTS, Outcome, Preparation
 from lq_emotion.crops.recording import (
     JOURNALS,
@@ -38,7 +39,6 @@ from lq_emotion.datasets.avec.layout import (
 from lq_emotion.datasets.avec.partitions import Partitions, write_partitions
 from lq_emotion.datasets.avec.times import frame_times
 
-Say = Callable[[str], None]
 _log = logging.getLogger(__name__)
 
 
@@ -168,7 +168,7 @@ def _frames_to_do(recording: Recording, out: Path, boxes: Path | None) -> int | 
 
 
 @contextlib.contextmanager
-def _frames_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def _frames_bar(title: str, total: int | None) -> Iterator[Callable[[int], object]]:
     with tqdm(desc=title, total=total, unit=" frames", disable=None, leave=False) as bar:
 
         def advance(frames: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
+from lq_emotion.common.progress import Progress
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.crops.boxes import BoxSettings, boxes_of
 from lq_emotion.crops.outcome import Outcome
@@ -32,7 +33,6 @@ from matlab_ports.run_eval import DELAY
 
 VERSION = 3  # of the results; results of another version are made again
 JOURNALS = Path("data") / "journal"
-Progress = Callable[[int], None]
 Doubles = npt.NDArray[np.float64]
 _log = logging.getLogger(__name__)
 

@@ -55,7 +55,7 @@ def find_boxes(
     hold: int = 12,
     smooth: int = 11,
     detector: Detector | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> TrackedBoxes:
     """Find the face in every frame of a video; one frame is read for each of the times, (T,) seconds.
 
@@ -80,7 +80,7 @@ def find_boxes(
     return TrackedBoxes(bbox, times, detected, held, rejected)
 
 
-def _detect(path: Path, count: int, every: int, detector: Detector, progress: Callable[[int], None] | None) -> Doubles:
+def _detect(path: Path, count: int, every: int, detector: Detector, progress: Callable[[int], object] | None) -> Doubles:
     """Return (T, 4) boxes, NaN where a frame was not inspected or has no face."""
     detections = np.full((count, 4), np.nan)
     previous: Box | None = None

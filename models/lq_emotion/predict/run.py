@@ -23,6 +23,7 @@ from lq_emotion.common.html_page import page
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import as_done
+from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.common.versions import versions
 from lq_emotion.common.words import counted
@@ -41,7 +42,6 @@ _VERSION = 1  # of the rows, the overlay and the page
 _WAITING = 16  # frames that are decoded ahead
 _WAITING_BYTES = 1 << 28  # of them together, unless it is one
 Progress = Callable[[int, int | None], None]
-Say = Callable[[str], None]
 _ELSEWHERE = (Kind.CAMERA, Kind.STDIN)  # what another process cannot read
 
 

@@ -18,9 +18,9 @@ from caffe_compat.errors import FileError
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver
 from caffe_compat.solver.nets import Criterion
+from lq_emotion.common.progress import Say
 from lq_emotion.training.plateau import PLATEAU, History, PlateauSolver
 
-Say = Callable[[str], None]
 _EVERY = 25  # iterations between two lines without a terminal, at least
 _LINES = 200  # lines without a terminal, at most
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.regular_file import require_other_file, require_regular
+from lq_emotion.common.progress import Progress
 from lq_emotion.common.records import Record
 from lq_emotion.video.codecs import Codec, find_codec
 from lq_emotion.video.container import read_frames

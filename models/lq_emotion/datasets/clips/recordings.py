@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -23,6 +23,7 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.lists import write_lines
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.gold import write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS
 from lq_emotion.datasets.avec.partitions import Partitions
@@ -31,7 +32,6 @@ from lq_emotion.datasets.clips.table import Clip, ClipTable
 from lq_emotion.video.frames import Image
 from lq_emotion.video.writer import FileCoding, write_video
 
-Say = Callable[[str], None]
 Doubles = npt.NDArray[np.float64]
 RATE = 25
 JOURNAL = "clips.json"

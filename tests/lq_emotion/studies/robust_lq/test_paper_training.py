@@ -17,10 +17,11 @@ from lq_emotion.evaluation.predictor import DEPLOY, find_definition, load_predic
 from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.sr_fcn import sr_fcn_deploy
 from lq_emotion.nets.switches import AS_PAPER
-from lq_emotion.training import plateau
+from lq_emotion.training import plateau, training_run
 from lq_emotion.training.overrides import Changes
+from lq_emotion.training.settings import TrainingSettings
 from lq_emotion.training.trainer import read_curves
-from lq_emotion.training.training_run import TrainingRun
+from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.training.test_training_run import failed, train, write_h5
 from tests.refusals import refused
 
@@ -36,7 +37,8 @@ def h5(tmp_path_factory):
 
 def trained(h5, out, iterations, switches=OWN_CCC, base_lr=SMALL.base_lr, **options):
     changes = replace(SMALL, max_iter=iterations, base_lr=base_lr)
-    return TrainingRun(out, h5, changes=changes, switches=switches, device="cpu", say=lambda _: None, **options).run()
+    settings = TrainingSettings(out=out, h5=h5, changes=changes, switches=switches, device="cpu", **options)
+    return training_run.train(settings, quiet)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,7 @@ def test_super_resolution_weights_start_the_branches_once(sizes, tmp_path):
     lines = []
     changes = replace(SMALL, max_iter=1)
     options = {"net": "vlqr", "weights": tmp_path / "sr.caffemodel", "switches": AS_PAPER, "device": "cpu"}
-    TrainingRun(tmp_path / "run", sizes, changes=changes, say=lines.append, **options).run()
+    training_run.train(TrainingSettings(out=tmp_path / "run", h5=sizes, changes=changes, **options), lines.append)
     assert f"conv1, conv2, conv3 from {tmp_path / 'sr.caffemodel'}; fc4, fc5 from the fillers" in lines
 
 
@@ -198,5 +200,7 @@ def test_a_test_loss_is_weighted_as_the_training_loss_is(tmp_path):
 
 def test_a_training_that_diverges_still_ends_in_its_files(h5, tmp_path):
     changes = replace(SMALL, max_iter=3, base_lr=1e30)
-    TrainingRun(tmp_path / "run", h5, changes=changes, switches=AS_PAPER, device="cpu", say=lambda _: None).run()
+    training_run.train(
+        TrainingSettings(out=tmp_path / "run", h5=h5, changes=changes, switches=AS_PAPER, device="cpu"), quiet
+    )
     assert (tmp_path / "run/loss.png").is_file()
