@@ -5,7 +5,6 @@ Smoothing saves bits: where crops are coded as video, jittering boxes cost 20 to
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
+from lq_emotion.common.progress import Progress
 from lq_emotion.faces.detect import Box, Cascade, Detector
 from matlab_ports.videoreader import VideoReader
 
@@ -55,7 +55,7 @@ def find_boxes(
     hold: int = 12,
     smooth: int = 11,
     detector: Detector | None = None,
-    progress: Callable[[int], object] | None = None,
+    progress: Progress | None = None,
 ) -> TrackedBoxes:
     """Find the face in every frame of a video; one frame is read for each of the times, (T,) seconds.
 
@@ -80,7 +80,7 @@ def find_boxes(
     return TrackedBoxes(bbox, times, detected, held, rejected)
 
 
-def _detect(path: Path, count: int, every: int, detector: Detector, progress: Callable[[int], object] | None) -> Doubles:
+def _detect(path: Path, count: int, every: int, detector: Detector, progress: Progress | None) -> Doubles:
     """Return (T, 4) boxes, NaN where a frame was not inspected or has no face."""
     detections = np.full((count, 4), np.nan)
     previous: Box | None = None

@@ -98,6 +98,10 @@ class DegradedVideo(Record):
         """Return bits per second; None for a single frame."""
         return self.bits / self.seconds if self.seconds else None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, ``bpp`` and ``bits_per_second``."""
+        return {**super().to_json(), "bpp": self.bpp, "bits_per_second": self.rate}
+
 
 def degrade_video(
     source: Path,

@@ -221,13 +221,6 @@ def test_frames_are_normalised_as_the_data_of_the_training(weights, data, tmp_pa
     assert predictions[0] == predictions[1]
 
 
-def test_with_json_nothing_else_is_on_stdout(weights, data, tmp_path, capsys):
-    assert evaluate("--weights", weights, "--data", data, "--names", "dev_2", "--out", tmp_path, "--json") == 0
-    output = capsys.readouterr()
-    assert json.loads(output.out) == json.loads((tmp_path / "scores.json").read_text())
-    assert "dev_2: 9 frames" in output.err
-
-
 def test_names_of_recordings_are_escaped_in_all_tables(data, weights, tmp_path):
     names = ("=1+1,2", "<img src=x>|*b*", "@3")
     (tmp_path / "data").mkdir()

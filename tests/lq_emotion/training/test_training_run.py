@@ -236,13 +236,6 @@ def test_faces_of_another_size_are_refused(tmp_path, capsys):
     assert "layer 'conv3'" in err
 
 
-@pytest.mark.parametrize(
-    "argv", [["--iterations=0"], ["--base-lr=-1"], ["--base-lr=x"], ["--net=other"], ["--batch=1.5"], ["extra"]]
-)
-def test_wrong_usage_is_2(argv, h5, tmp_path, capsys):
-    assert failed(capsys, "--h5", h5, "--out", tmp_path / "out", *argv, code=2).startswith("usage: lq-emotion")
-
-
 def test_an_unknown_device_is_refused(h5, tmp_path, capsys):
     err = failed(capsys, "--h5", h5, "--out", tmp_path / "out", "--device=tpu9")
     assert "--device = 'tpu9'" in err

@@ -365,12 +365,6 @@ def test_a_single_file_can_be_verified_and_json_is_on_stdout_alone(weights, tmp_
     assert "HQ.caffemodel: begins" in output.err
 
 
-@pytest.mark.parametrize("argv", [[], ["--weights"], ["--weights", "w", "--nonsense"]])
-def test_wrong_usage_is_2(argv, capsys):
-    assert main(["verify", *argv]) == 2
-    assert "usage:" in capsys.readouterr().err
-
-
 def test_where_nothing_can_be_written_nothing_is_begun(folder, tmp_path, capsys):
     for out, says in ((tmp_path / "no" / "v.json", "no such folder"), (tmp_path, "this is a folder")):
         assert main(["verify", "--weights", str(folder), "--out", str(out)]) == 1

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.lq_emotion.commands import failed, run
+from tests.lq_emotion.commands import run
 from tests.lq_emotion.video.test_degrade import read_video, stripes, write_video
 
 pytest.importorskip("av")
@@ -18,7 +18,3 @@ def test_the_command_writes_a_video_and_says_how_many_bits_it_takes(tmp_path, ca
     assert (result["frames"], result["width"], result["height"]) == (5, 36, 24)
     assert result["bpp"] == result["bits"] / (5 * 36 * 24)
     assert len(read_video(out)) == 5
-
-
-def test_a_missing_video_is_one_line(tmp_path, capsys):
-    assert failed(capsys, "data", "degrade", tmp_path / "none.mp4", "--out", tmp_path / "out.mp4").count("\n") == 1

@@ -10,12 +10,10 @@ from lq_emotion.datasets.ferplus.selection import FerSettings, labelled
 from lq_emotion.datasets.ferplus.votes import Rule
 from lq_emotion.datasets.ravdess.clips import find_clips
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, Features, draw_emotion
-from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
 from lq_emotion.video.container import Video
 from tests.lq_emotion.commands import failed, quiet, run
-from tests.refusals import refused
 
 
 def test_every_two_emotions_look_different_and_grow_from_the_same_face():
@@ -50,14 +48,6 @@ def test_both_forms_of_ferplus_hold_the_same_images_and_votes(tmp_path, capsys):
 
 
 SMALL = RavdessTreeSettings(actors=1, size=(128, 96), seconds=0.5, statements=1, repetitions=1)
-
-
-@pytest.mark.parametrize("field", ["actors", "size", "seconds", "statements", "seed"])
-def test_settings_out_of_range_are_refused(field):
-    with refused("out-of-range", field=f"--{field}"):
-        RavdessTreeSettings(**{field: (129, 96) if field == "size" else -1})
-    with refused("out-of-range", field="--images"):
-        FerTreeSettings(images=3)
 
 
 def test_the_whole_tree_has_the_numbers_of_ravdess():

@@ -107,13 +107,6 @@ def test_a_link_sends_one_frame_after_the_other():
     assert [pacer.send(4000, 0.0), pacer.send(4000, 0.1), pacer.send(800, 5.0)] == [0.5, 1.0, 5.1]
 
 
-@pytest.mark.parametrize("field", ["budget", "round_trip", "computing", "reserve", "largest"])
-def test_impossible_demands_are_refused(field):
-    with pytest.raises(DataError) as caught:
-        Demand(**{field: -1.0})
-    assert (caught.value.code, caught.value.field) == ("out-of-range", f"--{field.replace('_', '-')}")
-
-
 def test_a_bandwidth_of_nothing_is_refused():
     with pytest.raises(DataError) as caught:
         choose(RateTable((point(),)), 0.0, Demand())
