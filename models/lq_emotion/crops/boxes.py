@@ -15,7 +15,6 @@ from lq_emotion.faces.boxfiles import read_boxes
 from lq_emotion.faces.track import TrackedBoxes, find_boxes
 
 Doubles = npt.NDArray[np.float64]
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.nets import FedNet
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.lists import write_list
+from lq_emotion.common.progress import Say
 from lq_emotion.nets.head import HeadedNet, base_of, headed_training_net
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def cache_features(
     *,
     threads: int,
     device: str = "cpu",
-    say: Callable[[str], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> Path:
     """Write what a head sees of a frozen base, row by row, and return the list file that HDF5Data reads.
 

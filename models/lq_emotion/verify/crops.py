@@ -7,7 +7,7 @@ outside of these sums are 1e-7 of the whole at their own factor, and 2e-4 or mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from lq_emotion.nets.blocks import SIZE
@@ -58,7 +59,7 @@ def find_crops(
     root: Path,
     partitions: Partitions | None = None,
     named: Mapping[str, int] | None = None,
-    say: Callable[[str], None] = print,
+    say: Say = print,
 ) -> CropsFolders:
     """Return the folders of development crops below ROOT, or below a folder of ROOT.
 
@@ -124,7 +125,7 @@ def _sorted_out(
     base: Path,
     development: Mapping[Path, Path],
     chosen: Sequence[tuple[Path, Path, int]],
-    say: Callable[[str], None],
+    say: Say,
 ) -> CropsFolders:
     """Take the folders that the user names first, then those named HQ and LR<s>, then those known by their contents."""
     folders: dict[int, Path] = {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import write_text
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.metrics.regression import MEASURES, Score
 from lq_emotion.nets.names import FACTORS, Method, crops_folder, factor_in, method_in, parse_label
@@ -70,7 +71,7 @@ class Scoring:
     delay: float = 0.0
     device: str = "auto"
 
-    def score(self, weights: LoadedWeights, network: Network, say: Callable[[str], None]) -> tuple[CellScore, ...]:
+    def score(self, weights: LoadedWeights, network: Network, say: Say) -> tuple[CellScore, ...]:
         """Return the scores of one file, one for each folder of crops."""
         from lq_emotion.evaluation.evaluate import Evaluate
         from lq_emotion.evaluation.results import TOGETHER

@@ -7,9 +7,10 @@ the size of the net's input; here they stay small, as they are coded.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,6 @@ from lq_emotion.video.encode import Frames, coded_side, encode
 from lq_emotion.video.frames import Frame, thin
 from lq_emotion.video.writer import CONTAINERS, MPEG_CLOCK, FileCoding, write_video
 from matlab_ports.imresize import imresize
-
-Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True)

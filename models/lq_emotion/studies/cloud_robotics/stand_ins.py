@@ -23,6 +23,7 @@ from caffe_compat.formats.files import write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from lq_emotion.common.lists import write_list
+from lq_emotion.common.progress import Say
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
 from lq_emotion.datasets.synthetic.person import make_person
@@ -31,7 +32,6 @@ from lq_emotion.nets.head import HeadedNet, answer, headed_training_net
 from lq_emotion.nets.small_resnet import small_resnet
 from lq_emotion.nets.tuning import Tuning
 
-Say = Callable[[str], None]
 Doubles = npt.NDArray[np.float64]
 Drawn = Iterator[tuple[Image, int]]
 SHAPES = ("disc", "ring", "square", "triangle", "star", "cross", "stripes", "checks", "dots", "waves")
