@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from caffe_compat.errors import DataError
 from lq_emotion.cli.command import Command
 from lq_emotion.cli.options import add_partitions, partitions_of
-from lq_emotion.common.cluster import dask_workers
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.crops.outcome import Preparation
@@ -61,12 +59,11 @@ class PrepareSettings(Settings):
 
 def _prepare(settings: PrepareSettings, say: Say) -> Preparation:
     recordings, names, partitions = _recordings(settings, say)
-    with nullcontext() if settings.cluster is None else dask_workers(settings.cluster):
-        outcomes = prepare(
-            recordings, dimension_root(settings.out, settings.crops.dimension), settings.crops, layout=settings.layout,
-            names=names, partitions=partitions, boxes=settings.boxes, unlabelled=settings.unlabelled,
-            jobs=settings.jobs if settings.cluster is None else None, fresh=settings.fresh, say=say,
-        )  # fmt: skip
+    outcomes = prepare(
+        recordings, dimension_root(settings.out, settings.crops.dimension), settings.crops, layout=settings.layout,
+        names=names, partitions=partitions, boxes=settings.boxes, unlabelled=settings.unlabelled, jobs=settings.jobs,
+        cluster=settings.cluster, fresh=settings.fresh, say=say,
+    )  # fmt: skip
     return Preparation(tuple(outcomes))
 
 

@@ -1,9 +1,7 @@
-"""Connect to a Dask cluster, and run joblib's work on it."""
+"""Connect to a Dask cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from caffe_compat.errors import DataError
@@ -35,12 +33,3 @@ def connect(address: str, *, timeout: float = 10.0) -> Any:
         raise DataError(
             f"no Dask scheduler answered: {error}", code="worker-lost", field="--cluster", value=address
         ) from None
-
-
-@contextmanager
-def dask_workers(address: str) -> Iterator[None]:
-    """Let `joblib.Parallel` use the workers of a Dask scheduler, within the context; raises as `connect` does."""
-    import joblib
-
-    with connect(address) as client, client.as_current(), joblib.parallel_config(backend="dask"):
-        yield

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import joblib
 from tqdm import tqdm
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
+from lq_emotion.common.jobs import run_all
 from lq_emotion.common.json_files import write_json
-from lq_emotion.common.processes import as_done
 from lq_emotion.common.progress import Say
 from lq_emotion.crops.outcome import RESULTS, Outcome, Preparation
 from lq_emotion.crops.recording import (
@@ -52,7 +50,8 @@ def prepare(
     partitions: Partitions | None = None,
     boxes: str | Path | None = None,
     unlabelled: bool = False,
-    jobs: int | None = None,
+    jobs: int = 1,
+    cluster: str | None = None,
     fresh: bool = False,
     say: Say = print,
 ) -> list[Outcome]:
@@ -68,8 +67,8 @@ def prepare(
         those of AVEC's names.
     boxes : a folder with face boxes, NAME.mat or NAME.csv.
     unlabelled : make crops of recordings without labels, too: AVEC's test partition.
-    jobs : recordings at a time, each in a process; None uses an enclosing `joblib.parallel_config`, whose backend may
-        be a cluster. Every worker needs access to the folders.
+    jobs : recordings at a time, each in a process.
+    cluster : address of a Dask scheduler, whose workers prepare the recordings; each needs access to the folders.
 
     Returns
     -------
@@ -99,7 +98,11 @@ def prepare(
     outcomes = []
     work = partial(prepare_one, out=out, settings=settings, boxes=box_folder, unlabelled=unlabelled, fresh=fresh)
     totals = partial(_frames_to_do, out=out, boxes=box_folder)
-    for outcome in _outcomes(chosen, work, totals, jobs):
+    done = run_all(
+        work, chosen, jobs=jobs, cluster=cluster, unit="recordings", name=lambda one: one.name, frames=totals,
+        lost=lambda recording, error: Outcome(recording.name, "failed", error=error),
+    )  # fmt: skip
+    for outcome in done:
         with tqdm.external_write_mode():  # keeps the line apart from a progress bar
             say(summary(outcome))
         outcomes.append(outcome)
@@ -128,35 +131,6 @@ def _labelled(recordings: Sequence[Recording], out: Path, dimension: Dimension, 
     return chosen
 
 
-def _outcomes(
-    recordings: Sequence[Recording],
-    work: Callable[..., Outcome],
-    totals: Callable[[Recording], int | None],
-    jobs: int | None,
-) -> Iterator[Outcome]:
-    """Yield each outcome as it completes."""
-    if jobs == 1 or len(recordings) == 1:
-        for number, recording in enumerate(recordings, 1):
-            title = f"{recording.name} ({number}/{len(recordings)})"
-            with _frames_bar(title, totals(recording)) as progress:
-                outcome = work(recording, progress=progress)
-            yield outcome
-        return
-    done = set()
-    try:
-        results = (
-            joblib.Parallel(return_as="generator_unordered", batch_size=1)(map(joblib.delayed(work), recordings))
-            if jobs is None
-            else as_done(jobs, work, ((recording,) for recording in recordings))
-        )
-        for outcome in tqdm(results, total=len(recordings), unit=" recordings", disable=None, leave=False):
-            done.add(outcome.name)
-            yield outcome
-    except Exception as error:  # noqa: BLE001 (prepare_one raises nothing: these are errors of the backend)
-        problem = f"its worker was lost ({type(error).__name__}), perhaps for want of memory: fewer --jobs take less"
-        yield from (Outcome(item.name, "failed", error=problem) for item in recordings if item.name not in done)
-
-
 def _frames_to_do(recording: Recording, out: Path, boxes: Path | None) -> int | None:
     """Return the total of the progress bar: without boxes, detection takes a second pass over the frames."""
     try:
@@ -165,16 +139,6 @@ def _frames_to_do(recording: Recording, out: Path, boxes: Path | None) -> int | 
         return None  # preparing the recording reports the error
     has_boxes = boxes or recording.boxes or (out / "data" / "bbox" / f"{recording.name}.mat").is_file()
     return frames if has_boxes or frames is None else 2 * frames
-
-
-@contextlib.contextmanager
-def _frames_bar(title: str, total: int | None) -> Iterator[Callable[[int], object]]:
-    with tqdm(desc=title, total=total, unit=" frames", disable=None, leave=False) as bar:
-
-        def advance(frames: int) -> None:
-            bar.update(frames)
-
-        yield advance
 
 
 def _require_writable(out: Path) -> None:

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 
-import joblib
 import numpy as np
 import pytest
 
@@ -260,16 +259,6 @@ def test_an_unexpected_error_in_a_recording_does_not_stop_the_rest(tree, out, mo
     assert "Traceback" in caplog.text
 
 
-def test_threads_write_the_same_files(tree, out):
-    prepare(tree, out, QUICK, jobs=1, say=quiet)
-    other = out.with_name("threads")
-    with joblib.parallel_config(backend="threading", n_jobs=2):
-        outcomes = prepare(tree, other, QUICK, say=quiet)
-    assert [outcome.status for outcome in outcomes] == ["done"] * 3
-    for path in stamps(out):
-        assert path.read_bytes() == (other / path.relative_to(out)).read_bytes()
-
-
 class Deadly:
     """Ends the process that unpickles it."""
 
@@ -284,7 +273,7 @@ def test_a_killed_worker_is_an_error_of_its_recordings(tree, out):
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [
         ("train_1", "failed"), ("train_2", "failed"), ("dev_1", "failed"),
     ]  # fmt: skip
-    assert "its worker was lost (WorkerLostError), perhaps for want of memory" in outcomes[0].error
+    assert "worker died (" in outcomes[0].error
 
 
 def test_processes_write_the_same_files(tree, out):
@@ -298,14 +287,11 @@ def test_processes_write_the_same_files(tree, out):
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask's own, about its event loop
-def test_an_enclosing_config_selects_a_dask_cluster(tree, out):
+def test_a_dask_cluster_prepares_recordings(tree, out):
     distributed = pytest.importorskip("distributed")
     (tree / "recordings_video" / "train_2.mp4").write_bytes(b"")
-    with (
-        distributed.Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client,
-        joblib.parallel_config(backend="dask"),
-    ):
-        outcomes = prepare(tree, out, QUICK, say=quiet)
+    with distributed.Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+        outcomes = prepare(tree, out, QUICK, cluster=client.scheduler.address, say=quiet)
         # the tasks ran on the cluster
         assert sum(worker.state.executed_count for worker in client.cluster.workers.values()) >= 3
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [

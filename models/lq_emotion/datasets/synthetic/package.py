@@ -13,21 +13,21 @@ Each recording shows another person. The same settings give the same bytes with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import fingerprint
+from lq_emotion.common.jobs import run_all
 from lq_emotion.common.json_files import read_record
 from lq_emotion.common.lists import write_lines
-from lq_emotion.common.processes import as_done
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.avec.gold import combine_ratings, write_arff
@@ -108,21 +108,11 @@ def make_recordings(
     made_from = fingerprint([_DRAWING, replace(settings, train=1, dev=0).to_json()])
     todo = [name for name in settings.names if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames in {out}")
-    for name in _recordings(out, settings, todo, jobs):
+    work = partial(_write_recording, out, settings)
+    for name in run_all(work, todo, jobs=jobs, unit="recordings", frames=lambda _: settings.frames):
         journal.note(name, made_from, _paths(out, settings, name))
         say(f"made {name}")
     return todo
-
-
-def _recordings(out: Path, settings: SyntheticSettings, names: Sequence[str], jobs: int) -> Iterator[str]:
-    """Write recordings, with a bar for each or for all; yield the name of each when it is complete."""
-    if jobs == 1 or len(names) == 1:
-        for name in names:
-            with tqdm(total=settings.frames, desc=name, unit=" frames", disable=None, leave=False) as bar:
-                yield _write_recording(out, settings, name, bar.update)
-    else:
-        results = as_done(jobs, _write_recording, [(out, settings, name) for name in names])
-        yield from tqdm(results, total=len(names), unit=" recordings", disable=None, leave=False)
 
 
 def _paths(out: Path, settings: SyntheticSettings, name: str) -> tuple[Path, ...]:

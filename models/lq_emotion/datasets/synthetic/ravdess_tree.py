@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from lq_emotion.common.fingerprints import fingerprint
-from lq_emotion.common.processes import as_done
+from lq_emotion.common.jobs import run_all
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.ravdess.clips import EMOTIONS as RAVDESS_EMOTIONS
@@ -94,17 +94,9 @@ def make_ravdess(
     made_from = fingerprint({name: value for name, value in details.items() if name not in growing})
     todo = [name for name in settings.files if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.files)} synthetic clips in {out}")
-    for name in tqdm(_clips(out, settings, todo, jobs), total=len(todo), unit=" clips", disable=None, leave=False):
+    for name in run_all(partial(write_clip, out, settings), todo, jobs=jobs, unit="clips"):
         journal.note(name, made_from, [out / name])
     return todo
-
-
-def _clips(out: Path, settings: RavdessTreeSettings, names: list[str], jobs: int) -> Iterator[str]:
-    if jobs == 1 or len(names) <= 1:
-        for name in names:
-            yield write_clip(out, settings, name)
-    else:
-        yield from as_done(jobs, write_clip, [(out, settings, name) for name in names])
 
 
 def write_clip(out: Path, settings: RavdessTreeSettings, name: str) -> str:

@@ -1,0 +1,101 @@
+"""One piece of work for each of many items: one after the other, in processes of this machine, or on a Dask cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from caffe_compat.errors import CaffeCompatError
+from lq_emotion.common.cluster import connect
+from lq_emotion.common.processes import as_done
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+def run_all(
+    work: Callable[..., ResultT],
+    items: Sequence[ItemT],
+    *,
+    jobs: int = 1,
+    cluster: str | None = None,
+    unit: str,
+    name: Callable[[ItemT], str] = str,
+    frames: Callable[[ItemT], int | None] | None = None,
+    lost: Callable[[ItemT, str], ResultT] | None = None,
+) -> Iterator[ResultT]:
+    """Yield the results of a piece of work for each item as they are ready, with a progress bar.
+
+    Parameters
+    ----------
+    work : called with an item; with `frames` and one item at a time also with ``progress``, which takes numbers of
+        frames. With several jobs or a cluster it is pickled, and so are items and results.
+    items : what to work on.
+    jobs : processes of this machine.
+    cluster : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers do the work instead.
+    unit : noun of the items, for the bar over all of them.
+    name : name of an item.
+    frames : number of frames of an item, None where it is unknown; each item then has its own bar.
+    lost : makes the result of an item whose worker was lost, from the item and a message; by default this is an error.
+
+    Raises
+    ------
+    CaffeCompatError
+        `work` failed, or a worker was lost.
+    """
+    alone = cluster is None and (jobs == 1 or len(items) == 1)
+    if alone and frames is not None:
+        for number, item in enumerate(items, 1):
+            title = f"{name(item)} ({number}/{len(items)})"
+            with tqdm(desc=title, total=frames(item), unit=" frames", disable=None, leave=False) as bar:
+                yield work(item, progress=bar.update)
+        return
+    done = set()
+    tasks = [(number, item) for number, item in enumerate(items)]
+    try:
+        results: Iterator[tuple[int, ResultT]]
+        if alone:
+            results = (_numbered(work, *task) for task in tasks)
+        else:
+            results = _on_cluster(cluster, work, tasks) if cluster else _in_processes(jobs, work, tasks)
+        for number, result in tqdm(results, total=len(items), unit=f" {unit}", disable=None, leave=False):
+            done.add(number)
+            yield result
+    except CaffeCompatError as error:
+        if lost is None:
+            raise
+        problem = f"worker died ({error}); possibly out of memory: try fewer --jobs"
+        yield from (lost(item, problem) for number, item in tasks if number not in done)
+
+
+def _numbered(work: Callable[[ItemT], ResultT], number: int, item: ItemT) -> tuple[int, ResultT]:
+    return number, work(item)
+
+
+def _in_processes(
+    jobs: int, work: Callable[[ItemT], ResultT], tasks: Sequence[tuple[int, ItemT]]
+) -> Iterator[tuple[int, ResultT]]:
+    return as_done(jobs, _numbered, [(work, *task) for task in tasks])
+
+
+def _on_cluster(
+    address: str, work: Callable[[ItemT], ResultT], tasks: Sequence[tuple[int, ItemT]]
+) -> Iterator[tuple[int, ResultT]]:
+    """Yield results from the workers of a Dask scheduler; errors of the cluster become `WorkerLostError`."""
+    from distributed import as_completed
+
+    from lq_emotion.common.processes import WorkerLostError
+
+    with connect(address) as client:
+        futures = [client.submit(_numbered, work, number, item, pure=False) for number, item in tasks]
+        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+            try:
+                result: tuple[int, ResultT] = future.result()
+            except CaffeCompatError:
+                raise
+            except Exception as error:  # noqa: BLE001 (whatever the cluster raises)
+                problem = f"{type(error).__name__}: {error}"
+                raise WorkerLostError(problem, code="worker-lost", field="--cluster", value=address) from None
+            yield result
