@@ -1,7 +1,7 @@
 """Packaging: three packages, ``caffe_compat``, ``matlab_ports`` and ``lq_emotion``.
 
 What the first two share is a small private package without torch, ``caffe_compat_base``, in ``models``.
-The application lies in ``models/lq_emotion`` and the authors' definitions in ``prototxt``; ``package_dir`` installs
+The application is in ``models/lq_emotion`` and the published definitions in ``prototxt``; ``package_dir`` installs
 them as ``lq_emotion`` and ``lq_emotion.prototxt``. The extra ``lq-emotion`` brings the application's own dependencies.
 """
 

@@ -25,8 +25,8 @@ from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines
 from lq_emotion.verify.comparison import compare
 from lq_emotion.verify.crops import find_crops
+from lq_emotion.verify.engines import Batch, described, fixed_inputs
 from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
-from lq_emotion.verify.inputs import Batch, described, fixed_inputs
 from lq_emotion.verify.networks import Network, recognise, redefined, training
 from lq_emotion.verify.results import (
     FAILED,

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from caffe_compat.errors import NetError, WeightsError
-from lq_emotion.verify.engines import Blobs, caffemodel, deploy_text, last_layers
-from lq_emotion.verify.inputs import Batch
+from lq_emotion.verify.engines import Batch, Blobs, caffemodel, deploy_text, last_layers
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.weights import LoadedWeights
 

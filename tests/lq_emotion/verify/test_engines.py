@@ -9,9 +9,8 @@ import torch
 
 from caffe_compat.errors import NetError, WeightsError
 from lq_emotion.verify import engines, genuine_caffe
-from lq_emotion.verify.engines import compare, run_opencv, run_ours
+from lq_emotion.verify.engines import compare, described, fixed_inputs, run_opencv, run_ours
 from lq_emotion.verify.genuine_caffe import find_caffe
-from lq_emotion.verify.inputs import described, fixed_inputs
 from lq_emotion.verify.networks import networks, recognise
 from lq_emotion.verify.weights import LoadedWeights, load_weights
 
