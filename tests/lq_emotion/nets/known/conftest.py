@@ -15,6 +15,17 @@ from lq_emotion.nets.known.recognition import known_shapes
 from lq_emotion.nets.known.registry import find_model
 
 MINI_XCEPTION, MTCNN = find_model("mini-xception"), find_model("mtcnn")
+PUBLISHED = {
+    ("mini-xception", "mini-xception"): "mini_xception/deploy",
+    ("mtcnn", "det1"): "mtcnn/det1",
+    ("mtcnn", "det2"): "mtcnn/det2",
+    ("mtcnn", "det3"): "mtcnn/det3",
+    ("ultra-light-rfb", "ultra-light-rfb"): "ultra_light/RFB-320",
+    ("ultra-light-slim", "ultra-light-slim"): "ultra_light/slim-320",
+    ("libfacedetection", "libfacedetection"): "libfacedetection/v2",
+    ("libfacedetection-v1", "libfacedetection-v1"): "libfacedetection/v1",
+}
+"""The model and the net of each published definition; its weights have the same name, mini-XCEPTION's ``weights``."""
 
 
 @pytest.fixture(scope="session")

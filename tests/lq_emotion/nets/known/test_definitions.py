@@ -17,17 +17,9 @@ from caffe_compat.tools.lint import lint_net
 from lq_emotion import prototxt
 from lq_emotion.nets.known.registry import KNOWN, find_model
 
+from .conftest import PUBLISHED
+
 FILES = [name for name in prototxt.available() if name.startswith("known/")]
-PUBLISHED = {
-    ("mini-xception", "mini-xception"): "mini_xception/deploy",
-    ("mtcnn", "det1"): "mtcnn/det1",
-    ("mtcnn", "det2"): "mtcnn/det2",
-    ("mtcnn", "det3"): "mtcnn/det3",
-    ("ultra-light-rfb", "ultra-light-rfb"): "ultra_light/RFB-320",
-    ("ultra-light-slim", "ultra-light-slim"): "ultra_light/slim-320",
-    ("libfacedetection", "libfacedetection"): "libfacedetection/v2",
-    ("libfacedetection-v1", "libfacedetection-v1"): "libfacedetection/v1",
-}
 PINNED = {("imagenet-resnet50", "imagenet-resnet50")}  # by its hash below
 AUTHORS = ("HR", "LR", "Non-Joint", "Joint", "Joint-OA", "SR-FCN")  # by their hashes, in tests/prototxt
 

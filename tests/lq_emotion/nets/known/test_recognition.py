@@ -11,23 +11,16 @@ from lq_emotion.nets.cnn_d import cnn_d_deploy
 from lq_emotion.nets.known.recognition import recognise
 from tests.refusals import refused
 
+from .conftest import PUBLISHED
+
 DET2 = prototxt.path("known/det2.prototxt")
-FILES = {
-    "mini_xception/weights": ("mini-xception", "mini-xception"),
-    "mtcnn/det1": ("mtcnn", "det1"),
-    "mtcnn/det2": ("mtcnn", "det2"),
-    "mtcnn/det3": ("mtcnn", "det3"),
-    "ultra_light/RFB-320": ("ultra-light-rfb", "ultra-light-rfb"),
-    "ultra_light/slim-320": ("ultra-light-slim", "ultra-light-slim"),
-    "libfacedetection/v1": ("libfacedetection-v1", "libfacedetection-v1"),
-    "libfacedetection/v2": ("libfacedetection", "libfacedetection"),
-}
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_published_weights_are_recognised(file, published):
+@pytest.mark.parametrize(("model", "part"), PUBLISHED)
+def test_published_weights_are_recognised(model, part, published):
+    file = PUBLISHED[model, part].replace("deploy", "weights")
     recognition = recognise(published / f"{file}.caffemodel")
-    assert (recognition.model.name, recognition.part.name) == FILES[file]
+    assert (recognition.model.name, recognition.part.name) == (model, part)
 
 
 @pytest.mark.parametrize(("suffix", "fmt"), [(".caffemodel", "BINARYPROTO"), (".caffemodel.h5", "HDF5")])
