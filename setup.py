@@ -36,7 +36,6 @@ EXPORT = [
 ]
 INT8 = [*EXPORT, "onnxruntime>=1.18"]  # `export --int8`
 LQ_EMOTION = [
-    "joblib>=1.4",  # recordings side by side, on one machine or on a cluster's backend
     "scikit-image>=0.25",  # the images of sr-demo
 ]
 PARQUET = ["pyarrow>=17"]  # `predict --format parquet`

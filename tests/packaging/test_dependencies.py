@@ -27,7 +27,6 @@ print(import_all(package))
 EXTRAS = (
     "av",
     "distributed",
-    "joblib",
     "lmdb",
     "mkdocs",
     "numba",

@@ -159,7 +159,7 @@ def test_the_wheel_requires_the_applications_dependencies_for_its_extra_only(whe
     always = {re.split(r"[<>=;\[ ]", line)[0] for line in required if "extra ==" not in line}
     assert always == {"torch", "protobuf", "numpy", "scipy", "h5py", "opencv-python", "matplotlib", "pillow", "tqdm"}
     application = {re.split(r"[<>=;\[ ]", line)[0] for line in required if line.endswith('extra == "lq-emotion"')}
-    assert application == {"joblib", "scikit-image", "av", "numba", "scikit-learn", "bayesian-optimization"}
+    assert application == {"scikit-image", "av", "numba", "scikit-learn", "bayesian-optimization"}
 
 
 def test_the_sdist_holds_the_sources_where_the_checkout_has_them(sdist):

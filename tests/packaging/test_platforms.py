@@ -54,7 +54,7 @@ print(matlab_ports.imresize(numpy.eye(4), 0.5).shape, import_all("matlab_ports")
 
 def test_every_module_of_the_engine_and_the_application_is_there():
     code = """
-import cv2, h5py, joblib, matplotlib.figure, torch, tqdm
+import cv2, h5py, matplotlib.figure, torch, tqdm
 take_away_posix()
 print(import_all("caffe_compat"))
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,18 +49,16 @@ class PredictCommand(Settings):
 
 
 def _predict(command: PredictCommand, say: Say) -> Sequence[Outcome]:
-    from lq_emotion.common.cluster import dask_workers
     from lq_emotion.predict.run import predict
     from lq_emotion.video.sources import find_sources
 
     sources = find_sources(command.sources)
     _offer_missing(command.predict)
-    with nullcontext() if command.cluster is None else dask_workers(command.cluster):
-        return predict(
-            sources, command.predict, command.out, jobs=command.jobs if command.cluster is None else None,
-            lines=sys.stdout if command.jsonl else None,
-            say=teller(sys.stderr) if command.jsonl or command.json else say,
-        )  # fmt: skip
+    return predict(
+        sources, command.predict, command.out, jobs=command.jobs, cluster=command.cluster,
+        lines=sys.stdout if command.jsonl else None,
+        say=teller(sys.stderr) if command.jsonl or command.json else say,
+    )  # fmt: skip
 
 
 def _show(outcomes: Sequence[Outcome], command: PredictCommand) -> None:

@@ -9,6 +9,7 @@ import math
 import re
 import struct
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 
@@ -146,3 +147,20 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def is_png(data: bytes) -> bool:
+    """Tell whether these bytes are a complete PNG file."""
+    return data.startswith(_PNG) and data[12:16] == b"IHDR" and data.rstrip(b"\0").endswith(b"IEND\xaeB`\x82")
+
+
+def read_png(path: Path) -> bytes | None:
+    """Return the bytes of an image; None if it is missing or truncated."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return data if is_png(data) else None

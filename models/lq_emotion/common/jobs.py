@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -30,8 +30,9 @@ def run_all(
 
     Parameters
     ----------
-    work : called with an item; with `frames` and one item at a time also with ``progress``, which takes numbers of
-        frames. With several jobs or a cluster it is pickled, and so are items and results.
+    work : called with an item; with `frames` and one item at a time also with ``progress``, which takes a number of
+        frames, and the number of all where it becomes known. With several jobs or a cluster it is pickled, and so are
+        items and results.
     items : what to work on.
     jobs : processes of this machine.
     cluster : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers do the work instead.
@@ -50,7 +51,7 @@ def run_all(
         for number, item in enumerate(items, 1):
             title = f"{name(item)} ({number}/{len(items)})"
             with tqdm(desc=title, total=frames(item), unit=" frames", disable=None, leave=False) as bar:
-                yield work(item, progress=bar.update)
+                yield work(item, progress=_advance(bar))
         return
     done = set()
     tasks = [(number, item) for number, item in enumerate(items)]
@@ -68,6 +69,14 @@ def run_all(
             raise
         problem = f"worker died ({error}); possibly out of memory: try fewer --jobs"
         yield from (lost(item, problem) for number, item in tasks if number not in done)
+
+
+def _advance(bar: Any) -> Callable[..., None]:
+    def advance(frames: int, total: int | None = None) -> None:
+        bar.total = total or bar.total
+        bar.update(frames)
+
+    return advance
 
 
 def _numbered(work: Callable[[ItemT], ResultT], number: int, item: ItemT) -> tuple[int, ResultT]:

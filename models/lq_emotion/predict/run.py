@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-import joblib
 from tqdm import tqdm
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, printable
@@ -20,9 +19,9 @@ from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.ahead import Ahead
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.html_page import page
+from lq_emotion.common.jobs import run_all
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of
-from lq_emotion.common.processes import as_done
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.common.versions import versions
@@ -272,7 +271,8 @@ def predict(
     settings: PredictSettings | None = None,
     out: str | Path | None = None,
     *,
-    jobs: int | None = 1,
+    jobs: int = 1,
+    cluster: str | None = None,
     lines: TextIO | None = None,
     instruments: Instruments | None = None,
     say: Say = print,
@@ -284,8 +284,8 @@ def predict(
     sources : see `video.sources.find_sources`.
     settings : what to do with each.
     out : folder of all results; by default they lie beside their sources.
-    jobs : sources at a time, each in a process; None uses an enclosing `joblib.parallel_config`, whose backend may be
-        a cluster. Every worker needs access to the files and the models.
+    jobs : sources at a time, each in a process.
+    cluster : address of a Dask scheduler, whose workers read the sources; each needs access to files and models.
     lines : stream for JSON lines in place of files with rows.
     instruments : nets and detector, for one job; by default those that the settings name.
     say : called with each line for the user.
@@ -308,64 +308,31 @@ def predict(
         require_folder(folder)
     if lines is None:
         _require_different(sources, settings, folder)
-    several = len(sources) > 1 and jobs != 1
+    several = cluster is not None or (len(sources) > 1 and jobs != 1)
     if several and (lines is not None or any(source.kind in _ELSEWHERE for source in sources)):
         problem = "other processes can read neither cameras nor stdin, and cannot write to stdout"
         raise DataError(problem, code="conflict", field="--jobs", value=jobs, hint="--jobs 1")
     if not several:
         instruments = instruments or load_instruments(settings)
     outcomes = {}
-    for number, outcome in _outcomes(sources, settings, folder, jobs if several else 1, lines, instruments):
+    done = run_all(
+        partial(_numbered, settings=settings, out=folder, instruments=instruments, lines=lines),
+        list(enumerate(sources)), jobs=jobs, cluster=cluster, unit="sources",
+        name=lambda one: printable(one[1].stem), frames=lambda _: None,
+        lost=lambda one, error: (one[0], Outcome(one[1].stem, "failed", error=error)),
+    )  # fmt: skip
+    for number, outcome in done:
         outcomes[number] = outcome
         with tqdm.external_write_mode():
             say(line(outcome))
     return [outcomes[number] for number in range(len(sources))]
 
 
-def _outcomes(
-    sources: Sequence[SourceName],
-    settings: PredictSettings,
-    out: Path | None,
-    jobs: int | None,
-    lines: TextIO | None,
-    instruments: Instruments | None,
-) -> Iterator[tuple[int, Outcome]]:
-    if jobs == 1:
-        for number, source in enumerate(sources):
-            title = f"{printable(source.stem)} ({number + 1}/{len(sources)})"
-            with tqdm(desc=title, unit=" frames", disable=None, leave=False) as bar:
-                progress = partial(_advance, bar)
-                yield (
-                    number,
-                    predict_one(source, settings, out, instruments=instruments, lines=lines, progress=progress),
-                )
-        return
-    work = partial(_numbered, settings=settings, out=out)
-    results = (
-        joblib.Parallel(return_as="generator_unordered", batch_size=1)(
-            joblib.delayed(work)(number, source) for number, source in enumerate(sources)
-        )
-        if jobs is None
-        else as_done(jobs, work, enumerate(sources))
-    )
-    done = set()
-    try:
-        for number, outcome in tqdm(results, total=len(sources), unit=" sources", disable=None, leave=False):
-            done.add(number)
-            yield number, outcome
-    except Exception as error:  # noqa: BLE001  (predict_one raises nothing: these are errors of the backend)
-        problem = f"its worker was lost ({type(error).__name__}), perhaps for want of memory: fewer --jobs take less"
-        lost = (number for number in range(len(sources)) if number not in done)
-        yield from ((number, Outcome(sources[number].stem, "failed", error=problem)) for number in lost)
-
-
-def _advance(bar: Any, frames: int, total: int | None) -> None:
-    bar.total = total
-    bar.update(frames)
-
-
-def _numbered(number: int, source: SourceName, *, settings: PredictSettings, out: Path | None) -> tuple[int, Outcome]:
-    return number, predict_one(source, settings, out)
+def _numbered(
+    one: tuple[int, SourceName], *, settings: PredictSettings, progress: Progress | None = None, **options: Any
+) -> tuple[int, Outcome]:
+    number, source = one
+    return number, predict_one(source, settings, progress=progress, **options)
 
 
 def _require_different(sources: Sequence[SourceName], settings: PredictSettings, out: Path | None) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caffe_compat.errors import FileError
-from lq_emotion.common.document import Block, Column, Figure, Report, Table, Text, code, number, row
-from lq_emotion.common.png import read_png
+from lq_emotion.common.document import Block, Column, Figure, Report, Table, Text, code, number, read_png, row
 from lq_emotion.report.parts import Absent, Part, sections
 from lq_emotion.report.provenance import pairs, software, stage_times
 from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lq_emotion.common.document import Block, Figure
-from lq_emotion.common.png import read_png
+from lq_emotion.common.document import Block, Figure, read_png
 from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.store import Store
 

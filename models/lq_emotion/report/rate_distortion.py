@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lq_emotion.common.document import Block, Column, Figure, Row, Table, Text, code, number, row
+from lq_emotion.common.document import Block, Column, Figure, Row, Table, Text, code, number, read_png, row
 from lq_emotion.common.json_files import contents_of
-from lq_emotion.common.png import read_png
 from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.rd_results import PUBLISHED_BPP, PUBLISHED_QP, UNCODED, Point, SweepResults
 from lq_emotion.studies.robust_lq.store import Store

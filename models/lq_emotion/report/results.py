@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lq_emotion.common.document import Block, Column, Figure, Row, Table, Text, number, row
-from lq_emotion.common.png import read_png
+from lq_emotion.common.document import Block, Column, Figure, Row, Table, Text, number, read_png, row
 from lq_emotion.evaluation.results import MEAN, TOGETHER, Evaluation
 from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.report.parts import Absent

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lq_emotion.common.document import Block, Figure, Text
+from lq_emotion.common.document import Block, Figure, Text, read_png
 from lq_emotion.common.plots import lines_with_gaps, new_figure, png, shared_legend
-from lq_emotion.common.png import read_png
 from lq_emotion.common.text_table import Table
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import Method

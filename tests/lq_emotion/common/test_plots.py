@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from lq_emotion.common.document import is_png
 from lq_emotion.common.plots import Matrix, draw_matrices, lines_with_gaps, new_figure, png, save, shared_legend
-from lq_emotion.common.png import is_png
 from tests.refusals import refused
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lq_emotion.common.processes import WorkerLostError
 from lq_emotion.faces.face import Face
-from lq_emotion.predict import run as run_module
 from lq_emotion.predict.analysis import Estimate, SeenFace, SeenFrame
 from lq_emotion.predict.overlay import drawn
 from lq_emotion.predict.rows import Column, csv_rows
@@ -360,10 +360,10 @@ def test_a_worker_that_is_lost_fails_its_sources_alone(tmp_path, monkeypatch):
     paths = [clip(tmp_path, frames_with_squares(1), name) for name in ("a.mkv", "b.mkv", "c.mkv")]
 
     def as_done(jobs, task, arguments):
-        yield 1, Outcome("b", "done")
-        raise MemoryError
+        yield 1, (1, Outcome("b", "done"))
+        raise WorkerLostError("a process was lost", code="worker-lost")
 
-    monkeypatch.setattr(run_module, "as_done", as_done)
+    monkeypatch.setattr("lq_emotion.common.jobs.as_done", as_done)
     outcomes = predict(find_sources([str(path) for path in paths]), jobs=2, say=quiet)
     assert [(outcome.name, outcome.status) for outcome in outcomes] == [("a", "failed"), ("b", "done"), ("c", "failed")]
 

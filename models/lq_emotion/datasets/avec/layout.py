@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from caffe_compat.errors import DataError, did_you_mean
-from lq_emotion.common.natural import natural_key
+from lq_emotion.common.words import natural_key
 
 Layout = Literal["auto", "avec2016", "recola"]
 Dimension = Literal["valence", "arousal", "both"]

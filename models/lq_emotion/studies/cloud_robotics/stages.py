@@ -14,7 +14,7 @@ from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, P
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.nets.known.loading import find_description
 from lq_emotion.nets.known.store import beside
-from lq_emotion.studies.cloud_robotics import clips, coded, images
+from lq_emotion.studies.cloud_robotics import clips, images
 from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan, Part, check
 from lq_emotion.workflow.search import Search
 from lq_emotion.workflow.stages import Stage as AnyStage
@@ -147,5 +147,5 @@ def _coded(plan: CloudPlan) -> list[Stage]:
     todo = [_features(plan, actor, coded=True) for actor in plan.split.test]
     reads = tuple(path for stage in todo for path in stage.writes)
     settings = {"window": plan.choices.window, "threads": plan.threads}
-    run, writes = partial(coded.do_coded, plan), (coded.table_path(plan),)
+    run, writes = partial(clips.do_coded, plan), (clips.table_path(plan),)
     return [*todo, Stage("coded", run, settings, (clips.lstm_path(plan, ALL), *reads), writes)]

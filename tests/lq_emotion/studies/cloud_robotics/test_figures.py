@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from lq_emotion.common.png import is_png
+from lq_emotion.common.document import is_png
 from lq_emotion.studies.cloud_robotics import figures
 from lq_emotion.studies.cloud_robotics.figures import draw_figures, draw_images
 from tests.lq_emotion.studies.cloud_robotics.example import EXAMPLE

@@ -8,7 +8,7 @@ from caffe_compat.build.weights import save_weights
 from caffe_compat.errors import DataError
 from lq_emotion import prototxt
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY
-from lq_emotion.studies.robust_lq.sr_gain import sr_gain
+from lq_emotion.studies.robust_lq.sr_demo.upscaling import sr_gain
 from matlab_ports.matfile import savemat
 
 

@@ -21,8 +21,7 @@ import numpy as np
 from caffe_compat.errors import DataError
 from lq_emotion.common.ahead import Ahead
 from lq_emotion.common.records import Record
-from lq_emotion.studies.cloud_robotics.link.choice import wire_kbps
-from lq_emotion.studies.cloud_robotics.link.packets import Pacer, wire_bits
+from lq_emotion.studies.cloud_robotics.link.choice import Pacer, wire_bits, wire_kbps
 from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint
 from lq_emotion.video.frames import Frame, Image
 from lq_emotion.video.live import LiveDecoder, LiveEncoder, find_live_codec

@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caffe_compat.errors import DataError
-from lq_emotion.studies.cloud_robotics.link.choice import Demand, choose, delay, front, wire_kbps
-from lq_emotion.studies.cloud_robotics.link.packets import Pacer, packets_of, wire_bits
+from lq_emotion.studies.cloud_robotics.link.choice import (
+    Demand,
+    Pacer,
+    choose,
+    delay,
+    front,
+    packets_of,
+    wire_bits,
+    wire_kbps,
+)
 from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable
 
 

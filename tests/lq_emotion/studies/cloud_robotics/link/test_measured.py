@@ -5,7 +5,7 @@ import pytest
 
 from caffe_compat.errors import DataError
 from lq_emotion.crops.versions import Version
-from lq_emotion.studies.cloud_robotics.link.measured import ClipCost, MeasuredCell, clip_cost, operating_points
+from lq_emotion.studies.cloud_robotics.link.table import ClipCost, MeasuredCell, clip_cost, operating_points
 
 VERSION = Version(256, 144, 5, 32)
 COSTS = (ClipCost(1, 1000, 800), ClipCost(2, 6000, 900))
