@@ -40,12 +40,7 @@ class _Shown(NamedTuple):
 
 
 def frames(store: Store) -> Iterator[Block]:
-    """Yield the figure.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield the figure."""
     folder = store.root / "data" / "raw_data" / crops_folder(1)
     crops = sorted(folder.glob("*.mat"), key=lambda path: natural_order(path.stem))
     partitions = stored_partitions(store.root / "data")

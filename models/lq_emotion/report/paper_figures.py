@@ -16,12 +16,7 @@ _CAPTIONS = {
 
 
 def paper_figures(store: Store) -> Iterator[Block]:
-    """Yield the figures that were drawn.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield the figures that were drawn."""
     pngs = {number: read_png(store.root / "study" / f"figure{number}.png") for number in _CAPTIONS}
     if not any(pngs.values()):
         raise Absent("No Figures 1 to 3: `lq-emotion study run robust-lq` draws them.")

@@ -17,12 +17,7 @@ from lq_emotion.training.results import TrainingResults
 
 
 def settings(store: Store) -> Iterator[Block]:
-    """Yield the experiment's settings, versions and times.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield the experiment's settings, versions and times."""
     table = store.table
     if store.maker is not None:
         yield _synthetic(read_record(store.maker, synthetic.SyntheticSettings))
@@ -86,13 +81,7 @@ def pairs(caption: str, values: Mapping[str, Any], titles: tuple[str, str]) -> T
 
 
 def stage_times(seconds: Mapping[str, float | None], kind_of: Callable[[str], str]) -> Table:
-    """Return the table of the time that kinds of stages took.
-
-    Parameters
-    ----------
-    seconds : of each stage; None where it is unknown.
-    kind_of : from the name of a stage to that of its kind.
-    """
+    """Return the table of the time that each kind of stage took; `kind_of` maps a stage's name to its kind."""
     times: dict[str, list[float]] = {}
     for name, taken in seconds.items():
         if taken is not None:
@@ -116,12 +105,7 @@ def _kind(stage: str) -> str:
 
 
 def recordings(store: Store) -> Iterator[Block]:
-    """Yield the outcome of preparing each recording.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield the outcome of preparing each recording."""
     if not store.prepared:
         raise Absent("No recordings were prepared in this folder: data/prepare.json is missing.")
     titles = {"rows": "frames", "kept": "kept", "no_face": "no face", "small": "too small", "held": "box held"}
@@ -142,12 +126,7 @@ def recordings(store: Store) -> Iterator[Block]:
 
 
 def trainings(store: Store) -> Iterator[Block]:
-    """Yield the trainings, and how they differ from the authors' definitions.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield the trainings, and how they differ from the authors' definitions."""
     if not store.runs:
         raise Absent("No net was trained in this folder: runs/*/train.json is missing.")
     columns = (

@@ -13,12 +13,7 @@ from lq_emotion.studies.robust_lq.store import Store
 
 
 def rate_distortion(store: Store) -> Iterator[Block]:
-    """Yield figures and tables of each sweep.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield figures and tables of each sweep."""
     if not store.sweeps:
         raise Absent("No Figure 4: `lq-emotion study rd --out ROOT/rd` has not run to its end in this folder.")
     yield Text(

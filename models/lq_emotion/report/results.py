@@ -16,12 +16,7 @@ from lq_emotion.studies.robust_lq.table import TITLES, best, column
 
 
 def table_1(store: Store) -> Iterator[Block]:
-    """Yield the table, its figure and conclusions.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield the table, its figure and conclusions."""
     results = store.table
     if results is None:
         raise Absent("No Table 1: `lq-emotion study run robust-lq` has not run to its end in this folder.")
@@ -75,36 +70,21 @@ def _ccc(method: Method, factor: int) -> float:
 
 
 def comparisons(store: Store) -> Iterator[Block]:
-    """Yield the intervals of all scores, and the differences of CCC.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield the intervals of all scores, and the differences of CCC."""
     if store.comparisons is None:
         raise Absent("No intervals and tests: `lq-emotion study run robust-lq` computes them.")
     yield from tables.comparison_tables(store.comparisons)
 
 
 def variants(store: Store) -> Iterator[Block]:
-    """Yield a table for each of the paper's statements that was tried.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield a table for each of the paper's statements that was tried."""
     if store.table is None or store.variants is None:
         raise Absent("No other nets than those of Table 1: `lq-emotion study run robust-lq` trains and scores them.")
     yield from tables.variant_tables(store.table, store.variants)
 
 
 def evaluations(store: Store) -> Iterator[Block]:
-    """Yield a row for each evaluation below scores/.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield a row for each evaluation below scores/."""
     if not store.scores:
         raise Absent(
             "No evaluations: `lq-emotion study evaluate` and `lq-emotion study run robust-lq` leave them in scores/."

@@ -33,12 +33,7 @@ _GAP = 1.5 * 0.04
 
 
 def traces(store: Store) -> Iterator[Block]:
-    """Yield the figure of several methods, and the one of HR that `evaluate` drew.
-
-    Raises
-    ------
-    Absent
-    """
+    """Yield the figure of several methods, and the one of HR that `evaluate` drew."""
     if not store.scores:
         raise Absent("No traces: there are no predictions in scores/.")
     if store.table is not None:

@@ -190,18 +190,7 @@ def _error(task: Any, worker: str) -> BaseException | None:
 
 @contextmanager
 def cluster_workers(address: str, root: Path, inputs: Sequence[Path], say: Say) -> Iterator[Workers]:
-    """Return what runs stages on a Dask cluster; stages that run are dropped if the context is left with an error.
-
-    Parameters
-    ----------
-    address : of the scheduler.
-    root, inputs, say : see `ClusterWorkers`.
-
-    Raises
-    ------
-    DataError, WorkerLostError
-        See `common.cluster.connect` and `ClusterWorkers`.
-    """
+    """Yield what runs stages on a Dask cluster; stages that run are dropped if the context is left with an error."""
     with connect(address) as client:
         workers = ClusterWorkers(client, root, inputs, say)
         try:
@@ -211,20 +200,7 @@ def cluster_workers(address: str, root: Path, inputs: Sequence[Path], say: Say) 
 
 
 def do_stage(run: Callable[[], None], lease: str, sizes: Mapping[Path, int], patience: float) -> None:
-    """Do a stage; called on a worker.
-
-    Parameters
-    ----------
-    run : does the work.
-    lease : the name of the lease that it holds.
-    sizes : of the files that it reads, in bytes.
-    patience : seconds in which these may appear.
-
-    Raises
-    ------
-    FileError
-        A file did not appear. Errors of the work are raised as well.
-    """
+    """Do a stage on a worker that has the lease, once the files that it reads have their sizes in bytes."""
     from distributed import Semaphore, Status, get_worker
 
     worker = get_worker()

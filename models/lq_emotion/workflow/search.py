@@ -141,23 +141,11 @@ class Search:
         ]
 
     def course(self) -> list[Trial]:
-        """Return the trials that are done, in order.
-
-        Raises
-        ------
-        FileError
-            A file of a trial is damaged.
-        """
+        """Return the trials that are done, in order."""
         return [_read(path) for path in self.results() if path.is_file()]
 
     def best(self) -> Trial:
-        """Return the trial with the smallest objective; of equal ones the first.
-
-        Raises
-        ------
-        FileError
-            No trial is done, or a file is damaged.
-        """
+        """Return the trial with the smallest objective; of equal ones the first."""
         course = self.course()
         if not course:
             raise FileError("no trial is done", code="not-prepared", file=self.folder)
@@ -179,15 +167,7 @@ class Search:
 def proposal(
     space: Sequence[Parameter], earlier: Sequence[Trial], number: int, *, first: int, seed: int
 ) -> dict[str, float]:
-    """Return the parameters of a trial.
-
-    Parameters
-    ----------
-    space : the parameters.
-    earlier : the results of all trials before, in order; needed from trial `first` on.
-    number : of the trial, from 0.
-    first, seed : see `Search`.
-    """
+    """Return the parameters of trial `number`, from 0, given all `earlier` ones; the `first` ones need none."""
     place = _even(len(space), number, seed) if number < first else _promising(space, earlier, number, seed)
     return {parameter.name: parameter.value(float(x)) for parameter, x in zip(space, place, strict=True)}
 
@@ -219,14 +199,7 @@ def _suggested(
     *,
     kappa: float | None,
 ) -> npt.NDArray[np.float64]:
-    """Return the place with the largest expected improvement, or the smallest mean less `kappa` deviations.
-
-    Parameters
-    ----------
-    tried : (N, parameters) places.
-    objectives : (N,) at these places.
-    random : seed of the library's search.
-    """
+    """Return the most promising place, (parameters,), from (N, parameters) places tried and (N,) objectives."""
     from bayes_opt import BayesianOptimization
     from bayes_opt.acquisition import ExpectedImprovement, UpperConfidenceBound
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern

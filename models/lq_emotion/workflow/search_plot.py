@@ -23,22 +23,7 @@ def draw_course(
     title: str = "",
     label: str = "objective",
 ) -> None:
-    """Draw objective and best so far by trial, and below, for each parameter, the objective by its value.
-
-    Parameters
-    ----------
-    course : trials in order, as `Search.course` returns them.
-    space : what was searched.
-    path : the PNG, complete or not at all.
-    first : trials that cover the space evenly, drawn as rings.
-    title : above the figure.
-    label : of the objective.
-
-    Raises
-    ------
-    DataError
-        There is no trial.
-    """
+    """Draw objective and best so far by trial, and the objective by the value of each parameter."""
     if not course:
         raise DataError("no trial to draw", code="empty", field="course")
     columns = min(len(space), _PANELS)

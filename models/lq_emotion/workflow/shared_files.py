@@ -11,13 +11,7 @@ PATIENCE = 60.0
 
 
 def unseen(sizes: Mapping[Path, int | None], patience: float = 0.0) -> Path | None:
-    """Return the first file that is not there.
-
-    Parameters
-    ----------
-    sizes : the files, and their sizes in bytes; None for any size.
-    patience : seconds in which they may appear.
-    """
+    """Return the first file that is not there with its size in bytes (None: any) after `patience` seconds."""
     end = time.monotonic() + patience
     for path, size in sizes.items():
         while not _is_seen(path, size):

@@ -79,12 +79,7 @@ class Ledger:
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
 
     def claim(self, stages: Sequence[Stage[Any]]) -> None:
-        """Refuse files of the stages' names that no stage wrote, and write the journal.
-
-        Raises
-        ------
-        FileError
-        """
+        """Refuse files of the stages' names that no stage wrote, and write the journal."""
         if not self._journal.exists:
             self._journal.require_own([path for stage in stages for path in stage.writes], "study")
             self._journal.write()
@@ -100,18 +95,7 @@ class Ledger:
         return self._journal.path.parent
 
     def note(self, stage: Stage[Any], fingerprint: str, seconds: float, *, patience: float = 0.0) -> None:
-        """Write down that a stage is done.
-
-        Parameters
-        ----------
-        stage, fingerprint, seconds : what was done, from what, and how long it took.
-        patience : seconds in which files may appear that another machine wrote.
-
-        Raises
-        ------
-        FileError
-            A file is missing.
-        """
+        """Write down that a stage is done; its files may appear within `patience` seconds."""
         missing = unseen(dict.fromkeys(stage.writes), patience)
         if missing is not None:
             problem = f"stage {stage.name!r} ended without writing it"

@@ -57,14 +57,7 @@ class Base:
         return height, width
 
     def images(self, source: Path, batch: int, *, augmented: bool) -> pb.LayerParameter:
-        """Return the data layer that feeds the images of a list, in its order.
-
-        Parameters
-        ----------
-        source : each line an image, below the list's folder, and the number of its class.
-        batch : images.
-        augmented : mirrored at random and, where the net's images are cropped, cut out at random places.
-        """
+        """Return the data layer that feeds a list's images in order; `augmented`, mirrored and cropped at random."""
         prepared, crop = self.preprocessing, self.preprocessing.crop or (0, 0)
         layer = pb.LayerParameter(name="data", type="ImageData", top=[prepared.input, LABEL])
         images, transform = layer.image_data_param, layer.transform_param
@@ -84,13 +77,7 @@ class Base:
 
 
 def load_base(plan: CloudPlan, name: str) -> Base:
-    """Return a base with a head for the plan's classes.
-
-    Raises
-    ------
-    CaffeCompatError
-        The weights are unknown, or the net does not take square images.
-    """
+    """Return a base with a head for the plan's classes."""
     path, described = find_description(plan.weights[name], any_outputs=True)
     recipe = plan.recipe
     definition, blob = described.definition, last_features(described.definition)
@@ -105,13 +92,7 @@ def load_base(plan: CloudPlan, name: str) -> Base:
 
 
 def last_features(definition: pb.NetParameter) -> str:
-    """Return the blob that the last layer with weights reads; of a net that does not end in InnerProduct, its output.
-
-    Raises
-    ------
-    NetError
-        The net has no layer with weights.
-    """
+    """Return the blob that the last layer with weights reads; its output if that is no InnerProduct."""
     layers = [layer for layer in definition.layer if facts(layer.type).weight_message]
     if not layers:
         raise NetError("no layer with weights", code="unsupported", field="definition")

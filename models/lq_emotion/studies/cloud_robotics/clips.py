@@ -143,13 +143,7 @@ def _fill(file: h5py.File, name: str, values: ClipFeatures) -> None:
 
 
 def read_features(plan: CloudPlan, version: Version, clip: RavdessClip) -> ClipFeatures:
-    """Return a clip in a version.
-
-    Raises
-    ------
-    FileError
-        The file is missing or damaged.
-    """
+    """Return a clip in a version."""
     path = features_path(plan, clip.actor, coded=version.qp is not None)
     try:
         with h5py.File(path, "r") as file:
@@ -273,13 +267,7 @@ def _write(plan: CloudPlan, name: str, decisions: Decisions) -> None:
 
 
 def read_decisions(plan: CloudPlan, name: str) -> Decisions:
-    """Return what a method says.
-
-    Raises
-    ------
-    FileError
-        The file is missing or damaged.
-    """
+    """Return what a method says."""
     return read_record(decisions_path(plan, name), Decisions)
 
 

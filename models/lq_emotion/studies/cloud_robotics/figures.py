@@ -19,14 +19,7 @@ _SYNTHETIC = "Synthetic: the faces are drawn."
 
 
 def draw_figures(results: CloudResults, folder: Path) -> list[Path]:
-    """Draw all figures that the results have; return the files.
-
-    They are figure2.png, figure3.png, transfer.png, and search_BASE.png for each base that was searched.
-
-    Raises
-    ------
-    OSError
-    """
+    """Draw figure2.png, figure3.png, transfer.png and search_BASE.png as far as there are results; return them."""
     draw: dict[str, Callable[[CloudResults, Path], bool]] = {
         "figure2": draw_images,
         "figure3": draw_clips,

@@ -181,24 +181,12 @@ def do_choose(plan: CloudPlan, _say: Say) -> None:
 
 
 def read_result(plan: CloudPlan, name: str) -> ImageResult:
-    """Return the scores of a base's net.
-
-    Raises
-    ------
-    FileError
-        The file is missing or damaged.
-    """
+    """Return the scores of a base's net."""
     return read_record(result_path(plan, name), ImageResult)
 
 
 def best_base(plan: CloudPlan) -> Base:
-    """Return the base whose net is best on dev.
-
-    Raises
-    ------
-    FileError
-        The file that says so is missing or damaged.
-    """
+    """Return the base whose net is best on dev."""
     path = net_path(plan, BEST).with_suffix(".json")
     with contents_of(path):
         return load_base(plan, str(read_json(path)["base"]))

@@ -175,13 +175,7 @@ class CloudPlan(StudySettings):
 
 
 def check(plan: CloudPlan) -> None:
-    """Refuse a plan that cannot be run.
-
-    Raises
-    ------
-    DataError
-        A setting is out of range, or data are missing.
-    """
+    """Refuse a plan that cannot be run."""
     choices = plan.choices
     invalid = {
         "--fold": (choices.fold, choices.fold >= choices.folds, f"0 to {choices.folds - 1}"),

@@ -87,13 +87,7 @@ def _exchanged(values: tuple[float, ...]) -> tuple[float, ...]:
 
 
 def implied_accuracy(row: ImageScores, counts: Mapping[str, int]) -> float:
-    """Return the accuracy that the recalls of a row amount to.
-
-    Parameters
-    ----------
-    row : of Table 1.
-    counts : test images of each class.
-    """
+    """Return the accuracy that the recalls of a row of Table 1 amount to, from the test images of each class."""
     total = sum(counts[name] for name in CLASSES)
     return sum(counts[name] * recall for name, recall in zip(CLASSES, row.recall, strict=True)) / total
 

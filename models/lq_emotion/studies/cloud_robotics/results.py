@@ -144,13 +144,7 @@ def best_on_dev(results: Sequence[ImageResult]) -> ImageResult:
 
 
 def read_results(root: Path) -> CloudResults | None:
-    """Return the results below ROOT; None if the study has not finished.
-
-    Raises
-    ------
-    FileError
-        study.json is damaged.
-    """
+    """Return the results below ROOT; None if the study has not finished."""
     return find_record(root / FILE, CloudResults)
 
 

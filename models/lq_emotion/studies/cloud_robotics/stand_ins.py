@@ -55,23 +55,7 @@ def stand_in_net(classes: int, size: int) -> HeadedNet:
 
 
 def make_stand_in(base: str, out: Path, *, size: int, seed: int, iterations: int, threads: int, say: Say) -> Path:
-    """Train a stand-in; write its weights and beside them its definition and its preprocessing. Return the weights.
-
-    Parameters
-    ----------
-    base : one of `DRAWINGS`.
-    out : a ``.caffemodel``.
-    size : height and width of what the net takes; it is cut out of images an eighth larger.
-    seed : of drawings and training.
-    iterations : of the training, each of 64 images.
-    threads : of the training.
-    say : receives a line with the accuracy on drawings that are not trained on.
-
-    Raises
-    ------
-    DataError
-        No such base.
-    """
+    """Train a stand-in for a base of `DRAWINGS`, `size` pixels wide; write weights, definition and preprocessing."""
     import torch
 
     if base not in DRAWINGS:

@@ -46,13 +46,7 @@ def _clip_results(plan: CloudPlan) -> Iterator[ClipResult]:
 
 
 def clip_results(decisions: Decisions, labels: Mapping[str, int]) -> Iterator[ClipResult]:
-    """Yield the confusions of a method in each version.
-
-    Parameters
-    ----------
-    decisions : of the method.
-    labels : numbers of the clips' emotions.
-    """
+    """Yield the confusions of a method in each version, from the numbers of the clips' emotions."""
     for version, answers in decisions.answers.items():
         scores = class_scores(list(answers.values()), [labels[clip] for clip in answers], len(EMOTIONS))
         confusion = tuple(tuple(row) for row in scores.confusion.tolist())

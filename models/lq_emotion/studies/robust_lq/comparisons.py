@@ -156,11 +156,6 @@ def compare_methods(
     resamples : the most exchanges of a test.
     convention : see `metrics.regression`.
     dimension : of the labels; the paper has valence alone.
-
-    Raises
-    ------
-    DataError
-        Seeds or methods were scored on different recordings.
     """
     cells = tuple(_estimates(cell, moments[cell], convention) for cell in moments)
     differences: list[Difference] = []

@@ -162,11 +162,6 @@ def validation_part(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
 
     They are spread evenly over the training recordings in natural order, so that every run has the same: train_3 and
     train_7 of AVEC's nine. A recording is a person, as in AVEC and RECOLA.
-
-    Raises
-    ------
-    DataError
-        Nothing would remain to learn from.
     """
     if plan.switches.validation != "train":
         return ()
@@ -179,13 +174,7 @@ def validation_part(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def check(plan: StudyPlan) -> None:
-    """Refuse a plan that cannot be run.
-
-    Raises
-    ------
-    DataError, FileError
-        A setting is out of range, or images are missing.
-    """
+    """Refuse a plan that cannot be run."""
     for name, values in {"--only": plan.parts, "--rows": plan.rows}.items():
         if not values:
             raise DataError("empty", code="empty", field=name, hint="give at least one")

@@ -40,13 +40,6 @@ def published(method: Method, factor: int) -> Score | None:
 def compare(
     measured: Score, method: Method, factor: int, dimension: str = "valence"
 ) -> tuple[Score | None, Score | None]:
-    """Return the published score and the difference of a measured one from it; None, None where none is published.
-
-    Parameters
-    ----------
-    measured : the score of a method at a factor.
-    method, factor : the cell of the table.
-    dimension : what was scored; the paper has valence alone.
-    """
+    """Return the published score, and how a measured one differs from it; None, None where none is published."""
     score = published(method, factor) if dimension == "valence" else None
     return score, None if score is None else measured - score

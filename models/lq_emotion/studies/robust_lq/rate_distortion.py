@@ -207,12 +207,7 @@ def _prepare(settings: SweepSettings) -> SweepSettings:
 
 
 def sweep_results(settings: SweepSettings, _seconds: Mapping[str, float | None] | None = None) -> SweepResults:
-    """Score what the stages of a sweep predicted; write rd.json, rd.csv and the figures.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-    """
+    """Score what the stages of a sweep predicted; write rd.json, rd.csv and the figures."""
     names = settings.recordings
     _, prepared = common_preparation(read_labels(settings.data, names), settings.data)
     delay = prepared if settings.delay is None else settings.delay

@@ -164,12 +164,7 @@ def fill(
     device: str,
     dimension: str,
 ) -> None:
-    """Code recordings, let the nets predict them, and write NAME.json and NAME.MODEL.npz for each.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-    """
+    """Code recordings, let the nets predict them, and write NAME.json and NAME.MODEL.npz for each."""
     for path in crops:
         decoded, size, coded = code_recording(path, cell, coding)
         for net in nets:
@@ -224,13 +219,7 @@ class Rate(NamedTuple):
 
 
 def rate(paths: Sequence[Path]) -> Rate:
-    """Return the bits of several recordings and the PSNR of the mean squared error of all their pixels.
-
-    Raises
-    ------
-    FileError
-        A file is missing or damaged.
-    """
+    """Return the bits of several recordings and the PSNR of the mean squared error of all their pixels."""
     coded = [read_record(path, Coded) for path in paths]
     bits = [one.total_bits for one in coded if one.total_bits is not None]
     if len(bits) < len(coded):

@@ -132,13 +132,7 @@ def do_train(
 def do_evaluate(
     plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: Path, factor: int | None, say: Say
 ) -> None:
-    """Score a net on one kind of crops.
-
-    Parameters
-    ----------
-    net, weights, h5 : the net, its weights and its training data.
-    factor : of the faces, if the net was trained on several sizes.
-    """
+    """Score a net on one kind of crops; `factor` is that of the faces, if the net was trained on several sizes."""
     from caffe_compat.formats.files import write_text
     from lq_emotion.evaluation.evaluate import Evaluate
     from lq_emotion.evaluation.settings import EvaluationSettings
@@ -302,13 +296,7 @@ def _stretch(path: Path) -> None:
 
 
 def sr_images(plan: StudyPlan) -> dict[str, list[Path]]:
-    """Return the images for training and for testing: Train and Test/Set5 in the authors' ``pretrain``.
-
-    Raises
-    ------
-    FileError
-        A folder is missing or has no images, or a file is not an image.
-    """
+    """Return the images for training and for testing: Train and Test/Set5 in the authors' ``pretrain``."""
     if plan.natural is None:
         return {phase: in_folder(plan.root / "sr/images" / phase) for phase in PHASES}
     chosen = {}

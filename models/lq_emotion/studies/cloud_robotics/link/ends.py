@@ -27,20 +27,7 @@ _SAME = 0.8  # overlap down to which the box of a face stays where it was: a box
 def send_video(
     video: Path, point: OperatingPoint, kbps: float, instruments: Instruments, *, frames: int, patience: float
 ) -> Traffic:
-    """Play the camera of a robot with a video, over a loopback.
-
-    Parameters
-    ----------
-    video : of at least the point's frame rate and, for whole frames, size.
-    point, kbps, patience : see `loop_back`.
-    instruments : detector and nets; the first net cuts the faces out where the robot does.
-    frames : at most so many.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-        The video cannot be read or does not suit the point, or as `loop_back`.
-    """
+    """Play the camera of a robot with the first `frames` frames of a video, over a loopback; see `loop_back`."""
     if instruments.find is None:
         hint = "name a detector: the frames that are searched may be smaller than those that boxes belong to"
         raise DataError("boxes cannot be used", code="unsupported", field="--detector", hint=hint)

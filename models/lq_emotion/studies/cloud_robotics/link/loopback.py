@@ -85,12 +85,7 @@ class Traffic:
     passages: tuple[Passage, ...]
 
     def summary(self, late: float = math.inf) -> Measured:
-        """Return counts, rates and percentiles.
-
-        Parameters
-        ----------
-        late : latency in ms beyond which an answer comes too late.
-        """
+        """Return counts, rates and percentiles; an answer after more than `late` ms is too late."""
         latencies = [passage.latency for passage in self.passages]
         seconds = self.captured / self.fps
         return Measured(

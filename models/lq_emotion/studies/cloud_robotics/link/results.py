@@ -67,12 +67,7 @@ class LinkResults(Record):
 def write_results(
     results: LinkResults, table: RateTable, folder: Path, passages: Sequence[tuple[float, Passage]] = ()
 ) -> list[Path]:
-    """Write link.json, link.csv, link.png, and the loopback's frames to link_frames.csv; return the files.
-
-    Parameters
-    ----------
-    passages : bandwidth in kbit/s and passage of each frame.
-    """
+    """Write link.json, link.csv, link.png, and the frames of the loopback by kbit/s to link_frames.csv; return them."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in written(results)]
     write_json(results.to_json(), files[0])

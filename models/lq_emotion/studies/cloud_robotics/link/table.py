@@ -227,18 +227,7 @@ class MeasuredCell(Record):
 
 
 def clip_cost(times: npt.ArrayLike, bits: npt.ArrayLike) -> ClipCost:
-    """Return what a coded clip costs; its last frame lasts as long as the mean of the others.
-
-    Parameters
-    ----------
-    times : (T,) seconds.
-    bits : (T,) of each frame.
-
-    Raises
-    ------
-    DataError
-        The clip is uncoded, or has a single frame, whose duration is unknown.
-    """
+    """Return the cost of a coded clip from its times and bits, (T,) each; its last frame has the mean duration."""
     starts, coded = np.asarray(times, np.float64), np.asarray(bits, np.float64)
     if not np.isfinite(coded).all():
         raise DataError("uncoded clips have no bits", code="out-of-range", field="bits", hint="a version with a QP")
@@ -250,13 +239,7 @@ def clip_cost(times: npt.ArrayLike, bits: npt.ArrayLike) -> ClipCost:
 
 
 def operating_points(cells: Sequence[MeasuredCell], model: str) -> RateTable:
-    """Return the table of measured cells: an operating point for each, of whole frames, scored by accuracy.
-
-    Raises
-    ------
-    DataError
-        There are no cells.
-    """
+    """Return the table of measured cells: an operating point for each, of whole frames, scored by accuracy."""
     if not cells:
         raise DataError("there are no cells", code="empty", field="cells")
     return RateTable(tuple(_point(cell, model) for cell in cells))

@@ -17,13 +17,7 @@ SYNTHETIC = "Synthetic recording: the face is drawn, nobody was filmed."
 
 
 def frame_number(frame: int | None, count: int) -> int:
-    """Return the number of a frame, from 0; by default that of the middle one.
-
-    Raises
-    ------
-    DataError
-        There is no such frame.
-    """
+    """Return the number of a frame, from 0; by default that of the middle one."""
     number = count // 2 if frame is None else frame
     if not 0 <= number < count:
         hint = f"0 to {count - 1}"

@@ -41,13 +41,6 @@ def draw_factors(
     factors : s of each LR version.
     levels : black and white of the crops.
     synthetic : the face is drawn; a line says so.
-
-    Raises
-    ------
-    DataError
-        There is no such frame.
-    PortError
-        The crops cannot be read.
     """
     face, number = _crop(crops, frame)
     columns = 1 + len(factors)

@@ -82,20 +82,7 @@ class _Steps(NamedTuple):
 def draw_pipeline(
     pipeline: Pipeline, path: Path, *, levels: tuple[float, float] = STUDIO, synthetic: bool = False
 ) -> None:
-    """Draw the pipeline.
-
-    Parameters
-    ----------
-    pipeline : what to draw.
-    path : the PNG.
-    levels : black and white of the crops.
-    synthetic : the face is drawn; a line says so.
-
-    Raises
-    ------
-    CaffeCompatError
-        The crops or the weights cannot be used, there is no such frame, or the codec cannot be run.
-    """
+    """Draw the pipeline as PNG; `levels` are black and white of the crops."""
     steps = _run(pipeline)
     figure = new_figure(_WIDTH, _HEIGHT, layout=None)
     upper = [_panel(figure, left, _UPPER, width, inset) for left, width, inset in _ROW]

@@ -45,13 +45,7 @@ class Box:
 
 
 def draw_architectures(path: Path, *, switches: PaperSwitches = AS_CODE) -> None:
-    """Draw both nets; arrows join the layers of the same name whose weights the CNN takes over.
-
-    Parameters
-    ----------
-    path : the PNG.
-    switches : paper or code.
-    """
+    """Draw both nets; arrows join layers of the same name whose weights the CNN takes over."""
     nets = [boxes(net, switches) for net in (Net.SR_FCN, Net.JOINT)]
     places = _aligned(*nets)
     width = 0.9 + (1 + max(max(row) for row in places)) * _STEP

@@ -19,15 +19,7 @@ _BLACK, _WHITE = 16, 235  # the range of Y
 
 
 def draw_comparison(images: Sequence[Enlarged], focus: Mapping[str, Sequence[int]], path: Path, subtitle: str) -> None:
-    """Write a row for each image: the whole, then a part by each method and in the original.
-
-    Parameters
-    ----------
-    images : at most three are shown.
-    focus : row and column, in the whole image, of the part's centre; by default the part with the largest error of
-        bicubic interpolation.
-    subtitle : one line.
-    """
+    """Draw up to three images: the whole, then a part around `focus` (row, column) by each method and as it was."""
     shown = images[:3]
     figure = new_figure(15, 3.3 * len(shown) + 0.9)
     figure.suptitle(f"Super-resolution of images the net was not trained on\n{subtitle}", fontsize=13)

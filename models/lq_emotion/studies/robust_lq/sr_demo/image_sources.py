@@ -51,13 +51,7 @@ class ImageSource:
 
 
 def built_in() -> list[ImageSource]:
-    """Return the images of scikit-image; no network is needed.
-
-    Raises
-    ------
-    DataError
-        scikit-image is not installed.
-    """
+    """Return the images of scikit-image; no network is needed."""
     try:
         from skimage import data
     except ImportError:
@@ -83,11 +77,6 @@ def of_folder(folder: Path) -> list[ImageSource]:
     Parameters
     ----------
     folder : searched without its subfolders; of more than 24 images, 24 evenly spread by name are used.
-
-    Raises
-    ------
-    DataError
-        No such folder, or fewer than two images in it. `ImageSource.load` raises it for an unusable image.
     """
     if not folder.is_dir():
         raise DataError("folder of images not found", code="file-missing", file=folder)

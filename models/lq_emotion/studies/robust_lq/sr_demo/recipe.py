@@ -52,14 +52,7 @@ def test_stride(pixels: int) -> int:
 
 
 def make_recipe(*, scale: int, iterations: int, test_patches: int) -> DemoRecipe:
-    """Return the recipe for a training in a folder with train.txt, test.txt, net.prototxt and snapshots/.
-
-    Parameters
-    ----------
-    scale : downsampling factor of the low-resolution images.
-    iterations : updates in all.
-    test_patches : in the test file.
-    """
+    """Return the recipe for a training in a folder with train.txt, test.txt, net.prototxt and snapshots/."""
     shipped_net, shipped_solver = read_net(prototxt.path(NET)), read_solver(prototxt.path(SOLVER))
     net, net_changes = _small_net(shipped_net)
     solver = pb.SolverParameter()

@@ -94,13 +94,7 @@ class SrResults(Record):
 
 
 def _stages(settings: SrSettings) -> list[Stage[None]]:
-    """Return the stages: images, patches, training, comparison.
-
-    Raises
-    ------
-    CaffeCompatError
-        An image cannot be used, or ROOT has files of their names that no study wrote.
-    """
+    """Return the stages: images, patches, training, comparison."""
     out, sources = settings.out, settings.sources
     if settings.images and settings.images.is_relative_to((out / "images").resolve()):
         problem = "the study writes its images to this folder"

@@ -51,14 +51,7 @@ def psnr(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
 
 
 def enlarge(net: CaffeNet, path: Path, scale: int) -> Enlarged:
-    """Shrink an image's Y by `scale` and enlarge it again, by each method.
-
-    Parameters
-    ----------
-    net : SR-FCN in its deploy form.
-    path : an RGB image.
-    scale : as in training.
-    """
+    """Shrink the Y of an RGB image by `scale` and enlarge it again, by each method."""
     original = modcrop(im2double(rgb2ycbcr(imread(path))[:, :, 0]), scale)
     low = imresize(original, 1 / scale, "bicubic")
     bicubic = imresize(low, original.shape, "bicubic")
@@ -111,21 +104,7 @@ class SrGain(Record):
 
 
 def sr_gain(weights: Path, crops: Path, names: Sequence[str], factor: int, *, each: int = 10) -> SrGain:
-    """Compare what SR-FCN and bicubic interpolation make of faces that are `factor` times smaller.
-
-    Parameters
-    ----------
-    weights : of SR-FCN.
-    crops : the folder with HQ and LR-s crops, ``ROOT/data/raw_data``.
-    names : recordings that the net did not learn from.
-    factor : s.
-    each : faces of a recording, evenly chosen.
-
-    Raises
-    ------
-    CaffeCompatError
-        The weights do not fit, or crops are missing or differ in number.
-    """
+    """Compare SR-FCN with bicubic interpolation on `each` faces, `factor` times smaller, of each recording."""
     from caffe_compat.build.net import load_net
 
     net = load_net(prototxt.path(DEPLOY), weights)
