@@ -8,18 +8,7 @@ from caffe_compat.errors import DataError
 
 
 def connect(address: str, *, timeout: float = 10.0) -> Any:
-    """Return a client of a Dask scheduler, a context manager.
-
-    Parameters
-    ----------
-    address : of the scheduler, such as ``tcp://host:8786``.
-    timeout : seconds in which it must answer.
-
-    Raises
-    ------
-    DataError
-        The package distributed is missing, or no scheduler answers.
-    """
+    """Return a client of a Dask scheduler, a context manager, if it answers within `timeout` seconds."""
     try:
         from distributed import Client
     except ImportError:

@@ -10,13 +10,7 @@ _KINDS = "auto, cpu, cuda or cuda:N"
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """Return the device of a name; ``auto`` is the first CUDA device, or the CPU if there is none.
-
-    Raises
-    ------
-    SolverError
-        There is no such device.
-    """
+    """Return the device of a name; ``auto`` is the first CUDA device, or the CPU if there is none."""
     count = torch.cuda.device_count()
     if name == "auto":
         return torch.device("cuda", 0) if count else torch.device("cpu")

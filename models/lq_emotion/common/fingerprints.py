@@ -14,13 +14,7 @@ from caffe_compat.formats.regular_file import require_regular
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's contents, which a process reads once unless the file was written again.
-
-    Raises
-    ------
-    FileError
-        The file is missing or cannot be read, or is a device or a named pipe.
-    """
+    """Return the SHA-256 of a file's contents, which a process reads once unless the file was written again."""
     require_regular(path)
     try:
         status = path.stat()
@@ -43,12 +37,6 @@ def named_hashes(paths: Iterable[Path | None]) -> list[list[str]]:
 
 
 def fingerprint(value: Any) -> str:
-    """Return the SHA-256 of a JSON value, written with sorted keys and no spaces.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The value cannot be written as JSON.
-    """
+    """Return the SHA-256 of a JSON value, written with sorted keys and no spaces."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

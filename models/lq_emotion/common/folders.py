@@ -9,13 +9,7 @@ from caffe_compat.errors import FileError
 
 
 def require_writable(out: Path) -> None:
-    """Refuse a folder that can neither be written nor be created.
-
-    Raises
-    ------
-    FileError
-        The folder, or the nearest one above it that exists, is a file or not writable.
-    """
+    """Refuse a folder that can neither be written nor be created."""
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.exists())
     if not existing.is_dir():
         raise FileError("not a folder", code="file-unwritable", file=existing, hint="choose another --out")

@@ -87,12 +87,7 @@ class Journal:
         self.exists = True
 
     def require_own(self, paths: Iterable[Path], maker: str) -> None:
-        """Refuse files without a journal: someone else wrote them.
-
-        Raises
-        ------
-        FileError
-        """
+        """Refuse files without a journal: someone else wrote them."""
         foreign = next((path for path in paths if path.exists()), None)
         if foreign is not None and not self.exists:
             problem = f"holds {foreign.name}, which no {maker} wrote"
@@ -100,12 +95,7 @@ class Journal:
             raise FileError(problem, code="foreign-files", file=self.path.parent, hint=hint)
 
     def claim(self, paths: Iterable[Path], maker: str) -> None:
-        """Note which files beside the journal will be written, and write it; refuse those that nobody claimed before.
-
-        Raises
-        ------
-        FileError
-        """
+        """Note which files will be written, and write the journal; refuse files that exist and were not claimed."""
         chosen = list(paths)
         written = {Path(name).name for entry in self._done.values() for name in entry["files"]}
         with contents_of(self.path):
@@ -140,11 +130,6 @@ def _is_below(name: str) -> bool:
 
 
 def require_folder(path: Path) -> None:
-    """Refuse a file where a folder is expected.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse a file where a folder is expected."""
     if path.exists() and not path.is_dir():
         raise FileError("this is a file; a folder is expected", code="wrong-type", file=path, field="--out")

@@ -16,13 +16,7 @@ _RecordT = TypeVar("_RecordT", bound=Record)
 
 
 def read_json(path: Path) -> Any:
-    """Return the object in a JSON file; None if there is no file.
-
-    Raises
-    ------
-    FileError
-        The file is not JSON, or holds no object.
-    """
+    """Return the object in a JSON file; None if there is no file."""
     if not path.is_file():
         return None
     try:
@@ -38,13 +32,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def contents_of(path: Path, hint: str = "remove it and run again", *, line: int | None = None) -> Iterator[None]:
-    """Replace the errors of code that reads values of a file by an error that names the file, and the line.
-
-    Raises
-    ------
-    FileError
-        A value is missing, or of another type than a command writes.
-    """
+    """Replace the errors of code that reads values of a file by an error that names the file, and the line."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -53,13 +41,7 @@ def contents_of(path: Path, hint: str = "remove it and run again", *, line: int 
 
 
 def read_record(path: Path, kind: type[_RecordT], hint: str = "remove it and run again") -> _RecordT:
-    """Return the record in a JSON file; `hint` is what to do if it is missing or damaged.
-
-    Raises
-    ------
-    FileError
-        The file is missing or damaged.
-    """
+    """Return the record in a JSON file; `hint` is what to do if it is missing or damaged."""
     record = find_record(path, kind, hint)
     if record is None:
         raise FileError("no such file", code="file-missing", file=path, hint=hint)
@@ -67,13 +49,7 @@ def read_record(path: Path, kind: type[_RecordT], hint: str = "remove it and run
 
 
 def find_record(path: Path, kind: type[_RecordT], hint: str = "remove it and run again") -> _RecordT | None:
-    """Return the record in a JSON file; None if there is no file.
-
-    Raises
-    ------
-    FileError
-        The file is damaged.
-    """
+    """Return the record in a JSON file; None if there is no file."""
     content = read_json(path)
     with contents_of(path, hint):
         return None if content is None else kind.from_json(content)

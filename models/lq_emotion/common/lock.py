@@ -25,11 +25,6 @@ def locked(folder: Path, work: str) -> Iterator[None]:
     """Keep other processes from working in a folder; the lock ends with the process, also when it is killed.
 
     ``FOLDER/.lq-emotion.lock`` names the process that works there, or did last.
-
-    Raises
-    ------
-    FileError
-        Another process works in the folder, or the lock's name is a link.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME

@@ -18,13 +18,7 @@ def as_text(text: str) -> str:
 
 
 def markdown(report: Report, figures: str) -> str:
-    """Return the text.
-
-    Parameters
-    ----------
-    report : the report.
-    figures : the folder of NAME.png, relative to the file.
-    """
+    """Return a report as Markdown; NAME.png of its figures are in the folder `figures`."""
     parts = [f"# {_inline(report.title)}", *(_text(text) for text in report.lead)]
     for section in report.sections:
         parts.append(f"## {_inline(section.title)}")

@@ -96,13 +96,7 @@ class Matrix:
 
 
 def draw_matrices(matrices: Sequence[Matrix], path: Path, *, row_label: str, column_label: str, note: str = "") -> None:
-    """Write matrices, one or more of them next to each other, with a note below them.
-
-    Raises
-    ------
-    DataError
-        There is no matrix.
-    """
+    """Write matrices, one or more of them next to each other, with a note below them."""
     if not matrices:
         raise DataError("no matrix to draw", code="empty", field="matrices")
     width = sum(_CELL * len(matrix.columns) for matrix in matrices) + 1.2 + 0.3 * len(matrices)

@@ -77,13 +77,7 @@ def pools(jobs: int) -> Iterator[Callable[[int], Processes]]:
 
 @contextmanager
 def processes(jobs: int) -> Iterator[Processes]:
-    """Start up to `jobs` processes for as long as the context lasts; see `pools`.
-
-    Raises
-    ------
-    WorkerLostError
-        A process was killed, perhaps because memory ran out; the others are ended at once.
-    """
+    """Start up to `jobs` processes for as long as the context lasts; see `pools`."""
     with pools(jobs) as start:
         try:
             yield start(jobs)
@@ -98,13 +92,7 @@ def processes(jobs: int) -> Iterator[Processes]:
 
 
 def as_done(jobs: int, task: Callable[..., _R], arguments: Iterable[tuple[Any, ...]]) -> Generator[_R]:
-    """Yield the results of a task for several arguments in the order of completion, `jobs` at a time.
-
-    Raises
-    ------
-    WorkerLostError
-        See `processes`. Errors of tasks are raised as well.
-    """
+    """Yield the results of a task for several arguments in the order of completion, `jobs` at a time."""
     with processes(jobs) as workers:
         for future in as_completed([workers.submit(task, *values) for values in arguments]):
             yield future.result()

@@ -11,12 +11,7 @@ from lq_emotion.common.markdown import markdown
 
 
 def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
-    """Write both forms; the figures of the Markdown go to a folder named after it.
-
-    Raises
-    ------
-    OSError
-    """
+    """Write both forms; the figures of the Markdown go to a folder named after it."""
     figures = markdown_path.with_name(f"{markdown_path.stem}_figures")
     for folder in (page_path.parent, figures):
         folder.mkdir(parents=True, exist_ok=True)

@@ -34,13 +34,7 @@ class Row:
         return self.cells[self.columns.index(column.lower())]
 
     def number(self, column: str, hint: str | None = None) -> float:
-        """Return the finite number in a column.
-
-        Raises
-        ------
-        ParseError
-            The cell is empty, or not a finite number.
-        """
+        """Return the finite number in a column."""
         text = self[column]
         if not text:
             raise self.error("is empty, expected a number", "field-missing", column, hint=hint)
@@ -50,13 +44,7 @@ class Row:
         return value
 
     def number_or_nan(self, column: str) -> float:
-        """Return the number in a column; NaN for ``NaN``, ``?`` and an empty cell.
-
-        Raises
-        ------
-        ParseError
-            The cell is not a number.
-        """
+        """Return the number in a column; NaN for ``NaN``, ``?`` and an empty cell."""
         text = self[column]
         return math.nan if text in _MISSING else self._float(text, column)
 
@@ -139,13 +127,7 @@ class Table:
         return cls(path, columns, tuple(rows))
 
     def column(self, name: str, position: int) -> str:
-        """Return this name if a column has it, else the name of the column at a position, counted from 0.
-
-        Raises
-        ------
-        ParseError
-            There is neither.
-        """
+        """Return this name if a column has it, else the name of the column at a position, counted from 0."""
         if name.lower() in self.columns:
             return name
         if position >= len(self.columns):
@@ -154,26 +136,14 @@ class Table:
         return self.columns[position]
 
     def numbers(self, column: str) -> Doubles:
-        """Return a column as (rows,) float64; ``NaN``, ``?`` and empty cells are NaN.
-
-        Raises
-        ------
-        ParseError
-            A cell is not a number.
-        """
+        """Return a column as (rows,) float64; ``NaN``, ``?`` and empty cells are NaN."""
         return np.array([row.number_or_nan(column) for row in self.rows])
 
 
 def read_cells(
     path: Path, separators: str = SEPARATORS, *, hint: str | None = None
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Yield (line, stripped cells) of the rows of a file with or without a header; blank rows are skipped.
-
-    Raises
-    ------
-    FileError, ParseError
-        The file cannot be read, is not text, or a cell is malformed.
-    """
+    """Yield (line, stripped cells) of the rows of a file with or without a header; blank rows are skipped."""
     text = read_text(path, hint=hint)
     header = text.lstrip("\r\n").partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(separators, key=header.count), skipinitialspace=True)
@@ -187,13 +157,7 @@ def read_cells(
 
 
 def read_text(path: Path, *, hint: str | None = None) -> str:
-    """Return the text of a file in UTF-8, with or without a byte-order mark.
-
-    Raises
-    ------
-    FileError, ParseError
-        The file cannot be read, or is not text.
-    """
+    """Return the text of a file in UTF-8, with or without a byte-order mark."""
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -79,15 +79,7 @@ class ClipCrops:
 
 
 def crop_version(frames: Frames, times: Doubles, boxes: Doubles, version: Version, settings: CropSettings) -> ClipCrops:
-    """Return the crops of a version of a clip.
-
-    Parameters
-    ----------
-    frames : (T, H, W, 3) uint8 at full size.
-    times : (T,) seconds.
-    boxes : (T, 4) left, top, width, height in 1-based pixels of `frames`.
-    version, settings : version of the clip, and settings of the crops.
-    """
+    """Return the crops of a clip (T, H, W, 3) in a version; boxes (T, 4) are in 1-based pixels at full size."""
     import cv2
 
     keep = thin(version.fps)
@@ -127,30 +119,13 @@ def _resized(image: Frames, size: tuple[int, int]) -> Frames:
 
 
 def read_clip(clip: Path) -> tuple[Frames, Doubles]:
-    """Return the frames of a clip, (T, H, W, 3) uint8 RGB, and their times, (T,) in seconds.
-
-    Raises
-    ------
-    CaffeCompatError
-        The clip cannot be read.
-    """
+    """Return the frames of a clip, (T, H, W, 3) uint8 RGB, and their times, (T,) in seconds."""
     frames = list(read_frames(clip))
     return np.stack([frame.image for frame in frames]), np.array([frame.time for frame in frames])
 
 
 def clip_boxes(clip: Path, times: Doubles) -> TrackedBoxes:
-    """Return a box for every frame of a clip at full size; frames without a face have that of the nearest with one.
-
-    Parameters
-    ----------
-    clip : the video.
-    times : (T,) seconds.
-
-    Raises
-    ------
-    DataError
-        No face was found.
-    """
+    """Return a box for each of (T,) times of a clip; frames without a face have that of the nearest with one."""
     tracked = find_boxes(clip, times)
     seen = np.flatnonzero(tracked.bbox.any(axis=1))
     if not len(seen):

@@ -70,13 +70,7 @@ class Submission(Record):
 
 
 def write_submission(settings: SubmissionSettings, say: Say = print) -> Submission:
-    """Write OUT/valence/NAME.arff and NAME.csv (or arousal's, or both) for recordings, with labels or without.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-        An input is invalid. Nothing is written before all frames are predicted.
-    """
+    """Write OUT/valence/NAME.arff and NAME.csv (or arousal's, or both) for recordings, with labels or without."""
     crops, out, delay = settings.data, settings.out, settings.delay
     scored = None if settings.scores is None else read_record(settings.scores, Evaluation, _SCORES)
     require_writable(out)

@@ -94,12 +94,7 @@ def add_partitions(parser: ArgumentParser) -> None:
 
 
 def partitions_of(args: Namespace) -> Partitions:
-    """Return the partitions named on the command line; those of AVEC's names without any.
-
-    Raises
-    ------
-    CaffeCompatError
-    """
+    """Return the partitions named on the command line; those of AVEC's names without any."""
     return chosen_partitions(args.train, args.dev, args.partitions) or Partitions()
 
 

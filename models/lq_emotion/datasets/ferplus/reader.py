@@ -53,13 +53,7 @@ class FerPlus:
     _pixels: Pixels | None = field(default=None, repr=False)
 
     def image(self, index: int) -> Image:
-        """Decode the image at a place: (48, 48) uint8.
-
-        Raises
-        ------
-        FileError
-            It is missing or damaged.
-        """
+        """Decode the image at a place: (48, 48) uint8."""
         if self._pixels is None:
             hint = f"put Kaggle's {PIXELS} next to it"
             raise FileError("contains votes without images", code="file-missing", file=self.path, hint=hint)

@@ -46,12 +46,7 @@ def open_folder(
 
 
 def frame_size(text: str) -> tuple[int, int]:
-    """Read ``480x360``: width and height.
-
-    Raises
-    ------
-    DataError
-    """
+    """Read ``480x360``: width and height."""
     parsed = re.fullmatch(r"(\d+)x(\d+)", text)
     if not parsed:
         problem = "expected width and height, such as 480x480"
@@ -60,12 +55,7 @@ def frame_size(text: str) -> tuple[int, int]:
 
 
 def require_even(size: tuple[int, int]) -> None:
-    """Refuse a frame size that H.264 in 4:2:0 cannot have.
-
-    Raises
-    ------
-    DataError
-    """
+    """Refuse a frame size that H.264 in 4:2:0 cannot have."""
     if any(side % 2 for side in size):
         hint = "expected even sides"
         raise DataError("out of range", code="out-of-range", field="--size", value=size, hint=hint)
