@@ -145,8 +145,10 @@ def read_cells(
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yield (line, stripped cells) of the rows of a file with or without a header; blank rows are skipped."""
     text = read_text(path, hint=hint)
-    header = text.lstrip("\r\n").partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(separators, key=header.count), skipinitialspace=True)
+    header = next(iter(text.lstrip("\r\n").splitlines()), "")
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=max(separators, key=header.count), skipinitialspace=True
+    )
     try:
         for values in reader:
             cells = tuple(value.strip() for value in values)

@@ -21,7 +21,7 @@ from lq_emotion.common.progress import Progress
 from lq_emotion.common.records import Record
 from lq_emotion.video.codecs import Codec, find_codec
 from lq_emotion.video.container import read_frames
-from lq_emotion.video.encode import Frames, coded_side, encode
+from lq_emotion.video.encode import Frames, encode, padded
 from lq_emotion.video.frames import Frame, thin
 from lq_emotion.video.writer import CONTAINERS, MPEG_CLOCK, FileCoding, write_video
 from matlab_ports.imresize import imresize
@@ -134,9 +134,7 @@ def degrade_video(
     coding = FileCoding(encoder=chosen.encoder, options=options, tagged=True, threads=1)
     with write_video(out, coding) as target:
         for time, image in thinned(read_frames(source), fps, progress):
-            small = _shrunk(image, scale, (0, 1))
-            extra = [coded_side(side, chosen.min_side) - side for side in small.shape[:2]]
-            small = np.pad(small, [(0, extra[0]), (0, extra[1]), (0, 0)], mode="edge")
+            small = padded(_shrunk(image, scale, (0, 1)), chosen.min_side)
             if target.size not in (None, small.shape[:2]):
                 raise DataError(
                     f"frame at {time:.3f} s is {image.shape[1]} x {image.shape[0]}, unlike those before",

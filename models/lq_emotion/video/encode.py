@@ -103,12 +103,9 @@ def encode(
             f"{codec} has no presets", code="unsupported", field="preset", value=preset, hint="x264 and x265 have"
         )
     av = load_av()
-    coded = [coded_side(side, chosen.min_side) - side for side in frames.shape[1:3]]
-    padding = [(0, 0), *((0, extra) for extra in coded), *[(0, 0)] * (frames.ndim - 3)]
+    coded = padded(frames, chosen.min_side, (1, 2))
     try:
-        packets, numbers = zip(
-            *_packets(av, np.pad(frames, padding, mode="edge"), chosen, qp, fps, gop, preset), strict=True
-        )
+        packets, numbers = zip(*_packets(av, coded, chosen, qp, fps, gop, preset), strict=True)
         decoded = _decode(av, packets, chosen, frames.shape)
     except (av.FFmpegError, av.codec.codec.UnknownCodecError) as error:
         raise DataError(f"{chosen.encoder} failed: {error}", code="invalid", field="codec", value=codec) from None
@@ -124,6 +121,14 @@ def encode(
 def coded_side(side: int, min_side: int) -> int:
     """Return the padded width or height: even, as 4:2:0 needs, and at least `min_side`."""
     return max(side + side % 2, min_side)
+
+
+def padded(frames: Frames, min_side: int, axes: tuple[int, int] = (0, 1)) -> Frames:
+    """Return frames whose height and width, their `axes`, are those of `coded_side`; the last pixels are repeated."""
+    padding = [(0, 0)] * frames.ndim
+    for axis in axes:
+        padding[axis] = (0, coded_side(frames.shape[axis], min_side) - frames.shape[axis])
+    return np.pad(frames, padding, mode="edge")
 
 
 def versions() -> dict[str, str]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from caffe_compat.errors import DataError
 from lq_emotion.video.codecs import Codec, find_codec
-from lq_emotion.video.encode import COLOUR, coded_side, load_av, video_frame, visible_image
+from lq_emotion.video.encode import COLOUR, coded_side, load_av, padded, video_frame, visible_image
 from lq_emotion.video.frames import Image
 
 LIVE_CODECS = ("x264", "x265")  # those with a tuning for no delay
@@ -34,10 +32,9 @@ class LiveEncoder:
     def __init__(self, width: int, height: int, *, fps: float, codec: str, qp: int, gop: int = 250) -> None:
         chosen = find_live_codec(codec, qp)
         self._av, self._shape, self._name = load_av(), (height, width, 3), codec
-        coded = [coded_side(side, chosen.min_side) - side for side in (height, width)]
-        self._padding = [(0, coded[0]), (0, coded[1]), (0, 0)]
+        self._min_side = chosen.min_side
         encoder = self._av.CodecContext.create(chosen.encoder, "w")
-        encoder.height, encoder.width = height + coded[0], width + coded[1]
+        encoder.height, encoder.width = (coded_side(side, chosen.min_side) for side in (height, width))
         encoder.pix_fmt = COLOUR
         encoder.framerate = Fraction(fps).limit_denominator(1001)
         encoder.time_base = 1 / encoder.framerate
@@ -55,7 +52,7 @@ class LiveEncoder:
         if image.shape != self._shape:
             problem = f"the frame is {image.shape}, expected {self._shape}"
             raise DataError(problem, code="shape-mismatch", field="frame")
-        frame = video_frame(self._av, np.pad(image, self._padding, mode="edge"), COLOUR)
+        frame = video_frame(self._av, padded(image, self._min_side), COLOUR)
         frame.pts = self._count
         self._count += 1
         packets = self._encoder.encode(frame)

@@ -43,10 +43,13 @@ def test_one_column_without_a_name_and_empty_ones_at_the_end_are_accepted(tmp_pa
     assert table.numbers("x").tolist() == [1.0, 2.0]
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_accepted(tmp_path):
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_byte_order_mark_and_all_line_ends_are_accepted(tmp_path, end):
     path = tmp_path / "a.csv"
-    path.write_bytes(b"\xef\xbb\xbftime;x \r\n0.04;1\r\n")
-    assert Table.read(path).columns == ("time", "x")
+    path.write_bytes(b"\xef\xbb\xbftime;x \n0.04;1\n".replace(b"\n", end))
+    table = Table.read(path)
+    assert table.columns == ("time", "x")
+    assert table.rows[0].line == 2
 
 
 def test_nan_question_marks_and_empty_values_are_nan(tmp_path):
