@@ -34,7 +34,7 @@ class Row:
         return self.cells[self.columns.index(column.lower())]
 
     def number(self, column: str, hint: str | None = None) -> float:
-        """Return the finite number in a column."""
+        """Return the finite number in a column; refuse an empty cell, and one that is not a finite number."""
         text = self[column]
         if not text:
             raise self.error("is empty, expected a number", "field-missing", column, hint=hint)
@@ -75,20 +75,10 @@ class Table:
     def read(
         cls, path: str | Path, required: Iterable[str] = (), *, separators: str = SEPARATORS, hint: str | None = None
     ) -> Table:
-        """Read a table separated by one of some characters, the one most frequent in the header.
+        """Read a table separated by one of some characters, the most frequent in the header; blank rows are skipped.
 
-        Parameters
-        ----------
-        path : text in UTF-8, possibly with quoted cells. Blank rows are skipped.
-        required : columns that must exist.
-        separators : candidates; the first wins a tie.
-        hint : what would work instead, for errors about the whole file.
-
-        Raises
-        ------
-        FileError, ParseError
-            The file cannot be read, is not text, has no rows, lacks a column, names one twice or has a row of another
-            length.
+        `required` columns must exist. `hint` is what would work instead, for errors about the whole file: one that is
+        not text, has no rows, lacks a column, names one twice or has a row of another length.
         """
         path = Path(path)
         lines = read_cells(path, separators, hint=hint)
