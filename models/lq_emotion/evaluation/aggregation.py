@@ -21,8 +21,7 @@ def class_by_mean(scores: npt.ArrayLike) -> int:
 def class_by_mode(scores: npt.ArrayLike) -> int:
     """Return the class that most frames have; of equally frequent ones the one with the largest sum of scores.
 
-    A frame's class is that of its largest score, of equal ones the first. Parameters and errors are those of
-    `class_by_mean`.
+    A frame's class is that of its largest score, of equal ones the first.
     """
     values = _checked(scores)
     votes = np.bincount(values.argmax(axis=1), minlength=values.shape[1])
