@@ -25,7 +25,7 @@ class Ahead(Generic[_T]):
     items : what the thread iterates over. Its errors are raised here, after the items before them.
     depth : how many items wait at most.
     latest : a new item takes the place of the oldest where none is free, as suits a camera; else the thread waits.
-    size : of an item in memory; without it only `depth` counts.
+    size : returns the size of an item in memory; without it only `depth` counts.
     most : how large the items that wait are together, unless it is a single item.
     """
 

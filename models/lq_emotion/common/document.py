@@ -19,7 +19,7 @@ class Column:
 
     Attributes
     ----------
-    title : with the unit, if any.
+    title : title with the unit, if any.
     group : a heading shared with its neighbours, written above them once.
     number : aligned to the right.
     """
@@ -61,7 +61,7 @@ class Figure:
 
     Attributes
     ----------
-    name : of the file, without its suffix.
+    name : name of the file, without its suffix.
     png : the file.
     caption : what it shows.
     alt : the same in fewer words, for screen readers.

@@ -30,7 +30,7 @@ class _Option:
     read : reads the text of one value, for types that argparse does not know.
     metavar : placeholder of the value in the help.
     group : heading in the help.
-    name : of the option, if it is not that of the field.
+    name : name of the option, if it is not that of the field.
     shown : the default in the help, if it is not the value itself.
     positional : the value has no option before it.
     repeated : the option is given once for each of several values.

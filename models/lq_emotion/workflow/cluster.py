@@ -60,7 +60,7 @@ class ClusterWorkers:
 
     Parameters
     ----------
-    client : of the scheduler.
+    client : client of the scheduler.
     root : a folder that all machines share, of this study alone; a probe is written there.
     inputs : files that every worker needs to see.
     say : receives lines about workers.

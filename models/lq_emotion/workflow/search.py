@@ -99,10 +99,10 @@ class Search:
     ----------
     name : begins the names of the stages.
     space : the parameters.
-    folder : of the trials, with ``trial_00.json`` and the folder ``trial_00`` for each.
+    folder : folder of the trials, with ``trial_00.json`` and the folder ``trial_00`` for each.
     trials : their number, the first ones included.
     first : trials that cover the space evenly; they do not depend on each other, so they can run side by side.
-    seed : of the sequence and of the search for the largest expected improvement.
+    seed : random seed of the sequence and of the search for the largest expected improvement.
     """
 
     name: str

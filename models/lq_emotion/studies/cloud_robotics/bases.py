@@ -23,12 +23,12 @@ class Base:
 
     Attributes
     ----------
-    name : of the base: ``vggface2``, ``imagenet``.
+    name : name of the base: ``vggface2``, ``imagenet``.
     weights : its caffemodel.
     blob : the last that is kept, whose values are the features.
     net : the whole net with its new head.
     head : the head alone, whose input is the features.
-    preprocessing : from a crop to what the net takes.
+    preprocessing : makes the input of the net from a crop.
     """
 
     name: str

@@ -58,7 +58,7 @@ class Decisions(Record):
     ----------
     method : mean, mode or LSTM.
     trained : the LSTM's name; None for the others.
-    answers : by version and by clip, a number of `EMOTIONS`.
+    answers : number of the class by version and clip, an index of `EMOTIONS`.
     """
 
     method: Aggregation
@@ -162,9 +162,9 @@ class Windows:
 
     Attributes
     ----------
-    plan : of the study.
-    versions : of each clip.
-    clips : in each version.
+    plan : settings of the study.
+    versions : versions of each clip.
+    clips : the clips, each in every version.
     """
 
     plan: CloudPlan

@@ -29,11 +29,12 @@ class CloudDemoSize:
 
     Attributes
     ----------
-    images : in the form of FER+.
-    actors, statements, seconds : of the clips in the form of RAVDESS; an actor says each statement 15 times.
+    images : number of images in the form of FER+.
+    actors, statements, seconds : numbers of actors and statements, and length of the clips in the form of RAVDESS; an
+        actor speaks each statement 15 times.
     side : height and width of what the small nets take.
-    iterations : of their first training.
-    changes : of the preset "demo".
+    iterations : iterations of their first training.
+    changes : changes of the preset "demo".
     """
 
     images: int = 2000
@@ -71,7 +72,7 @@ def run_demo(out: Path, size: CloudDemoSize | None = None, seed: int = 0, say: S
     ----------
     out : ROOT; an interrupted run in it continues.
     size : how much is drawn and trained.
-    seed : of the drawings and of the trainings.
+    seed : random seed of the drawings and of the trainings.
     say : receives lines of progress.
 
     Raises

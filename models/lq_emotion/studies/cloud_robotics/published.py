@@ -42,7 +42,7 @@ class ImageScores:
     ----------
     base : what the net had learnt before.
     recall, f1 : of each of `CLASSES`.
-    accuracy : of all test images.
+    accuracy : accuracy of all test images.
     """
 
     base: str

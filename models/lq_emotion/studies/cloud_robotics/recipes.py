@@ -24,7 +24,7 @@ class Preset(Record):
     batch, iter_size : images of a pass; passes of an iteration of stage 2. Stage 1 takes as many images in one pass.
     stage1_lr, stage2_lr : rates.
     stage1_iterations, stage2_iterations : of stage 1, the head on the frozen base, and of stage 2, everything.
-    weight_decay : of both stages.
+    weight_decay : weight decay of both stages.
     memory : outputs of the LSTM.
     sequence_hidden : outputs of the first of its dense layers.
     sequence_batch : windows of an iteration.

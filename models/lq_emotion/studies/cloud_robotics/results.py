@@ -33,8 +33,8 @@ class ImageResult(Record):
     classes : names, in the order of `datasets.ferplus.votes.EMOTIONS`.
     confusion : counts: a row for each true class, a column for each predicted one.
     trial : number of the search's best trial, from 0; None where nothing was searched.
-    parameters : of the training, those that were searched or given.
-    dev_accuracy : of the images that chose among trials; None without any.
+    parameters : parameters of the training, those that were searched or given.
+    dev_accuracy : dev accuracy of the images that chose among trials; None without any.
     space, course : what was searched, and its trials in order; their objective is the error rate.
     """
 
@@ -96,10 +96,10 @@ class CloudResults(Record):
     Attributes
     ----------
     synthetic : the faces are drawn.
-    settings : of the study.
-    actors : of the clips, on each side of the split; None without clips.
-    versions : of the clips; their names are the cells of the tables.
-    images, clips : of each net of images, and of each way to classify clips.
+    settings : settings of the study.
+    actors : actors of the clips, on each side of the split; None without clips.
+    versions : versions of the clips; their names are the cells of the tables.
+    images, clips : results of each net of images, and of each way to classify clips.
     seconds : that each stage took; None where it was done before.
     software : versions of Python and of packages.
     """

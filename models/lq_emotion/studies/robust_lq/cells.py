@@ -20,12 +20,12 @@ class Training:
 
     Attributes
     ----------
-    name : of the run.
+    name : name of the run.
     net : what is trained.
     data : the folder of h5_files with its training data.
     start : the factor of the super-resolution that it starts from; None for the fillers.
     mixture : the factors of a mixture; empty for data of one factor.
-    sizes : by how many times the training faces are smaller than 96 x 96.
+    sizes : factors by which the training faces are smaller than 96 x 96.
     random_seed : Caffe's.
     seed : the seed of the study that it belongs to.
     """
@@ -50,7 +50,7 @@ class StudyCell:
     factor : s of the method; 1 for HR, which stands in every column of the table.
     tested : the factor of the crops.
     test : the crops' name.
-    training : of the net.
+    training : training of the net.
     """
 
     method: Method | Variant

@@ -70,8 +70,8 @@ class CellEstimates(Record):
     Attributes
     ----------
     method : a `Method` or a `Variant`.
-    factor : of the crops that were scored.
-    seeds : of its trainings.
+    factor : factor of the crops that were scored.
+    seeds : seeds of its trainings.
     recordings : number of recordings.
     scores : ``rmse``, ``cc`` and ``ccc`` of all recordings as one sequence.
     """
@@ -90,10 +90,10 @@ class Difference(Record):
     Attributes
     ----------
     other : the other method.
-    factor : of the crops.
+    factor : factor of the crops.
     seeds : those that both methods have.
     recordings : number of recordings.
-    difference : of the mean CCC over seeds.
+    difference : difference of the mean CCC over seeds.
     low, high : ends of its interval.
     p : two-sided, of the permutation test.
     holm : p adjusted for all tests of the study.
@@ -124,10 +124,10 @@ class Comparisons(Record):
 
     Attributes
     ----------
-    convention : of the scores; see `metrics.regression`.
-    level : of the intervals.
+    convention : convention of the scores; see `metrics.regression`.
+    level : level of the intervals.
     resamples : the most exchanges of a test.
-    random_seed : of the exchanges, where they are drawn.
+    random_seed : random seed of the exchanges, where they are drawn.
     cells, differences : the numbers.
     """
 
@@ -151,11 +151,12 @@ def compare_methods(
 
     Parameters
     ----------
-    moments : of each cell, by seed and recording; see `evaluation.reading.read_moments`.
-    random_seed : of the exchanges, where they are drawn; each test has its own, so that none depends on another.
+    moments : moments of each cell, by seed and recording; see `evaluation.reading.read_moments`.
+    random_seed : random seed of the exchanges, where they are drawn; each test has its own, so that none depends on
+        another.
     resamples : the most exchanges of a test.
     convention : see `metrics.regression`.
-    dimension : of the labels; the paper has valence alone.
+    dimension : dimension of the labels; the paper has valence alone.
     """
     cells = tuple(_estimates(cell, moments[cell], convention) for cell in moments)
     differences: list[Difference] = []

@@ -53,12 +53,13 @@ class DemoSize:
 
     Attributes
     ----------
-    train, dev, frames : of the recordings. The nets never see the people of dev, of whom the last one is for `predict`
+    train, dev, frames : numbers of recordings and of their frames. The nets never see the people of dev, of whom the
+        last one is for `predict`
         and the others are for the calibration.
     scales : the factors s. Joint-OA learns from all of them, super-resolution at the largest.
     coded : the settings of Figure 4.
     grid, calibrated : how recordings are degraded to calibrate, and how many frames of each.
-    iterations : of every training; None for those of recipes/demo.toml.
+    iterations : iterations of every training; None for those of recipes/demo.toml.
     """
 
     train: int = 32
@@ -87,10 +88,10 @@ class DemoResults(Record):
 
     Attributes
     ----------
-    ccc : of all development frames, by net and crops: ``{"HR": {"HQ": 0.7, "LR-8": 0.1}}``.
+    ccc : CCC of all development frames, by net and crops: ``{"HR": {"HQ": 0.7, "LR-8": 0.1}}``.
     coded : CCC by net and QP, at the first factor that is coded.
-    sr : of super-resolution.
-    level, half_width : of the calibration: this part of the errors on faces as recorded is within so much.
+    sr : gain of super-resolution.
+    level, half_width : this part of the errors on faces as recorded is within the half-width of the interval.
     videos : what `predict` says of a video that the nets never saw, and of its degraded copy.
     made_from : hash of what decides the demo.
     """
@@ -136,8 +137,8 @@ def run_demo(
     ----------
     out : ROOT; an interrupted run in it continues.
     size : how much is drawn, trained and degraded.
-    seed : of the people and of the trainings.
-    threads : of a stage.
+    seed : random seed of the people and of the trainings.
+    threads : threads of a stage.
     say : receives lines of progress.
 
     Raises

@@ -74,7 +74,7 @@ class Model(NamedTuple):
 
     Attributes
     ----------
-    name : of its curve.
+    name : name of its curve.
     weights : a caffemodel, or the folder of a run.
     scale : the only factor at which it is used; None for all.
     """

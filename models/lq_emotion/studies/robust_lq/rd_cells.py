@@ -54,10 +54,10 @@ class Coded(Record):
 
     Attributes
     ----------
-    frames, height, width : of the small frames.
-    total_bits, vcl_bits : of the stream, and of the frames alone, without headers; None without NAL units.
+    frames, height, width : number and size of the small frames.
+    total_bits, vcl_bits : bits of the stream, and of the frames alone, without headers; None without NAL units.
     bits_by_nal_type : bits by type of NAL unit.
-    psnr : of the small frames, in dB; None if nothing was lost.
+    psnr : PSNR of the small frames, in dB; None if nothing was lost.
     stream_sha256 : of the stream.
     """
 

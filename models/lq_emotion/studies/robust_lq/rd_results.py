@@ -47,10 +47,10 @@ class Point(Record):
     Attributes
     ----------
     codec, qp : `UNCODED` and None for frames that were not coded.
-    bits, vcl_bits : of the streams, and of the frames alone, without headers; None without coding or NAL units.
+    bits, vcl_bits : bits of the streams, and of the frames alone, without headers; None without coding or NAL units.
     bpp, vcl_bpp : the same per pixel of the small frames.
-    psnr : of the small frames, in dB; None if nothing was lost.
-    score : of all frames.
+    psnr : PSNR of the small frames, in dB; None if nothing was lost.
+    score : score of all frames.
     """
 
     codec: str

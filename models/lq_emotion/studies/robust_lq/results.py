@@ -28,7 +28,7 @@ class CellResult(Record):
 
     Attributes
     ----------
-    method, factor : of the table; the factor is 1 for HR, which stands in every column.
+    method, factor : row and column of the table; the factor of HR, which is in every column, is 1.
     run, test : names of the training and of the crops; of several seeds', the first.
     scores : scores.json of the evaluation, below ROOT; of several seeds', the first.
     weights : what was scored; of several seeds', the first.
@@ -61,8 +61,8 @@ class StudyResults(Record):
     Attributes
     ----------
     synthetic : the recordings are drawn, no person was filmed.
-    settings : of the study.
-    dimension : of the labels; one of two, if the nets learn both.
+    settings : settings of the study.
+    dimension : dimension of the labels; one of two, if the nets learn both.
     versions : versions of the packages that computed it; None for one without a version.
     seconds : time of each stage; None for one that was not timed.
     cells : the numbers.

@@ -126,7 +126,7 @@ def choose(table: RateTable, kbps: float, demand: Demand) -> Choice:
 
     Parameters
     ----------
-    table : with at least one point.
+    table : a table with at least one point.
     kbps : the bandwidth, in 1000 bits per second.
 
     Raises

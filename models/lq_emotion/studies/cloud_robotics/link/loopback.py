@@ -40,9 +40,9 @@ class Passage(Record):
 
     Attributes
     ----------
-    index : of the frame.
+    index : index of the frame.
     captured, encoded, sent, received, decoded, answered : when it was; `sent` is when its last bit left the link.
-    bits, wire_bits : of its packet, without and with the headers of the link.
+    bits, wire_bits : bits of its packet, without and with the headers of the link.
     faces : estimated.
     """
 
@@ -74,9 +74,9 @@ class Traffic:
 
     Attributes
     ----------
-    fps : of the frames captured.
+    fps : fps of the frames captured.
     captured, skipped : frames, and those that were not encoded because those before them still waited.
-    passages : of the others, in order.
+    passages : passages of the other frames, in order.
     """
 
     fps: float

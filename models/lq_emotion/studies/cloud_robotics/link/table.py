@@ -38,15 +38,15 @@ class OperatingPoint(Record):
 
     Attributes
     ----------
-    width, height, fps, codec, qp : of the video sent.
+    width, height, fps, codec, qp : size, frame rate and coding of the video sent.
     kbps : mean rate of the stream, in 1000 bits per second, without packet headers.
     measure : name of the score, such as ``accuracy`` or ``ccc``; higher is better.
     score, low, high : the score with its confidence interval, where there is one.
     model : that was scored.
     content : what is sent.
     kbps_high : a high percentile of the rate over recordings; a link must carry it where it is known.
-    largest_bits : of a frame; None if it was not measured.
-    psnr : in dB.
+    largest_bits : largest bits of a frame; None if it was not measured.
+    psnr : PSNR in dB.
     n : recordings or clips that were scored.
     """
 
@@ -206,9 +206,9 @@ class MeasuredCell(Record):
     Attributes
     ----------
     version : coded at a QP.
-    costs : of each clip; the bits are those of whole frames.
+    costs : cost of each clip; the bits are those of whole frames.
     correct : whether each clip was classified correctly.
-    actors : of each clip, or empty; where given, they are what the interval draws.
+    actors : actor of each clip, or empty; where given, the interval draws actors.
     """
 
     version: Version

@@ -32,7 +32,7 @@ class Box:
     ----------
     layer : name of the first of these layers; none of the input's.
     kind : its type.
-    colour : of that type in drawings of nets.
+    colour : colour of that type in drawings of nets.
     shape : (C, H, W) or (C,) of the blob.
     texts : a line for each of the layers.
     """

@@ -36,7 +36,7 @@ class ImageSource:
 
     Attributes
     ----------
-    name : of the file to be written, without suffix.
+    name : name of the file to be written, without suffix.
     held_out : not trained on; the net is tried on it.
     focus : row and column of the centre of the part to show enlarged, if chosen.
     load : returns (H, W, 3), uint8.

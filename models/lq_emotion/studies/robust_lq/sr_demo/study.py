@@ -74,13 +74,13 @@ class SrResults(Record):
 
     Attributes
     ----------
-    scale, iterations : of the training.
+    scale, iterations : scale and length of the training.
     changes : what differs from the authors' definitions, one phrase each.
     patches : number of patches to train and to test with.
     psnr : PSNR of Y in dB by held-out image and by method (`METHODS`); None where it is infinite.
     mean_psnr : means by method.
-    gain_over_bicubic : by how many dB SR-FCN is better.
-    test_loss : by iteration.
+    gain_over_bicubic : gain of SR-FCN in dB.
+    test_loss : test loss by iteration.
     """
 
     scale: int
