@@ -102,6 +102,7 @@ class SweepSettings(StudySettings):
         A codec or a quantiser is unknown, nothing is given, or two models have one name.
     """
 
+    seed: int = option(0, offered=False)  # nothing is drawn
     data: Path = option(help="folder of crops: ROOT/data/raw_data/HQ", metavar="FOLDER")
     models: tuple[Model, ...] = option(
         help="caffemodels or folders of trainings; NAME@3=FILE is used at scale 3 only",

@@ -46,6 +46,9 @@ class SrSettings(StudySettings):
     """Settings of ``study sr``."""
 
     out: Path = option(Path("sr_demo_out"), "output folder", metavar="ROOT")
+    seed: int = option(0, offered=False)  # the recipe's is 1
+    jobs: int = option(1, offered=False)  # each stage needs the one before
+    cluster: str | None = option(None, offered=False)
     images: Path | None = option(
         None, "your images, of which the last fifth is held out (default: images of scikit-image)", metavar="FOLDER"
     )
