@@ -70,7 +70,7 @@ GOOD = {
             {"name": "dev_2", "status": "failed", "error": "no video", "boxes": ""},
         ],
     },
-    "synthetic.json": {"synthetic": True, "train": 2, "dev": 1, "frames": 15, "width": 32, "height": 24, "seed": 5},
+    "synthetic.json": {"synthetic": True, "train": 2, "dev": 1, "frames": 50, "size": [160, 160], "seed": 5},
     "verify.json": {
         "program": "lq-emotion verify", "format": 1, "date": "2026-01-01", "limit": 1e-5, "verdict": PASSED,
         "versions": {"torch": "2.9.9", "av": None}, "device": "cpu", "recordings": None,

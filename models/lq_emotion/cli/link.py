@@ -73,7 +73,8 @@ def _measure(
     """Return what the loopback measured of a choice, and add its frames to the passages."""
     if settings.loopback is None or choice.point is None:
         return None
-    from lq_emotion.predict.settings import PredictSettings, load_instruments
+    from lq_emotion.predict.instruments import load_instruments
+    from lq_emotion.predict.settings import PredictSettings
     from lq_emotion.studies.cloud_robotics.link.ends import send_video
 
     instruments = load_instruments(

@@ -12,7 +12,7 @@ from typing import Any
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import option
-from lq_emotion.nets.known.settings import DescriptionSettings, HomeSettings
+from lq_emotion.nets.description import DescriptionSettings, HomeSettings
 
 
 @dataclass(frozen=True, kw_only=True)

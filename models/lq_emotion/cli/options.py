@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from caffe_compat.errors import CaffeCompatError, printable
 from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, parse_setting
-
-if TYPE_CHECKING:
-    from lq_emotion.datasets.clips.table import ClipTable
 
 
 def teller(args: argparse.Namespace) -> Callable[[str], None]:
@@ -61,40 +57,6 @@ def add_partitions(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dev", nargs="+", default=(), metavar="NAME", help="recordings to test on")
     help_text = "CSV file with the columns name and partition (train, dev or test)"
     group.add_argument("--partitions", type=Path, metavar="CSV", help=help_text)
-
-
-def add_clips(parser: argparse._ActionsContainer, *, required: bool = False) -> None:
-    """Add ``--clips``, which `clips_of` reads."""
-    text = "table of your own clips: file, person, labels (docs/your_data.md)"
-    parser.add_argument("--clips", type=Path, metavar="CSV", required=required, help=text)
-
-
-def add_clip_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--frame-labels``, ``--split`` and ``--split-seed``, which `clips_of` reads."""
-    group = parser.add_argument_group("clips")
-    text = "labels that change within clips: file, time in seconds, and a column for each dimension"
-    group.add_argument("--frame-labels", type=Path, metavar="CSV", help=text)
-    text = "parts of the persons, unless the table has a column `partition` (default 0.6 0.2 0.2)"
-    parts = ("TRAIN", "DEV", "TEST")
-    group.add_argument("--split", nargs=3, type=number_from(0), default=(0.6, 0.2, 0.2), metavar=parts, help=text)
-    text = "seed of the order in which persons are split (default 0)"
-    group.add_argument("--split-seed", type=at_least(0), default=0, metavar="N", help=text)
-
-
-def clips_of(args: argparse.Namespace) -> ClipTable | None:
-    """Return the table of clips; None without ``--clips``.
-
-    Raises
-    ------
-    CaffeCompatError
-    """
-    from lq_emotion.datasets.clips.split import Split
-    from lq_emotion.datasets.clips.table import read_clips
-
-    if args.clips is None:
-        return None
-    train, dev, test = args.split
-    return read_clips(args.clips, frame_labels=args.frame_labels, split=Split(train, dev, test, args.split_seed))
 
 
 def add_dimension(parser: argparse._ActionsContainer, *, both: bool = True) -> None:
@@ -152,11 +114,3 @@ def chosen(args: argparse.Namespace) -> PaperSwitches:
         The settings contradict each other.
     """
     return replace(AS_PAPER if args.variant == "paper" else AS_CODE, **dict(args.switch))
-
-
-def frame_size(text: str) -> tuple[int, int]:
-    """Read ``480x360``: width and height."""
-    parsed = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not parsed:
-        raise argparse.ArgumentTypeError(f"expected width and height, such as 480x480, got {text!r}")
-    return int(parsed[1]), int(parsed[2])

@@ -13,8 +13,8 @@ from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hin
 class Record:
     """Base of frozen dataclasses that are stored as JSON objects, with a key for each field.
 
-    Fields are numbers, strings, booleans, literals, enums, paths, other records, ``X | None``, ``tuple[X, ...]`` and
-    ``Mapping[K, X]``.
+    Fields are numbers, strings, booleans, literals, enums, paths, other records, ``X | None``, ``tuple[X, ...]``,
+    ``tuple[X, X]`` and ``Mapping[K, X]``.
     """
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +71,10 @@ def _typed(hint: Any, value: Any, name: str) -> Any:
     if origin is frozenset:
         return frozenset(_expect(list, value, name))
     if origin is tuple:
-        return tuple(_typed(arguments[0], item, name) for item in _expect(list, value, name))
+        items = _expect(list, value, name)
+        if arguments[-1] is not ... and len(items) != len(arguments):
+            raise ValueError(f"{name} has {len(items)} values, expected {len(arguments)}")
+        return tuple(_typed(arguments[0], item, name) for item in items)
     if origin is Literal:
         if value not in arguments:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, arguments))}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
@@ -87,6 +87,14 @@ class Settings(Record):
             about, value = one.metadata.get(_OPTION), getattr(self, one.name)
             if about is not None and value is not None and about.add is None:
                 _check(one.name, about, hints[one.name], value)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """Read what `to_json` returned, as `Record.from_json`; a value out of range is a ValueError, too."""
+        try:
+            return super().from_json(value)
+        except DataError as error:
+            raise ValueError(str(error)) from None
 
 
 def _check(name: str, about: _Option, hint: Any, value: Any) -> None:

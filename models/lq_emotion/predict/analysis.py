@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import Face, FaceDetector, Image
-from lq_emotion.faces.identities import Followed
+from lq_emotion.faces.identities import Followed, Identities
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.quality import Calibration, Trust
 from lq_emotion.quality.measures import Condition, RecentBits, measure
@@ -77,43 +76,6 @@ class Estimator:
         return self.model.crop.cut(image, face)
 
 
-class Follower(Protocol):
-    """Gives the faces of consecutive frames their ids."""
-
-    def update(self, faces: Sequence[Face], image: Image) -> Sequence[Followed]:
-        """Return the faces of the next frame with their ids, those that were missed too."""
-
-
-class Apart:
-    """The follower for images that have nothing to do with each other."""
-
-    def update(self, faces: Sequence[Face], image: Image) -> Sequence[Followed]:
-        """Number the faces of the image."""
-        del image
-        return [Followed(face, number, detected=True) for number, face in enumerate(faces, 1)]
-
-
-class Finder(Protocol):
-    """Finds the faces of frames."""
-
-    def __call__(self, frames: Sequence[Frame]) -> list[list[Face]]:
-        """Return the faces of each frame."""
-
-
-def by_detector(detector: FaceDetector) -> Finder:
-    """Return the finder that asks a detector."""
-
-    def find(frames: Sequence[Frame]) -> list[list[Face]]:
-        return detector([frame.image for frame in frames])
-
-    return find
-
-
-def by_boxes(boxes: Boxes) -> Finder:
-    """Return the finder that knows the faces of a video."""
-    return lambda frames: [boxes.at(frame.time) for frame in frames]
-
-
 @dataclass(frozen=True, eq=False)
 class SeenFace:
     """A face in a frame.
@@ -142,19 +104,29 @@ class SeenFrame:
     faces: tuple[SeenFace, ...]
 
 
+def found(detector: FaceDetector | Boxes, frames: Sequence[Frame]) -> list[list[Face]]:
+    """Return the faces of each frame."""
+    if isinstance(detector, Boxes):
+        return [detector.at(frame.time) for frame in frames]
+    return detector([frame.image for frame in frames])
+
+
 class Analysis:
     """Find, follow and judge the faces of one source.
 
     Parameters
     ----------
-    find : finds faces.
-    follower : a new one for each source.
+    detector : finds the faces of images, or the boxes of a video.
     estimators : the nets.
+    follow : give a face the same id in consecutive frames; images of a folder have nothing to do with each other.
     alone : take one frame at a time: of live sources, whose next frame is a while away.
     """
 
-    def __init__(self, find: Finder, follower: Follower, estimators: Sequence[Estimator], *, alone: bool) -> None:
-        self._find, self._follower, self._estimators, self._alone = find, follower, tuple(estimators), alone
+    def __init__(
+        self, detector: FaceDetector | Boxes, estimators: Sequence[Estimator], *, follow: bool = True, alone: bool
+    ) -> None:
+        self._detector, self._estimators, self._alone = detector, tuple(estimators), alone
+        self._identities = Identities() if follow else None
         self._recent_bits = RecentBits()
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[SeenFrame]:
@@ -176,10 +148,10 @@ class Analysis:
 
     def _judge(self, frames: list[Frame]) -> Iterator[SeenFrame]:
         visible: list[tuple[int, Followed, Condition]] = []
-        for number, (frame, faces) in enumerate(zip(frames, self._find(frames), strict=True)):
+        for number, (frame, faces) in enumerate(zip(frames, found(self._detector, frames), strict=True)):
             height, width = frame.image.shape[:2]
             bits = self._recent_bits(frame.bits, height * width)
-            followed = self._follower.update(faces, frame.image)
+            followed = self._follow(faces, frame.image)
             visible += (
                 (number, item, measure(frame.image, item.face, bits)) for item in _visible(followed, frame.image)
             )
@@ -190,6 +162,12 @@ class Analysis:
             seen[number].append(SeenFace(item.id, item.detected, item.face, condition, judged))
         for frame, faces_seen in zip(frames, seen, strict=True):
             yield SeenFrame(frame, tuple(faces_seen))
+
+    def _follow(self, faces: Sequence[Face], image: Image) -> Sequence[Followed]:
+        """Return the faces of the next frame with their ids, those that were missed too."""
+        if self._identities is None:
+            return [Followed(face, number, detected=True) for number, face in enumerate(faces, 1)]
+        return self._identities.update(faces, image)
 
     @staticmethod
     def _estimates(

@@ -26,12 +26,15 @@ from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.common.versions import versions
 from lq_emotion.common.words import counted
+from lq_emotion.faces.boxfiles import Boxes
+from lq_emotion.faces.face import FaceDetector
 from lq_emotion.nets.known.circumplex import NAME, SOURCE
-from lq_emotion.predict.analysis import Analysis, Finder
+from lq_emotion.predict.analysis import Analysis
+from lq_emotion.predict.instruments import Instruments, load_instruments, require_detector
 from lq_emotion.predict.overlay import image_overlays, video_overlay
 from lq_emotion.predict.page import Summary, report
 from lq_emotion.predict.rows import JsonLines, Rows, RowWriter, csv_rows, parquet_rows, require_format
-from lq_emotion.predict.settings import Instruments, PredictSettings, load_instruments, require_detector
+from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.video.frames import Source
 from lq_emotion.video.sources import OVERLAY, Kind, SourceName
 
@@ -40,7 +43,6 @@ _WORK = "predict"
 _VERSION = 1  # of the rows, the overlay and the page
 _WAITING = 16  # frames that are decoded ahead
 _WAITING_BYTES = 1 << 28  # of them together, unless it is one
-Progress = Callable[[int, int | None], None]
 _ELSEWHERE = (Kind.CAMERA, Kind.STDIN)  # what another process cannot read
 
 
@@ -72,13 +74,6 @@ class Outcome(Record):
     seconds: float = 0.0
     files: tuple[Path, ...] = ()
     before: bool = False
-
-
-@dataclass(frozen=True)
-class Outcomes(Record):
-    """All sources of a command, for ``--json``."""
-
-    sources: tuple[Outcome, ...]
 
 
 def line(outcome: Outcome) -> str:
@@ -144,7 +139,7 @@ def predict_one(
     *,
     instruments: Instruments | None = None,
     lines: TextIO | None = None,
-    progress: Progress | None = None,
+    progress: Callable[..., None] | None = None,
 ) -> Outcome:
     """Write the rows, the overlay and the page of a source, unless an earlier run did; its errors are in the outcome.
 
@@ -155,7 +150,7 @@ def predict_one(
     out : folder of the results; None puts them beside the source.
     instruments : nets and detector; by default those that the settings name.
     lines : stream for JSON lines, in place of the file of rows.
-    progress : called with a number of frames, and the number of all as far as known.
+    progress : called with a number of frames, and the number of all as far as it is known.
     """
     started = time.perf_counter()
     try:
@@ -166,11 +161,11 @@ def predict_one(
         if source.files and lines is None and journal.is_done(_WORK, made_from):
             with contents_of(files.journal):
                 return replace(Outcome.from_json(journal.entry(_WORK)["outcome"]), before=True)
-        find = instruments.finder(settings, source.stem)
+        detector = instruments.detector_of(source.stem, Path(settings.detector))
         with source.open(settings.selection(), timeout=settings.timeout) as opened:
             if lines is None:
                 _claim(files, journal, source, settings)
-            summary = _estimate(source, opened, find, settings, instruments, files, lines, progress)
+            summary = _estimate(source, opened, detector, settings, instruments, files, lines, progress)
         outcome = _outcome(opened, summary, time.perf_counter() - started)
         if lines is None:
             if settings.page:
@@ -215,17 +210,17 @@ def _outcome(source: Source, summary: Summary, seconds: float) -> Outcome:
 def _estimate(
     source: SourceName,
     opened: Source,
-    find: Finder,
+    detector: FaceDetector | Boxes,
     settings: PredictSettings,
     instruments: Instruments,
     files: Results,
     lines: TextIO | None,
-    progress: Progress | None,
+    progress: Callable[..., None] | None,
 ) -> Summary:
     """Write the rows and the overlay of an opened source; the decoder runs in a thread of its own."""
     live, images, summary = opened.live, source.kind is Kind.IMAGES, Summary()
-    follower, estimators = instruments.follower_of(source.kind), instruments.estimators
-    analysis = Analysis(find, follower, estimators, alone=live or lines is not None)
+    estimators, follow = instruments.estimators, not (images or isinstance(detector, Boxes))
+    analysis = Analysis(detector, estimators, follow=follow, alone=live or lines is not None)
     rows = Rows(estimators, named=images, abstain=settings.abstain)
     with ExitStack() as stack:
         write = stack.enter_context(_writer(rows, settings, files, opened, lines)).write
@@ -329,7 +324,7 @@ def predict(
 
 
 def _numbered(
-    one: tuple[int, SourceName], *, settings: PredictSettings, progress: Progress | None = None, **options: Any
+    one: tuple[int, SourceName], *, settings: PredictSettings, progress: Callable[..., None] | None = None, **options: Any
 ) -> tuple[int, Outcome]:
     number, source = one
     return number, predict_one(source, settings, progress=progress, **options)

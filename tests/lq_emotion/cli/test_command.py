@@ -112,6 +112,11 @@ def test_records_refuse_values_out_of_range(values, flag, hint):
         Outer(source="x", **values)
 
 
+def test_stored_settings_out_of_range_are_a_value_error():
+    with pytest.raises(ValueError, match="expected an integer, 1 or more"):
+        Outer.from_json(Outer(source="x").to_json() | {"hidden": 0})
+
+
 def test_settings_are_stored_and_read_back():
     made = Outer(source="x", inner=Inner(pair=(4, 5)))
     assert Outer.from_json(json.loads(json.dumps(made.to_json()))) == made

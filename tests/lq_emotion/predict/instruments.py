@@ -11,8 +11,8 @@ from lq_emotion.faces.face import Face
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels
-from lq_emotion.predict.analysis import Estimator, by_detector
-from lq_emotion.predict.settings import Instruments
+from lq_emotion.predict.analysis import Estimator
+from lq_emotion.predict.instruments import Instruments
 from lq_emotion.quality import Trust
 
 NET = """
@@ -90,4 +90,4 @@ def frames_with_squares(count, *, squares=1, empty=(), height=48, width=96):
 
 def instruments(*estimators, detector=bright_squares):
     """Return the instruments of nets, with a detector of bright squares."""
-    return Instruments(tuple(estimators), by_detector(detector))
+    return Instruments(tuple(estimators), detector)

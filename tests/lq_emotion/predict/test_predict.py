@@ -335,14 +335,14 @@ def test_a_source_that_fails_does_not_stop_the_others(tmp_path):
 def test_whatever_a_source_raises_the_others_go_on(tmp_path, monkeypatch):
     names = [str(clip(tmp_path, frames_with_squares(2), name)) for name in ("a.mkv", "b.mkv")]
     net, count = instruments(estimator(tmp_path, DIMENSIONS)), iter(range(2))
-    finder = net.finder
+    detector_of = net.detector_of
 
     def fails_once(*args):
         if next(count) == 0:
             raise RuntimeError("a fault of ours")
-        return finder(*args)
+        return detector_of(*args)
 
-    monkeypatch.setattr(type(net), "finder", lambda self, *args: fails_once(*args))
+    monkeypatch.setattr(type(net), "detector_of", lambda self, *args: fails_once(*args))
     outcomes = predict(find_sources(names), PredictSettings(page=False), instruments=net, say=quiet)
     assert [outcome.status for outcome in outcomes] == ["failed", "done"]
     assert "RuntimeError: a fault of ours" in outcomes[0].error
@@ -369,7 +369,7 @@ def test_a_worker_that_is_lost_fails_its_sources_alone(tmp_path, monkeypatch):
 
 
 def test_boxes_of_a_file_take_the_place_of_a_detector(tmp_path):
-    from lq_emotion.predict.settings import Instruments
+    from lq_emotion.predict.instruments import Instruments
 
     path = clip(tmp_path, frames_with_squares(4))
     boxes = tmp_path / "boxes.csv"

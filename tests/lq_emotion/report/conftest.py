@@ -68,7 +68,7 @@ def whole(tmp_path_factory):
     """A folder ROOT with everything but weights; its recordings are synthetic. Not to be changed."""
     tmp_path = tmp_path_factory.mktemp("a report")
     root = tmp_path / "root"
-    maker = {"synthetic": True, "train": 2, "dev": 1, "frames": 1500, "width": 320, "height": 240, "seed": 5}
+    maker = {"synthetic": True, "train": 2, "dev": 1, "frames": 1500, "size": [320, 240], "seed": 5}
     put(tmp_path / "recordings/synthetic.json", maker)
     put(root / "table/table.json", table(tmp_path / "recordings", synthetic=True))
     put(root / "table/table.png", png())

@@ -25,8 +25,9 @@ from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.known.loading import load_model
 from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.predict.analysis import Estimator
+from lq_emotion.predict.instruments import Instruments
 from lq_emotion.predict.run import Outcome, predict
-from lq_emotion.predict.settings import Instruments, PredictSettings
+from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.quality.calibration import Calibration
 from lq_emotion.quality.run import CalibrationRun
 from lq_emotion.quality.settings import CalibrationSettings, Grid, Reading

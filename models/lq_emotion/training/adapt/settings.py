@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lq_emotion.common.settings import option
 from lq_emotion.datasets.clips.settings import ClipSettings
-from lq_emotion.nets.known.settings import DescriptionSettings
+from lq_emotion.nets.description import DescriptionSettings
 
 
 @dataclass(frozen=True, kw_only=True)

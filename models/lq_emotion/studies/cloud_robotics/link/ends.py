@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from caffe_compat.errors import DataError, FileError
-from lq_emotion.faces.face import Face
+from lq_emotion.faces.face import Face, FaceDetector
 from lq_emotion.faces.identities import overlap
-from lq_emotion.predict.analysis import Analysis, Finder
-from lq_emotion.predict.settings import Instruments
+from lq_emotion.predict.analysis import Analysis
+from lq_emotion.predict.instruments import Instruments
 from lq_emotion.quality.measures import RecentBits, measure
 from lq_emotion.studies.cloud_robotics.link.loopback import Answer, Prepare, Traffic, loop_back
 from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint
@@ -28,7 +28,7 @@ def send_video(
     video: Path, point: OperatingPoint, kbps: float, instruments: Instruments, *, frames: int, patience: float
 ) -> Traffic:
     """Play the camera of a robot with the first `frames` frames of a video, over a loopback; see `loop_back`."""
-    if instruments.find is None:
+    if instruments.detector is None:
         hint = "name a detector: the frames that are searched may be smaller than those that boxes belong to"
         raise DataError("boxes cannot be used", code="unsupported", field="--detector", hint=hint)
     with Video(str(video)) as source:
@@ -38,8 +38,8 @@ def send_video(
         _warm(point, instruments)
         images: Iterator[Image] = (image for _, image in islice(thinned(source, point.fps), frames))
         traffic = loop_back(
-            images, point, kbps, prepare=robot(point, instruments, instruments.find),
-            answer=beyond(point, instruments, instruments.find), patience=patience,
+            images, point, kbps, prepare=robot(point, instruments, instruments.detector),
+            answer=beyond(point, instruments, instruments.detector), patience=patience,
         )  # fmt: skip
         if source.problem is not None:
             raise source.problem
@@ -52,13 +52,13 @@ def _warm(point: OperatingPoint, instruments: Instruments) -> None:
     """Have the nets ready before the first frame, as those of a robot at work are."""
     blank = np.zeros((point.height, point.width, 3), np.uint8)
     whole = Face(0, 0, point.width, point.height, 1.0)
-    if instruments.find is not None:
-        instruments.find([Frame(0, 0.0, blank)])
+    if instruments.detector is not None:
+        instruments.detector([blank])
     for estimator in instruments.estimators:
         estimator([estimator.cut(blank, whole)], [measure(blank, whole)])
 
 
-def robot(point: OperatingPoint, instruments: Instruments, find: Finder) -> Prepare:
+def robot(point: OperatingPoint, instruments: Instruments, detector: FaceDetector) -> Prepare:
     """Return what the robot does: shrink the frame, or find the most certain face, cut it out and shrink that."""
     size = (point.width, point.height)
 
@@ -73,7 +73,7 @@ def robot(point: OperatingPoint, instruments: Instruments, find: Finder) -> Prep
 
     def face(image: Image) -> Image | None:
         nonlocal held
-        (faces,) = find([Frame(0, 0.0, image)])
+        (faces,) = detector([image])
         if not faces:
             return None
         if held is None or overlap(held, faces[0]) < _SAME:
@@ -84,9 +84,9 @@ def robot(point: OperatingPoint, instruments: Instruments, find: Finder) -> Prep
     return face if point.content is Content.FACE else frame
 
 
-def beyond(point: OperatingPoint, instruments: Instruments, find: Finder) -> Answer:
+def beyond(point: OperatingPoint, instruments: Instruments, detector: FaceDetector) -> Answer:
     """Return what answers: predict's analysis of whole frames, or its nets alone on faces that the robot cut out."""
-    analysis = Analysis(find, instruments.follower(), instruments.estimators, alone=True)
+    analysis = Analysis(detector, instruments.estimators, alone=True)
     recent = RecentBits()
 
     def frame(received: Frame | None) -> int:

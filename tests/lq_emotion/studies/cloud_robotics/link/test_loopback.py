@@ -7,7 +7,7 @@ import pytest
 
 from caffe_compat.errors import DataError
 from lq_emotion.faces.face import Face
-from lq_emotion.predict import settings as predict_settings
+from lq_emotion.predict import instruments as predict_instruments
 from lq_emotion.studies.cloud_robotics.link.ends import robot
 from lq_emotion.studies.cloud_robotics.link.loopback import loop_back
 from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint
@@ -111,7 +111,7 @@ def inputs(tmp_path, monkeypatch):
         json.dumps({"points": [point, {**point, "content": "face", "kbps": 3.0, "score": 0.4}]})
     )
     made = instruments(estimator(tmp_path, DIMENSIONS, weight=1.0), detector=bright_squares)
-    monkeypatch.setattr(predict_settings, "load_instruments", lambda _: made)
+    monkeypatch.setattr(predict_instruments, "load_instruments", lambda _: made)
     return "--table", tmp_path / "table.json", "--loopback", write_clip(tmp_path / "clip.mp4", frames_with_squares(8))
 
 
