@@ -20,13 +20,14 @@ from lq_emotion.metrics.regression import Score
 from lq_emotion.metrics.uncertainty import MEASURES, Moments, joined_score, paired_test, score_intervals
 from lq_emotion.quality.calibration import MadeFrom
 from lq_emotion.quality.conformal import Samples, make_calibration
+from lq_emotion.quality.settings import Grid
 
 SIZES = (96.0, 48.0, 24.0, 12.0)  # of faces in pixels, by the factors 1, 2, 4, 8
 FRAMES, CLASSES, NEW = 40, 7, 200
 LEVEL, LIMIT = 0.9, 0.8
 CHANGES = {"one frame of ten at every size": (0.1, 0.1, 0.1, 0.1), "more as faces shrink": (0.02, 0.06, 0.12, 0.35)}
 ALIKE = 0.1  # correlation of the frames of one person
-ORIGIN = MadeFrom("drawn answers", "", (), 0, (1, 2, 4, 8), (28,), "x264", "synthetic")
+ORIGIN = MadeFrom("drawn answers", "", (), 0, Grid(scales=(1, 2, 4, 8), qps=(28,)), "synthetic")
 
 
 def conditions(rng: np.random.Generator, counts: np.ndarray) -> dict[str, np.ndarray]:

@@ -133,7 +133,7 @@ def answers(model: LoadedModel, recordings: Path, folder: Path):
 
 def made_from(model: LoadedModel, names: list[str], samples: Samples) -> MadeFrom:
     return MadeFrom(
-        model.name, file_sha256(model.weights), tuple(names), len(samples), GRID.scales, GRID.qps, GRID.codec,
+        model.name, file_sha256(model.weights), tuple(names), len(samples), GRID,
         "synthetic", versions(),
     )  # fmt: skip
 

@@ -21,6 +21,7 @@ from lq_emotion.common.records import Record
 from lq_emotion.nets.known.store import beside
 from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, Agreement, Errors
 from lq_emotion.quality.measures import MEASURES, Condition, table
+from lq_emotion.quality.settings import Grid
 
 PathLike = str | os.PathLike[str]
 Doubles = npt.NDArray[np.float64]
@@ -84,7 +85,7 @@ class MadeFrom(Record):
     weights : SHA-256 of its caffemodel.
     recordings : their names; none of them was used to train the net, as far as the user knows.
     samples : faces, over all scales and QPs.
-    scales, qps, codec : degradation of the recordings.
+    grid : degradation of the recordings.
     labels : origin of the labels; empty for agreement.
     versions : versions of the packages that computed.
     """
@@ -93,9 +94,7 @@ class MadeFrom(Record):
     weights: str
     recordings: tuple[str, ...]
     samples: int
-    scales: tuple[float, ...]
-    qps: tuple[int, ...]
-    codec: str
+    grid: Grid
     labels: str
     versions: Mapping[str, Any] = field(default_factory=dict)
 

@@ -103,8 +103,7 @@ class CalibrationRun:
 
     def _origin(self, names: Sequence[str], samples: int) -> MadeFrom:
         labels = "" if self._is_classifier else str(self.settings.recordings[0].resolve().name)
-        grid = self._grid
         return MadeFrom(
-            self.model.name, file_sha256(self.model.weights), tuple(names), samples, grid.scales, grid.qps,
-            grid.codec, labels, {**versions(), "scikit-learn": metadata.version("scikit-learn")},
+            self.model.name, file_sha256(self.model.weights), tuple(names), samples, self._grid, labels,
+            {**versions(), "scikit-learn": metadata.version("scikit-learn")},
         )  # fmt: skip

@@ -42,7 +42,7 @@ def test_a_net_is_calibrated_on_labelled_recordings_and_judged_by_the_file_besid
     result = json.loads(captured.out)
     assert result["made_from"]["recordings"] == [f"dev_{number}" for number in (1, 2, 4, 5, 6)]
     assert result["made_from"]["samples"] == 5 * 10 * 4
-    assert (result["made_from"]["scales"], result["made_from"]["qps"]) == ([1, 4], [20, 44])
+    assert result["made_from"]["grid"] == {"scales": [1, 4], "qps": [20, 44], "codec": "x264"}
     assert "6 of 6 recordings" in captured.err
     assert "no face with a label in dev_3" in captured.err  # nobody is there in its first frames
     calibration = Calibration.beside(net)

@@ -12,6 +12,7 @@ from lq_emotion.quality import Calibration, Condition
 from lq_emotion.quality.bounds import Agreement, Band, Errors, Likelihood, Step, Widths
 from lq_emotion.quality.calibration import MadeFrom, Range, Sharpest, sidecar
 from lq_emotion.quality.forest import Forest
+from lq_emotion.quality.settings import Grid
 from tests.refusals import refused
 
 
@@ -32,7 +33,7 @@ RANGES = {
     "brightness": Range(60.0, 190.0),
     "contrast": Range(20.0, 70.0),
 }
-ORIGIN = MadeFrom("net", "0" * 64, ("dev_1", "dev_2"), 200, (1.0, 3.0), (20, 44), "x264", "recordings")
+ORIGIN = MadeFrom("net", "0" * 64, ("dev_1", "dev_2"), 200, Grid(scales=(1.0, 3.0), qps=(20, 44)), "recordings")
 
 
 def errors(name="valence", difficulty=SIZE, enough=None):
