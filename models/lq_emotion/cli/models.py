@@ -12,7 +12,9 @@ from typing import Any
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import option
-from lq_emotion.nets.description import DescriptionSettings, HomeSettings
+from lq_emotion.nets.home import HomeSettings
+
+_UNKNOWN = "for weights that are not recognised"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +35,20 @@ class ShowSettings(HomeSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddSettings(DescriptionSettings):
+class AddSettings(HomeSettings):
     """Settings of ``models add``."""
 
     file: Path = option(help=".caffemodel or .caffemodel.h5", positional=True, metavar="FILE")
     name: str | None = option(None, "name of the model (default: that of the model it is recognised as)")
+    definition: Path | None = option(None, "deploy definition", metavar="PROTOTXT", group=_UNKNOWN)
+    preprocess: Path | None = option(None, "preprocessing (docs/preprocessing.md)", metavar="JSON", group=_UNKNOWN)
+    labels: Path | None = option(
+        None, "a class a line; or a dimension a line: name, low, high and unit with tabs between",
+        metavar="FILE", group=_UNKNOWN,
+    )  # fmt: skip
     margin: float | None = option(
         None, "added on each side of the square around a face, as a part of its side (default 0)", least=0, most=2,
-        metavar="PART",
+        metavar="PART", group=_UNKNOWN,
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def load_instruments(settings: PredictSettings) -> Instruments:
         A model is unknown, missing or damaged; values are to be left out and no net has a calibration.
     """
     device = choose_device(settings.device)
-    loaded = [load_model(name, **settings.description, device=device) for name in settings.models]
+    loaded = [load_model(name, home=settings.home, device=device) for name in settings.models]
     names = [model.name for model in loaded]
     for number, name in enumerate(names):
         if name in names[:number]:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lq_emotion.common.settings import option
-from lq_emotion.nets.description import DescriptionSettings
+from lq_emotion.nets.home import HomeSettings
 from lq_emotion.video.frames import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(DescriptionSettings):
+class PredictSettings(HomeSettings):
     """What to do with every source."""
 
     models: tuple[str, ...] = option(

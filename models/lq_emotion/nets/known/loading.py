@@ -280,7 +280,9 @@ def _not_installed(model: KnownModel) -> DataError:
 
 
 def _unknown(weights: Path, problem: str) -> WeightsError:
-    hint = "pass --definition PROTOTXT --preprocess JSON --labels FILE, or keep them next to the weights"
+    hint = (
+        "keep NAME.prototxt, NAME.preprocess.json and NAME.labels.txt next to the weights, or use lq-emotion models add"
+    )
     return WeightsError(problem, code="field-missing", file=weights, hint=hint)
 
 

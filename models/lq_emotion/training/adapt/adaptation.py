@@ -62,7 +62,7 @@ def adapt(settings: AdaptSettings, say: Say = print) -> AdaptationResults:
         Ctrl-C was pressed; a snapshot was saved.
     """
     table = settings.reading.read(settings.clips)
-    weights, model = find_description(settings.model, **settings.description, any_outputs=True)
+    weights, model = find_description(settings.model, home=settings.home, any_outputs=True)
     require_other_file(settings.out / f"{settings.out.name}.caffemodel", weights)
     return Adaptation(settings, weights, model, table, say).run()
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from lq_emotion.common.settings import option
 from lq_emotion.datasets.clips.settings import ClipSettings
-from lq_emotion.nets.description import DescriptionSettings
+from lq_emotion.nets.home import HomeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptSettings(DescriptionSettings):
+class AdaptSettings(HomeSettings):
     """Settings of an adaptation; the defaults of the training are ours."""
 
     model: str = option(
