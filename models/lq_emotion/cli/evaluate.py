@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSettings(EvaluationSettings):
+class EvaluateCommand(EvaluationSettings):
     """Settings of ``study evaluate``."""
 
     partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
 
 
-def _evaluate(settings: EvaluateSettings, say: Say) -> Evaluation | tuple[Evaluation, ...]:
+def _evaluate(settings: EvaluateCommand, say: Say) -> Evaluation | tuple[Evaluation, ...]:
     """Return the evaluation, or those of both dimensions."""
     from lq_emotion.evaluation.evaluate import Evaluate
 
@@ -32,7 +32,7 @@ def _evaluate(settings: EvaluateSettings, say: Say) -> Evaluation | tuple[Evalua
     return results[0] if len(results) == 1 else results
 
 
-def _show(results: Evaluation | tuple[Evaluation, ...], settings: EvaluateSettings) -> None:
+def _show(results: Evaluation | tuple[Evaluation, ...], settings: EvaluateCommand) -> None:
     if isinstance(results, tuple):
         for one in results:
             _report(one, settings.out / one.labels)
@@ -57,4 +57,4 @@ def _report(results: Evaluation, out: Path) -> None:
             print(f"  {out / name}")
 
 
-COMMAND = Command(EvaluateSettings, _evaluate, _show)
+COMMAND = Command(EvaluateCommand, _evaluate, _show)

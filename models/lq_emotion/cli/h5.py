@@ -14,7 +14,7 @@ from lq_emotion.datasets.avec.partitions import avec_name, chosen_partitions
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeH5Settings(Settings):
+class H5Command(Settings):
     """Settings of ``data h5``."""
 
     out: Path = option(help="the output folder of `data prepare`", metavar="ROOT")
@@ -28,7 +28,7 @@ class MakeH5Settings(Settings):
     fresh: bool = option(False, "discard earlier results")
 
 
-def _h5(settings: MakeH5Settings, say: Say) -> H5Results:
+def _h5(settings: H5Command, say: Say) -> H5Results:
     files = settings.files
     files = replace(files, train=tuple(map(avec_name, files.train)), test=tuple(map(avec_name, files.test)))
     return make_h5(
@@ -37,8 +37,8 @@ def _h5(settings: MakeH5Settings, say: Say) -> H5Results:
     )  # fmt: skip
 
 
-def _show(results: H5Results, _settings: MakeH5Settings) -> None:
+def _show(results: H5Results, _settings: H5Command) -> None:
     print(f"  {results.folder}/train.txt\n  {results.folder}/test.txt")
 
 
-COMMAND = Command(MakeH5Settings, _h5, _show)
+COMMAND = Command(H5Command, _h5, _show)

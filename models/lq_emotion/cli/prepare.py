@@ -21,7 +21,7 @@ from lq_emotion.datasets.clips.settings import ClipSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareSettings(Settings):
+class PrepareCommand(Settings):
     """Settings of ``data prepare``."""
 
     recordings: Path | None = option(None, "your copy of AVEC 2016 or RECOLA", metavar="FOLDER")
@@ -57,7 +57,7 @@ class PrepareSettings(Settings):
             raise DataError(problem, code="conflict", field="--train, --dev, --partitions", hint=hint)
 
 
-def _prepare(settings: PrepareSettings, say: Say) -> Preparation:
+def _prepare(settings: PrepareCommand, say: Say) -> Preparation:
     recordings, names, partitions = _recordings(settings, say)
     outcomes = prepare(
         recordings, dimension_root(settings.out, settings.crops.dimension), settings.crops, layout=settings.layout,
@@ -67,7 +67,7 @@ def _prepare(settings: PrepareSettings, say: Say) -> Preparation:
     return Preparation(tuple(outcomes))
 
 
-def _recordings(settings: PrepareSettings, say: Say) -> tuple[Path, Sequence[str], Partitions | None]:
+def _recordings(settings: PrepareCommand, say: Say) -> tuple[Path, Sequence[str], Partitions | None]:
     """Return the folder of recordings, the names of those to prepare, and their partitions; clips are copied first."""
     if settings.recordings is not None:
         return settings.recordings, settings.names, settings.partitions
@@ -81,7 +81,7 @@ def _recordings(settings: PrepareSettings, say: Say) -> tuple[Path, Sequence[str
     return folder, settings.names or [clip.name for clip in clips.clips], partitions
 
 
-def _show(preparation: Preparation, _settings: PrepareSettings) -> None:
+def _show(preparation: Preparation, _settings: PrepareCommand) -> None:
     print(f"\n{table(preparation.recordings)}")
 
 
@@ -90,4 +90,4 @@ def _failures(preparation: Preparation) -> list[str]:
     return [f"{len(failed)} of {len(preparation.recordings)} failed: {', '.join(failed)}"] if failed else []
 
 
-COMMAND = Command(PrepareSettings, _prepare, _show, _failures)
+COMMAND = Command(PrepareCommand, _prepare, _show, _failures)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from caffe_compat.errors import NetError
 from lq_emotion.cli.command import Command
@@ -17,40 +18,35 @@ if TYPE_CHECKING:
     from lq_emotion.training.results import TrainingResults
 
 
-def _nothing(_parser: Any) -> None:
-    """`add_switches` adds the option of the single switches, too."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainSettings(TrainingSettings):
-    """Settings of ``study train``."""
-
-    switches: PaperSwitches = option(AS_CODE, add=add_switches, collect=chosen)
-    single: tuple[tuple[str, Any], ...] = option((), add=_nothing, collect=lambda args: tuple(args.switch))
-
-
-def _require_effect(settings: TrainSettings) -> None:
-    """Refuse a single switch that changes nothing in the training of a net."""
+def _switches(args: argparse.Namespace) -> PaperSwitches:
+    """Return the switches; one that changes nothing in the training of the net is refused if it was named."""
     from lq_emotion.nets.definitions import builder, parts
 
-    net = settings.net
-    for name, value in settings.single:
+    net = args.net
+    for name, value in args.switch:
         touched = parts(name, value)
         if touched and f"train {net}" not in touched and not (name == "input_size" and builder(net).own_size):
             hint = f"it affects {', '.join(touched)}; use `lq-emotion study run robust-lq`, which applies all switches"
             raise NetError(
                 f"has no effect on net {net}", code="conflict", field=name, value=format_setting(value), hint=hint
             )
+    return chosen(args)
 
 
-def _train(settings: TrainSettings, say: Say) -> TrainingResults:
+@dataclass(frozen=True, kw_only=True)
+class TrainCommand(TrainingSettings):
+    """Settings of ``study train``."""
+
+    switches: PaperSwitches = option(AS_CODE, add=add_switches, collect=_switches)
+
+
+def _train(settings: TrainCommand, say: Say) -> TrainingResults:
     from lq_emotion.training.training_run import train
 
-    _require_effect(settings)
     return train(settings, say)
 
 
-def _show(results: TrainingResults, _settings: TrainSettings) -> None:
+def _show(results: TrainingResults, _settings: TrainCommand) -> None:
     tests = list(results.test_loss.items())
     if tests:
         (first, first_loss), (last, last_loss) = tests[0], tests[-1]
@@ -60,4 +56,4 @@ def _show(results: TrainingResults, _settings: TrainSettings) -> None:
             print(f"  {path}")
 
 
-COMMAND = Command(TrainSettings, _train, _show)
+COMMAND = Command(TrainCommand, _train, _show)

@@ -75,9 +75,8 @@ def prepare(
     One outcome per recording, in natural order. ROOT/data/prepare.json contains them and those of earlier runs.
     """
     out, settings = Path(out).resolve(), settings or PreparationSettings()
-    scales = tuple(dict.fromkeys(settings.scales))
-    if any(scale < 2 for scale in scales) or scales != settings.scales:
-        raise DataError("factors must differ and be at least 2", code="invalid", field="scales", value=settings.scales)
+    if len(set(settings.scales)) != len(settings.scales):
+        raise DataError("factors must differ", code="invalid", field="--scales", value=settings.scales)
     shared = shared_root(out, settings.dimension)
     available = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
     if names or unlabelled:

@@ -118,8 +118,6 @@ def require_library() -> None:
 
 def require_enough(recordings: int, level: float) -> None:
     """Refuse fewer recordings than a level needs."""
-    if not 0.5 <= level < 1:
-        raise DataError("out of range", code="out-of-range", field="level", value=level, hint="0.5 to 0.99")
     least = max(_FOLDS, _least(level))
     if recordings < least:
         problem = f"there are {recordings} recordings, {level:.0%} needs at least {least}"

@@ -47,7 +47,7 @@ class CalibrationSettings(Settings):
     names: tuple[str, ...] = option((), "recordings to use, none of which the net has seen")
     reading: Reading = field(default_factory=Reading)
     grid: Grid = field(default_factory=Grid)
-    level: float = option(0.9, "coverage of the intervals", metavar="P")
+    level: float = option(0.9, "coverage of the intervals", least=0.5, most=0.99, metavar="P")
     limit: float | None = option(
         None, "largest error at which an estimate is trusted (default: 1.25 x the error on undegraded faces); for a "
         "classifier the least probability that the class stays (default 0.8)", least=0,

@@ -325,7 +325,7 @@ def test_the_table_lists_the_outcome_of_each_recording(tree, out):
 
 
 def test_invalid_arguments_are_refused_before_anything_is_written(tree, out, tmp_path):
-    with refused("invalid", field="scales"):
+    with refused("invalid", field="--scales"):
         prepare(tree, out, PreparationSettings(scales=(3, 3)), say=quiet)
     with refused("name-unknown", field="names", value="dev_9"):
         prepare(tree, out, names=["dev_9"], say=quiet)

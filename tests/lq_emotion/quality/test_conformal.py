@@ -133,12 +133,6 @@ def test_too_few_recordings_are_refused(count, level):
     require_enough(count + 1, level)
 
 
-@pytest.mark.parametrize("level", [0.3, 1.0, float("nan")])
-def test_a_level_out_of_range_is_refused(level):
-    with refused("out-of-range", field="level"):
-        require_enough(1000, level)
-
-
 def test_without_scikit_learn_the_error_names_the_extra(monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "sklearn"]:
         monkeypatch.delitem(sys.modules, name)
