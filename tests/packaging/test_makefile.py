@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
     ("words", "ending"),
     [
         (["demo", "OUT=a b"], ["demo", "--out", "a b"]),
-        (["sr-demo", "SR_OUT=a b", "IMAGES=my pictures"], ["sr-demo", "--out", "a b", "--images", "my pictures"]),
-        (["sr-demo"], ["sr-demo", "--out", "sr_demo_out"]),
+        (["sr-demo", "SR_OUT=a b", "IMAGES=my pictures"], ["study", "sr", "--out", "a b", "--images", "my pictures"]),
+        (["sr-demo"], ["study", "sr", "--out", "sr_demo_out"]),
     ],
 )
 def test_folders_may_hold_blanks(words, ending):
