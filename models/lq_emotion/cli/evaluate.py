@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lq_emotion.cli.command import Command
-from lq_emotion.cli.options import add_partitions, partitions_of
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import option
-from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.evaluation.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from lq_emotion.evaluation.results import Evaluation
 
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluateCommand(EvaluationSettings):
-    """Settings of ``study evaluate``."""
-
-    partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
-
-
-def _evaluate(settings: EvaluateCommand, say: Say) -> Evaluation | tuple[Evaluation, ...]:
+def _evaluate(settings: EvaluationSettings, say: Say) -> Evaluation | tuple[Evaluation, ...]:
     """Return the evaluation, or those of both dimensions."""
     from lq_emotion.evaluation.evaluate import Evaluate
 
@@ -32,7 +21,7 @@ def _evaluate(settings: EvaluateCommand, say: Say) -> Evaluation | tuple[Evaluat
     return results[0] if len(results) == 1 else results
 
 
-def _show(results: Evaluation | tuple[Evaluation, ...], settings: EvaluateCommand) -> None:
+def _show(results: Evaluation | tuple[Evaluation, ...], settings: EvaluationSettings) -> None:
     if isinstance(results, tuple):
         for one in results:
             _report(one, settings.out / one.labels)
@@ -57,4 +46,4 @@ def _report(results: Evaluation, out: Path) -> None:
             print(f"  {out / name}")
 
 
-COMMAND = Command(EvaluateCommand, _evaluate, _show)
+COMMAND = Command(EvaluationSettings, _evaluate, _show)

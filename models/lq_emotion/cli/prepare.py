@@ -8,14 +8,13 @@ from pathlib import Path
 
 from caffe_compat.errors import DataError
 from lq_emotion.cli.command import Command
-from lq_emotion.cli.options import add_partitions, partitions_of
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.crops.outcome import Preparation
 from lq_emotion.crops.prepare import prepare, table
 from lq_emotion.crops.recording import PreparationSettings
 from lq_emotion.datasets.avec.layout import Layout, dimension_root
-from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
 from lq_emotion.datasets.clips.recordings import write_recordings
 from lq_emotion.datasets.clips.settings import ClipSettings
 

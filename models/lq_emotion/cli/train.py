@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from caffe_compat.errors import NetError
 from lq_emotion.cli.command import Command
-from lq_emotion.cli.options import add_switches, chosen
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import option
-from lq_emotion.nets.switches import AS_CODE, PaperSwitches, format_setting
+from lq_emotion.nets.switches import AS_CODE, PaperSwitches, add_switches, chosen_switches, format_setting
 from lq_emotion.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def _switches(args: argparse.Namespace) -> PaperSwitches:
             raise NetError(
                 f"has no effect on net {net}", code="conflict", field=name, value=format_setting(value), hint=hint
             )
-    return chosen(args)
+    return chosen_switches(args)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lq_emotion.cli.command import Command
-from lq_emotion.cli.options import add_partitions, partitions_of
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import option
-from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.verify.settings import VerifySettings
 
 if TYPE_CHECKING:
     from lq_emotion.verify.results import Verification
 
 
-@dataclass(frozen=True, kw_only=True)
-class VerifyCommand(VerifySettings):
-    """Settings of ``verify``."""
-
-    partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
-
-
-def _verify(settings: VerifyCommand, say: Say) -> Verification:
+def _verify(settings: VerifySettings, say: Say) -> Verification:
     from lq_emotion.verify.checks import Verify
     from lq_emotion.verify.results import PASSED
 
@@ -36,7 +25,7 @@ def _verify(settings: VerifyCommand, say: Say) -> Verification:
     return result
 
 
-def _show(result: Verification, settings: VerifyCommand) -> None:
+def _show(result: Verification, settings: VerifySettings) -> None:
     from lq_emotion.common.plain_text import plain_text
     from lq_emotion.verify.results import PASSED
     from lq_emotion.verify.tables import differences, tables, verdict
@@ -52,4 +41,4 @@ def _failures(result: Verification) -> list[str]:
     return [] if result.verdict == PASSED else ["the weights did not pass"]
 
 
-COMMAND = Command(VerifyCommand, _verify, _show, _failures)
+COMMAND = Command(VerifySettings, _verify, _show, _failures)

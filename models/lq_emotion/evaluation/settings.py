@@ -7,7 +7,7 @@ from pathlib import Path
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
 from lq_emotion.evaluation.postprocess import Search
 from lq_emotion.metrics.regression import Convention
 
@@ -59,7 +59,7 @@ class EvaluationSettings(PredictionSettings):
         None, "write a prediction for each time in this gold standard (ROOT/data/gsd, for both dimensions the folder "
         "of their folders), nan for dropped frames", metavar="FOLDER",
     )  # fmt: skip
-    partitions: Partitions | None = None
+    partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
     convention: Convention = option("avec", offered=False)
     plots: bool = True
 

@@ -324,7 +324,11 @@ def predict(
 
 
 def _numbered(
-    one: tuple[int, SourceName], *, settings: PredictSettings, progress: Callable[..., None] | None = None, **options: Any
+    one: tuple[int, SourceName],
+    *,
+    settings: PredictSettings,
+    progress: Callable[..., None] | None = None,
+    **options: Any,
 ) -> tuple[int, Outcome]:
     number, source = one
     return number, predict_one(source, settings, progress=progress, **options)

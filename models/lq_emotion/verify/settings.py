@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
 from lq_emotion.verify.crops import read_crops
 from lq_emotion.verify.scoring import ClaimedCell, read_cell
 
@@ -25,7 +25,7 @@ class VerifySettings(Settings):
         (), "factor of a folder of crops not named HQ or LR<s>, if the crops do not show it: faces=HQ, small=4",
         read=read_crops, repeated=True, metavar="FOLDER=S",
     )  # fmt: skip
-    partitions: Partitions | None = None
+    partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
     delay: float = option(
         0.0, "delay of the gold standard in seconds, including what prepare removed", least=0, metavar="S"
     )

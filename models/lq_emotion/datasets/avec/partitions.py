@@ -93,9 +93,9 @@ def add_partitions(parser: ArgumentParser) -> None:
     group.add_argument("--partitions", type=Path, metavar="CSV", help=text)
 
 
-def partitions_of(args: Namespace) -> Partitions:
-    """Return the partitions named on the command line; those of AVEC's names without any."""
-    return chosen_partitions(args.train, args.dev, args.partitions) or Partitions()
+def partitions_of(args: Namespace) -> Partitions | None:
+    """Return the partitions named on the command line; None without any."""
+    return chosen_partitions(args.train, args.dev, args.partitions)
 
 
 def read_partitions(path: Path) -> dict[str, str]:

@@ -98,7 +98,9 @@ class StudyPlan(StudySettings):
     boxes: Path | None = option(
         None, "folder of face boxes, NAME.mat or NAME.csv (default: detect faces)", metavar="DIR"
     )
-    partitions: Partitions = option(Partitions(), add=add_partitions, collect=partitions_of)
+    partitions: Partitions = option(
+        Partitions(), add=add_partitions, collect=lambda args: partitions_of(args) or Partitions()
+    )
     dimension: Dimension = option(
         "valence", "label to learn; results for others than valence are in ROOT/arousal and ROOT/both"
     )

@@ -111,7 +111,7 @@ class SweepSettings(StudySettings):
         metavar="NAME=FILE",
     )
     names: tuple[str, ...] = option((), "recordings to score (default: those of --dev)")
-    partitions: Partitions = option(Partitions(), add=add_partitions, collect=partitions_of)
+    partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
     delay: float | None = option(
         None,
         "delay of the gold standard in seconds, including what prepare removed (default: as prepared)",
@@ -147,8 +147,7 @@ class SweepSettings(StudySettings):
     @property
     def recordings(self) -> list[str]:
         """The names of the recordings."""
-        chosen = self.partitions if self.partitions.complete else None
-        return list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", chosen)
+        return list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
 
     def at(self, scale: int) -> list[Model]:
         """Return the models that are used at a factor."""

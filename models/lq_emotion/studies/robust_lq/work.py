@@ -219,7 +219,7 @@ def sweep_of(plan: StudyPlan, models: Sequence[Model]) -> SweepSettings:
         out=plan.root / "rd",
         data=plan.root / "data/raw_data" / crops_folder(1),
         models=tuple(models),
-        partitions=plan.partitions,
+        partitions=plan.partitions if plan.partitions.complete else None,
         scales=plan.coding_factors,
         codecs=plan.coded.codecs,
         qps=plan.coded.qps,
