@@ -101,8 +101,8 @@ def test_table_takes_the_dimension(recordings, root, capsys):
     options = ("--dimension", "arousal", "--rows", "HR", "--preset", "small", "--scales", 3, "--dry-run")
     assert run("study", "run", "robust-lq", "--only", "table", "--recordings", recordings, "--out", root, *options) == 0
     assert "to do  train HR" in capsys.readouterr().out
-    assert (root / "arousal/table").is_dir()
-    assert not (root / "table").exists()
+    assert (root / "arousal/logs/estimate.json").is_file()
+    assert not (root / "logs").exists()
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_a_table_of_arousal_has_no_published_scores(tmp_path):
     options = ("--rows", "HR", "--preset", "demo", "--scales", 3, "--iterations", 1, "--delay", 0.4)
     assert run("study", "run", "robust-lq", "--only", "table", *files, "--dimension", "arousal", *options) == 0
     table = json.loads((tmp_path / "arousal/table/table.json").read_text())
-    assert (table["dimension"], table["delay"]) == ("arousal", 0.4)
+    assert (table["dimension"], table["settings"]["delay"]) == ("arousal", 0.4)
     (cell,) = table["cells"]
     assert cell["measured"]["frames"] > 20
     assert cell["published"] is None

@@ -19,8 +19,9 @@ from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import cells
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
+from lq_emotion.studies.robust_lq.rate_distortion import SWEEP, Model, SweepSettings
 from matlab_ports.matfile import savemat
-from tests.lq_emotion.commands import linear_net, quiet, run
+from tests.lq_emotion.commands import linear_net, quiet
 
 FRAMES = {"P1": 40, "P2": 30, "dev_1": 50, "dev_2": 20}
 SIDE = 24  # pixels of a crop
@@ -119,12 +120,12 @@ def test_evaluate_scores_late_labels_at_their_delay(net, tmp_path):
 
 def test_rd_scores_what_the_codec_leaves(net, data, tmp_path):
     pytest.importorskip("av")
-    name, (_, weights, *options) = net
-    sweep = ("--scales", 3, "--codecs", "x264", "--qps", 0, "--convention", "population", "--dev", "P2", "dev_2")
-    assert (
-        run("study", "rd", "--weights", f"it={weights}", *options, "--data", data, "--out", tmp_path / "rd", *sweep)
-        == 0
-    )
+    name, (_, weights, _, definition, *_) = net
+    sweep = SweepSettings(
+        models=(Model("it", weights),), net=definition, data=data, out=tmp_path / "rd", scales=(3,), codecs=("x264",),
+        qps=(0,), convention="population", partitions=chosen_partitions(dev=["P2", "dev_2"]), device="cpu",
+    )  # fmt: skip
+    SWEEP.run(sweep, quiet)
     points = json.loads((tmp_path / "rd/rd.json").read_text())["points"]
     assert [point["codec"] for point in points] == ["none", "x264"]
     for point in points:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -27,7 +28,7 @@ from lq_emotion.common.settings import option
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of, recordings_in
 from lq_emotion.evaluation.calibration import align_predictions, common_preparation
 from lq_emotion.evaluation.predictor import load_predictor
-from lq_emotion.metrics.regression import score
+from lq_emotion.metrics.regression import Convention, score
 from lq_emotion.studies.robust_lq import figure4
 from lq_emotion.studies.robust_lq.rd_cells import (
     Encoding,
@@ -52,6 +53,7 @@ from lq_emotion.video.codecs import find_codec
 from lq_emotion.video.encode import versions
 from lq_emotion.workflow.stages import Stage
 from lq_emotion.workflow.study import Study, StudySettings
+from matlab_ports.matfile import open_frames
 from matlab_ports.run_eval import mat_path, read_labels
 
 
@@ -110,6 +112,9 @@ class SweepSettings(StudySettings):
         read=_model,
         metavar="NAME=FILE",
     )
+    net: Path | None = option(
+        None, "deploy definition of the nets (default: the training's, else the authors' CNN+D)", metavar="FILE"
+    )
     names: tuple[str, ...] = option((), "recordings to score (default: those of --dev)")
     partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
     delay: float | None = option(
@@ -122,6 +127,7 @@ class SweepSettings(StudySettings):
     codecs: tuple[str, ...] = option(("x264", "x265"), "x264, x265, vp9, av1 or mpeg4")
     qps: tuple[int, ...] = option(tuple(range(12, 45, 4)), "quantisers", least=0, metavar="QP")
     frames: int | None = option(None, "use the first N frames of each recording (default: all)", least=1)
+    convention: Convention = option("avec", offered=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -177,14 +183,15 @@ def sweep_stages(settings: SweepSettings, names: Sequence[str]) -> Iterator[Stag
             made |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.min_side}
         predicted = (predictions_path(folder, name, model.name) for name in names for model in models)
         writes = (*(coded_path(folder, name) for name in names), *predicted)
-        reads = (*crops, *(model.weights for model in models))
+        definition = () if settings.net is None else (settings.net,)
+        reads = (*crops, *(model.weights for model in models), *definition)
         run = partial(_fill, settings, cell, tuple(models), crops)
         yield Stage(f"code {cell.name}", run, made | {"threads": settings.threads}, reads, writes)
 
 
 def _fill(settings: SweepSettings, cell: Encoding, models: Sequence[Model], crops: Sequence[Path], say: Say) -> None:
     dimension, _ = common_preparation(read_labels(settings.data, [path.stem for path in crops]), settings.data)
-    nets = [Net(model.name, model.weights, file_sha256(model.weights)) for model in models]
+    nets = [Net(model.name, model.weights, file_sha256(model.weights), settings.net) for model in models]
     device = str(choose_device(settings.device))
     fill(cell, crops, nets, settings.coding, settings.folder(cell), device, dimension)
     say(f"{len(crops)} recordings, {len(nets)} nets")
@@ -194,9 +201,11 @@ def _stages(settings: SweepSettings) -> list[Stage[None]]:
     """Return the stages of a sweep of trained nets; an unusable net is refused before anything is written."""
     names = settings.recordings
     common_preparation(read_labels(settings.data, names), settings.data)
+    with closing(open_frames(mat_path(settings.data, names[0]), "video")) as frames:
+        height, width, _ = frames.shape
     for model in settings.models:
-        predictor, path = load_predictor(model.weights)
-        predictor.require_size((96, 96), path)
+        predictor, path = load_predictor(model.weights, settings.net)
+        predictor.require_size((height, width), path)
     return list(sweep_stages(settings, names))
 
 
@@ -221,7 +230,7 @@ def sweep_results(settings: SweepSettings, _seconds: Mapping[str, float | None] 
         ),
         coding=settings.coding,
         versions=versions(),
-        convention="avec",
+        convention=settings.convention,
         delay=delay,
         bpp_published={"qp": PUBLISHED_QP, **{str(scale): bpp for scale, bpp in PUBLISHED_BPP.items()}},
         bits_rise_with_qp=rises(points),
@@ -246,7 +255,7 @@ def _points(settings: SweepSettings, names: Sequence[str], delay: float) -> Iter
                 align_predictions(load_predictions(predictions_path(folder, name, model.name)), labels[name], delay)
                 for name in names
             ]
-            scored = score(np.concatenate(traces), gold, "avec")
+            scored = score(np.concatenate(traces), gold, settings.convention)
             yield Point(codec=cell.codec, scale=cell.scale, qp=cell.qp, model=model.name, score=scored, **rates)
 
 

@@ -91,13 +91,14 @@ class Net(NamedTuple):
     Attributes
     ----------
     model : name of its curve.
-    weights : its weights; the definition is that of their training, or the authors'.
-    sha256 : of the weights.
+    weights, sha256 : its weights, and their SHA-256.
+    definition : its definition; by default that of the training, or the authors'.
     """
 
     model: str
     weights: Path
     sha256: str
+    definition: Path | None = None
 
 
 class EnlargedFrames:
@@ -180,16 +181,16 @@ def fill(
 
 
 def _predict(net: Net, frames: EnlargedFrames, device: str, dimension: str) -> Doubles:
-    predictor = _load(net.weights, net.sha256, device)
+    predictor = _load(net.weights, net.sha256, net.definition, device)
     height, width, _ = frames.shape
     predictor.require_size((height, width), net.weights)
     return eval_video(frames, predictor).outputs[:, predictor.output_of(dimension)]
 
 
 @lru_cache(maxsize=16)
-def _load(weights: Path, _sha256: str, device: str) -> Any:
+def _load(weights: Path, _sha256: str, definition: Path | None, device: str) -> Any:
     """Load a net, once in a process as long as its weights stay what their hash says."""
-    return load_predictor(weights, device=device)[0]
+    return load_predictor(weights, definition, device=device)[0]
 
 
 def coded_path(folder: Path, recording: str) -> Path:
