@@ -11,14 +11,18 @@ from typing import Any
 
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import option
-from lq_emotion.nets.home import HomeSettings
+from lq_emotion.common.settings import Settings, option
 
 _UNKNOWN = "for weights that are not recognised"
 
 
+@dataclass(frozen=True)
+class ListSettings(Settings):
+    """``models list`` has no settings."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class GetSettings(HomeSettings):
+class GetSettings(Settings):
     """Settings of ``models get``."""
 
     names: tuple[str, ...] = option(help="such as mini-xception or mtcnn", positional=True, metavar="NAME")
@@ -28,14 +32,14 @@ class GetSettings(HomeSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShowSettings(HomeSettings):
+class ShowSettings(Settings):
     """Settings of ``models show``."""
 
     model: str = option(help="name of a model, or a .caffemodel", positional=True, metavar="NAME|FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddSettings(HomeSettings):
+class AddSettings(Settings):
     """Settings of ``models add``."""
 
     file: Path = option(help=".caffemodel or .caffemodel.h5", positional=True, metavar="FILE")
@@ -52,18 +56,18 @@ class AddSettings(HomeSettings):
     )  # fmt: skip
 
 
-def _list(settings: HomeSettings, _say: Say) -> dict[str, Any]:
+def _list(_settings: ListSettings, _say: Say) -> dict[str, Any]:
     from lq_emotion.nets.known.registry import KNOWN
     from lq_emotion.nets.known.store import Store
 
-    store = Store(settings.home)
+    store = Store()
     models = [model.to_json() | {"meaning": model.meaning, "installed": store.has(model)} for model in KNOWN]
     published = {model.name for model in KNOWN}
     added = [name for name in store.names() if name not in published]
     return {"home": str(store.home), "known": models, "added": added}
 
 
-def _show_list(listed: dict[str, Any], _settings: HomeSettings) -> None:
+def _show_list(listed: dict[str, Any], _settings: ListSettings) -> None:
     rows = [("name", "task", "labels or dimensions", "licence", "installed")]
     for model in listed["known"]:
         state = "yes" if model["installed"] else "get" if model["package"] else "no"
@@ -85,7 +89,7 @@ def _get(settings: GetSettings, say: Say) -> None:
     from lq_emotion.nets.known.registry import find_model
     from lq_emotion.nets.known.store import Store
 
-    store = Store(settings.home)
+    store = Store()
     for model in [find_model(name) for name in settings.names]:  # all names are checked before anything is fetched
         if store.has(model):
             say(f"{model.name}: installed already, {store.folder(model.name)}")
@@ -97,7 +101,7 @@ def _get(settings: GetSettings, say: Say) -> None:
 def _facts(settings: ShowSettings, _say: Say) -> dict[str, Any]:
     from lq_emotion.nets.known.summary import summary
 
-    return summary(settings.model, settings.home)
+    return summary(settings.model)
 
 
 def _show_facts(facts: dict[str, Any], _settings: ShowSettings) -> None:
@@ -123,13 +127,13 @@ def _add(settings: AddSettings, say: Say) -> None:
     from lq_emotion.nets.known.store import Store
 
     name, folder = add_model(
-        settings.file, Store(settings.home), name=settings.name, definition=settings.definition,
+        settings.file, Store(), name=settings.name, definition=settings.definition,
         preprocess=settings.preprocess, labels=settings.labels, margin=settings.margin,
     )  # fmt: skip
     say(f"{name}: {folder}")
 
 
-LIST = Command(HomeSettings, _list, _show_list)
+LIST = Command(ListSettings, _list, _show_list)
 GET = Command(GetSettings, _get, json=False)
 SHOW = Command(ShowSettings, _facts, _show_facts)
 ADD = Command(AddSettings, _add, json=False)

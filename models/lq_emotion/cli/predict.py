@@ -78,7 +78,7 @@ def _offer_missing(settings: PredictSettings) -> None:
     from lq_emotion.nets.known.registry import KNOWN
     from lq_emotion.nets.known.store import Store
 
-    store, say = Store(settings.home), teller(sys.stderr)
+    store, say = Store(), teller(sys.stderr)
     named = (*settings.models, settings.detector)
     missing = [model for model in KNOWN if model.name in named and model.package is not None and not store.has(model)]
     if not missing:

@@ -73,7 +73,7 @@ def load_instruments(settings: PredictSettings) -> Instruments:
         A model is unknown, missing or damaged; values are to be left out and no net has a calibration.
     """
     device = choose_device(settings.device)
-    loaded = [load_model(name, home=settings.home, device=device) for name in settings.models]
+    loaded = [load_model(name, device=device) for name in settings.models]
     names = [model.name for model in loaded]
     for number, name in enumerate(names):
         if name in names[:number]:
@@ -85,4 +85,4 @@ def load_instruments(settings: PredictSettings) -> Instruments:
             raise DataError(problem, code="not-prepared", field="--abstain", value=estimator.name, hint=hint)
     if settings.detector not in DETECTORS:
         return Instruments(estimators, None)
-    return Instruments(estimators, load_detector(settings.detector, home=settings.home, device=device))
+    return Instruments(estimators, load_detector(settings.detector, device=device))

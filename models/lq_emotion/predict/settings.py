@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from lq_emotion.common.settings import option
-from lq_emotion.nets.home import HomeSettings
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.video.frames import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictSettings(HomeSettings):
+class PredictSettings(Settings):
     """What to do with every source."""
 
     models: tuple[str, ...] = option(

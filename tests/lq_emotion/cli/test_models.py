@@ -14,24 +14,31 @@ def run(*args):
     return main(["models", *map(str, args)])
 
 
-def test_list_prints_a_table(tmp_path, capsys):
-    assert run("list", "--home", tmp_path) == 0
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """An empty folder of installed models."""
+    monkeypatch.setenv("LQ_EMOTION_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_list_prints_a_table(capsys):
+    assert run("list") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["name", "task", "labels", "or", "dimensions", "licence", "installed"]
     assert lines[1].split()[0] == "mini-xception"
     assert lines[1].endswith("get")
 
 
-def test_list_as_json(tmp_path, capsys):
-    (tmp_path / "models" / "mine").mkdir(parents=True)
-    assert run("list", "--home", tmp_path, "--json") == 0
+def test_list_as_json(home, capsys):
+    (home / "models" / "mine").mkdir(parents=True)
+    assert run("list", "--json") == 0
     listing = json.loads(capsys.readouterr().out)
     assert listing["added"] == ["mine"]
     assert [model["installed"] for model in listing["known"] if model["name"] == "mtcnn"] == [False]
 
 
-def test_show_prints_limits_and_preprocessing(tmp_path, capsys):
-    assert run("show", "mini-xception", "--home", tmp_path, "--json") == 0
+def test_show_prints_limits_and_preprocessing(capsys):
+    assert run("show", "mini-xception", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["outputs"]["names"][6] == "neutral"
     assert facts["preprocessing"]["channels"] == "GRAY"
@@ -39,28 +46,27 @@ def test_show_prints_limits_and_preprocessing(tmp_path, capsys):
     assert facts["installed"] is None
 
 
-def test_an_unknown_name_is_one_line(tmp_path, capsys):
-    assert run("show", "mini-xeption", "--home", tmp_path) == 1
+def test_an_unknown_name_is_one_line(capsys):
+    assert run("show", "mini-xeption") == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "did you mean 'mini-xception'?" in error
 
 
-def test_every_name_is_checked_before_anything_is_fetched(tmp_path, capsys):
-    assert run("get", "mini-xception", "nothing", "--home", tmp_path / "home") == 1
-    assert not (tmp_path / "home").exists()
+def test_every_name_is_checked_before_anything_is_fetched(home, capsys):
+    assert run("get", "mini-xception", "nothing") == 1
+    assert not home.exists()
     assert "nothing" in capsys.readouterr().err
 
 
 def test_added_weights_are_listed_and_shown(tmp_path, capsys):
     save_weights(load_net(prototxt.path("known/mini-xception.prototxt")), tmp_path / "mine.caffemodel")
     (tmp_path / "labels.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
-    home = ("--home", tmp_path / "home")
-    assert run("add", tmp_path / "mine.caffemodel", "--name", "mine", "--labels", tmp_path / "labels.txt", *home) == 0
-    assert run("list", *home) == 0
+    assert run("add", tmp_path / "mine.caffemodel", "--name", "mine", "--labels", tmp_path / "labels.txt") == 0
+    assert run("list") == 0
     listing = capsys.readouterr().out
     assert any(line.split()[0] == "mine" and line.endswith("added") for line in listing.splitlines()[1:-2])
-    assert run("show", "mine", *home, "--json") == 0
+    assert run("show", "mine", "--json") == 0
     assert json.loads(capsys.readouterr().out)["outputs"]["names"] == list("abcdefg")
 
 
@@ -72,12 +78,12 @@ def test_show_says_what_a_file_is(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_get_fetches_models_that_load(tmp_path, capsys):
+def test_get_fetches_models_that_load(home, capsys):
     from lq_emotion.nets.known import load_model, load_parts
 
-    if run("get", "mini-xception", "mtcnn", "--home", tmp_path):
+    if run("get", "mini-xception", "mtcnn"):
         pytest.skip(capsys.readouterr().err)
-    assert load_model("mini-xception", home=tmp_path).net.returns == ("global_average_pooling2d_1",)
-    assert len(load_parts("mtcnn", home=tmp_path)) == 3
-    assert run("get", "mtcnn", "--home", tmp_path) == 0
+    assert load_model("mini-xception", home=home).net.returns == ("global_average_pooling2d_1",)
+    assert len(load_parts("mtcnn", home=home)) == 3
+    assert run("get", "mtcnn") == 0
     assert "installed already" in capsys.readouterr().out

@@ -105,6 +105,7 @@ class SweepSettings(StudySettings):
     """
 
     seed: int = option(0, offered=False)  # nothing is drawn
+    threads: int = option(2, offered=False)
     data: Path = option(help="folder of crops: ROOT/data/raw_data/HQ", metavar="FOLDER")
     models: tuple[Model, ...] = option(
         help="caffemodels or folders of trainings; NAME@3=FILE is used at scale 3 only",

@@ -62,7 +62,7 @@ def adapt(settings: AdaptSettings, say: Say = print) -> AdaptationResults:
         Ctrl-C was pressed; a snapshot was saved.
     """
     table = settings.reading.read(settings.clips)
-    weights, model = find_description(settings.model, home=settings.home, any_outputs=True)
+    weights, model = find_description(settings.model, any_outputs=True)
     require_other_file(settings.out / f"{settings.out.name}.caffemodel", weights)
     return Adaptation(settings, weights, model, table, say).run()
 
@@ -171,7 +171,7 @@ class Adaptation:
         """Cut the faces out, a partition after the other, unless they are there."""
         made_from = fingerprint(self._identity())
         settings = self.settings
-        detector = load_detector(settings.detector, home=settings.home, device=device)
+        detector = load_detector(settings.detector, device=device)
         source = FaceSource(self.model, detector, settings.fps)
         faces: dict[str, FacesFound] = {}
         folder = self._work / "faces"

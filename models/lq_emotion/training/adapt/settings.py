@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lq_emotion.common.settings import option
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.clips.settings import ClipSettings
-from lq_emotion.nets.home import HomeSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptSettings(HomeSettings):
+class AdaptSettings(Settings):
     """Settings of an adaptation; the defaults of the training are ours."""
 
     model: str = option(

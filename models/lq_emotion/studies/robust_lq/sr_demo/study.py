@@ -47,6 +47,7 @@ class SrSettings(StudySettings):
 
     out: Path = option(Path("sr_demo_out"), "output folder", metavar="ROOT")
     seed: int = option(0, offered=False)  # the recipe's is 1
+    threads: int = option(2, offered=False)
     jobs: int = option(1, offered=False)  # each stage needs the one before
     cluster: str | None = option(None, offered=False)
     images: Path | None = option(
