@@ -17,11 +17,12 @@ from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.records import Record
 from lq_emotion.common.text_table import Row, Table
 from lq_emotion.crops.versions import Version
-from lq_emotion.metrics.regression import Score
 from lq_emotion.metrics.uncertainty import LEVEL, jackknife
+from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.video.codecs import CODECS
 
 _HINT = "see docs/link.md for the columns"
+_HIGH = 95  # percentile of the rate over clips
 _SCALES = {"accuracy": (0.0, 1.0), "cc": (-1.0, 1.0), "ccc": (-1.0, 1.0)}
 
 
@@ -129,7 +130,7 @@ def read_table(path: Path) -> RateTable:
             return RateTable(tuple(points))
     content = read_json(path)
     with contents_of(path, _HINT):
-        return _Sweep.from_json(content).table() if "coding" in content else RateTable.from_json(content)
+        return _of_sweep(SweepResults.from_json(content)) if "coding" in content else RateTable.from_json(content)
 
 
 def _from_cells(row: Row) -> OperatingPoint:
@@ -142,47 +143,21 @@ def _from_cells(row: Row) -> OperatingPoint:
     return OperatingPoint.from_json(values)
 
 
-@dataclass(frozen=True)
-class _Coding(Record):
-    fps: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SweepPoint(Record):
-    codec: str
-    qp: int | None
-    model: str
-    bits: int | None
-    bpp: float | None
-    psnr: float | None
-    score: Score
-
-
-@dataclass(frozen=True)
-class _Sweep(Record):
-    """What is needed of rd.json: a sweep over square crops of faces, scored by the concordance correlation."""
-
-    coding: _Coding
-    points: tuple[_SweepPoint, ...]
-
-    def table(self) -> RateTable:
-        """Return the coded points that have a score."""
-        points = []
-        for point in self.points:
-            if point.qp is None or not point.bits or not point.bpp or point.score.ccc is None or not point.score.frames:
-                continue
-            side = round(math.sqrt(point.bits / point.bpp / point.score.frames))
-            points.append(
-                OperatingPoint(
-                    width=side, height=side, fps=self.coding.fps, codec=point.codec, qp=point.qp, psnr=point.psnr,
-                    kbps=point.bits / point.score.frames * self.coding.fps / 1000, measure="ccc", score=point.score.ccc,
-                    model=point.model, content=Content.FACE,
-                )
-            )  # fmt: skip
-        return RateTable(tuple(points))
-
-
-_HIGH = 95  # percentile of the rate over clips
+def _of_sweep(sweep: SweepResults) -> RateTable:
+    """Return the coded points of a sweep over square crops of faces that have a score: the concordance correlation."""
+    points = []
+    for point in sweep.points:
+        if point.qp is None or not point.bits or not point.bpp or point.score.ccc is None or not point.score.frames:
+            continue
+        side, fps = round(math.sqrt(point.bits / point.bpp / point.score.frames)), sweep.coding.fps
+        points.append(
+            OperatingPoint(
+                width=side, height=side, fps=fps, codec=point.codec, qp=point.qp, psnr=point.psnr,
+                kbps=point.bits / point.score.frames * fps / 1000, measure="ccc", score=point.score.ccc,
+                model=point.model, content=Content.FACE,
+            )
+        )  # fmt: skip
+    return RateTable(tuple(points))
 
 
 @dataclass(frozen=True)
