@@ -36,7 +36,7 @@ def contents_of(path: Path, hint: str = "remove it and run again", *, line: int 
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        problem = f"does not hold what a command writes there ({type(error).__name__}: {error})"
+        problem = f"unexpected contents ({type(error).__name__}: {error})"
         raise FileError(problem, code="damaged-file", file=path, line=line, hint=hint) from error
 
 

@@ -77,7 +77,7 @@ def load_instruments(settings: PredictSettings) -> Instruments:
     names = [model.name for model in loaded]
     for number, name in enumerate(names):
         if name in names[:number]:
-            raise DataError("is named twice", code="duplicate", field="--model", value=name)
+            raise DataError("given twice", code="duplicate", field="--model", value=name)
     estimators = tuple(Estimator(model) for model in loaded)
     for estimator in estimators:
         if settings.abstain and estimator.calibration is None:

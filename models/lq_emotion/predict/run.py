@@ -340,7 +340,7 @@ def _require_different(sources: Sequence[SourceName], settings: PredictSettings,
     for source in sources:
         path = results_of(source, settings.form, out).rows
         if path in seen:
-            problem = f"would hold the rows of {_shown(seen[path])} and of {_shown(source)}"
+            problem = f"{_shown(seen[path])} and {_shown(source)} would write to the same file"
             hint = "run the command for each, with a folder of its own: --out"
             raise FileError(problem, code="conflict", file=path, hint=hint)
         seen[path] = source

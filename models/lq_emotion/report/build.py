@@ -66,7 +66,7 @@ def make_report(root: Path) -> Report:
 
 
 def _lead(store: Store) -> Iterator[Text]:
-    yield Text(f"An account of one run, beside the paper it repeats ({_PAPER}).")
+    yield Text(f"Results of one run, compared with the paper ({_PAPER}).")
     try:
         if store.synthetic:
             origin = "Synthetic recordings: the faces are drawn, nobody was filmed."

@@ -42,7 +42,7 @@ def make_page(root: Path) -> Report:
 
 
 def _lead(results: CloudResults) -> Iterator[Text]:
-    yield Text(f"An account of one run, beside the paper it repeats ({_PAPER}).")
+    yield Text(f"Results of one run, compared with the paper ({_PAPER}).")
     if results.synthetic:
         yield Text(SYNTHETIC, "warning")
     clips = {f"{method} of clips": results.best_clips(method) for method in Aggregation}

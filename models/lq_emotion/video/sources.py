@@ -104,7 +104,7 @@ def find_sources(names: Iterable[str]) -> list[SourceName]:
     images: dict[Path, list[Path]] = {}
     for item in items:
         if item in named:
-            raise DataError("is named twice", code="duplicate", field="source", value=_shown(item))
+            raise DataError("given twice", code="duplicate", field="source", value=_shown(item))
         named.add(item)
         if isinstance(item, SourceName):
             sources.append(item)

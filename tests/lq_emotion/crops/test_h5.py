@@ -209,5 +209,5 @@ def test_a_malformed_file_is_one_error_with_its_name(file, phase, change, root, 
     (record[phase] if phase else record).update(change)
     write_json(record, path)
     (line,) = failed(capsys, *command).splitlines()
-    assert line.startswith(f"lq-emotion: error: {path}: does not hold")
+    assert line.startswith(f"lq-emotion: error: {path}: unexpected contents")
     assert "remove it" in line

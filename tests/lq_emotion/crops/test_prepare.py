@@ -374,5 +374,5 @@ def test_a_malformed_journal_is_an_error_with_its_name(tree, out, entry, capsys)
     capsys.readouterr()
     assert run(*words) == 1
     output = "".join(capsys.readouterr())
-    assert f"{path}: does not hold" in output
+    assert f"{path}: unexpected contents" in output
     assert "Traceback" not in output

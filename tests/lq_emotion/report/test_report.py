@@ -251,7 +251,7 @@ def test_a_damaged_file_affects_only_its_own_part(root):
     assert page.sections["Table 1"]["notes"] == ["table/table.png is missing."]
     assert "rd.json" in page.sections["Rate and distortion"]["notes"][0]
     assert "dev_1.mat" in page.sections["Example frames"]["notes"][0]
-    assert "train.json: does not hold" in page.sections["What was run"]["notes"][-1]
+    assert "train.json: unexpected contents" in page.sections["What was run"]["notes"][-1]
     assert len(page.sections["What was run"]["tables"]) == 4
 
 
@@ -319,7 +319,7 @@ def test_a_malformed_file_is_named_in_its_part(file, root):
     path = (root / file).resolve()
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     notes = report_page(root).sections[part]["notes"]
-    assert any(f"{path}: does not hold" in note for note in notes)
+    assert any(f"{path}: unexpected contents" in note for note in notes)
 
 
 def test_a_codec_that_leads_out_of_the_folder_is_refused(root):

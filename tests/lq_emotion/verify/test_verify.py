@@ -387,4 +387,4 @@ def test_a_signed_result_that_is_misshapen_is_an_error_with_its_name(change, pas
     path.write_text(json.dumps(signed({**json.loads(passed.read_text()), **change})))
     code, result, output = verify(folder, "--against", path)
     assert (code, result) == (1, None)
-    assert f"{path}: does not hold" in output
+    assert f"{path}: unexpected contents" in output
