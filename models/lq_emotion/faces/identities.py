@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,15 +32,10 @@ _CUT = 0.35  # part of the pixels that change their level between two frames of 
 _LEVELS, _BLOCKS, _SAMPLES = 16, 2, 64  # of gray; of the frame, each way; rows and columns looked at
 
 
-@dataclass(frozen=True)
-class Followed:
-    """A face that is followed through a video.
+class Followed(NamedTuple):
+    """A face that is followed through a video, as it was detected last.
 
-    Attributes
-    ----------
-    face : the face as it was detected last, in this frame or before.
-    id : number from 1, in the order of first appearance.
-    detected : true if it was detected in this frame.
+    `id` counts from 1, in the order of first appearance; `detected` is true if the face was detected in this frame.
     """
 
     face: Face
@@ -98,14 +94,18 @@ class Identities:
                 (tracks if missed.misses <= self._hold else self._lost).append(missed)
         for position, (face, appearance) in enumerate(zip(faces, appearances, strict=True)):
             if position not in matches:
-                tracks.append(self._returned(face, appearance) or self._new(face, appearance))
+                tracks.append(self._begun(face, appearance))
         self._tracks = sorted(tracks, key=lambda track: track.id)
         return [Followed(track.face, track.id, detected=track.misses == 0) for track in self._tracks]
 
     def _is_cut(self, image: Image) -> bool:
-        """Compare the gray levels of the frame with those of the frame before."""
-        levels, previous = _gray_levels(image), self._levels
-        self._levels = levels
+        """Compare the gray levels of each quarter of the frame, (blocks, levels), with those of the frame before."""
+        rows, columns = (np.arange(_SAMPLES) * side // _SAMPLES for side in image.shape[:2])
+        level = image[rows[:, None], columns].sum(axis=2, dtype=np.int64) * _LEVELS // (3 * 256)
+        block = np.arange(_SAMPLES) * _BLOCKS // _SAMPLES
+        cell = (block[:, None] * _BLOCKS + block) * _LEVELS + level
+        levels = np.bincount(cell.ravel(), minlength=_BLOCKS**2 * _LEVELS) / _SAMPLES**2
+        previous, self._levels = self._levels, levels
         return previous is not None and float(abs(levels - previous).sum()) / 2 > _CUT
 
     def _match(self, faces: Sequence[Face], appearances: Sequence[Singles]) -> dict[int, int]:
@@ -115,27 +115,25 @@ class Identities:
         gains = np.zeros((len(faces), len(self._tracks)))
         for row, (face, appearance) in enumerate(zip(faces, appearances, strict=True)):
             for column, track in enumerate(self._tracks):
-                if _is_near(face, track.expected, _REACH + _REACH_PER_MISS * track.misses):
+                expected = track.expected
+                if _is_near(face, expected, _REACH + _REACH_PER_MISS * track.misses):
                     likeness = _likeness(appearance, track.appearance)
-                    gains[row, column] = 1 + overlap(face, track.expected) + _LIKENESS_WEIGHT * likeness
+                    gains[row, column] = 1 + overlap(face, expected) + _LIKENESS_WEIGHT * likeness
         pairs = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
         return {int(row): int(column) for row, column in pairs if gains[row, column] > 0}
 
-    def _returned(self, face: Face, appearance: Singles) -> _Track | None:
-        """Return the track of a lost face that this one plausibly is."""
+    def _begun(self, face: Face, appearance: Singles) -> _Track:
+        """Return the track of the lost face that this one plausibly is, else a new one."""
         likeness = [
             _likeness(appearance, track.appearance) if _is_near(face, track.face, _RETURN_REACH) else -1.0
             for track in self._lost
         ]
         if not likeness or max(likeness) < _RETURN_LIKENESS:
-            return None
+            self._ids += 1
+            return _Track(self._ids, face, np.zeros(2), appearance)
         track = self._lost[int(np.argmax(likeness))]
         self._lost = deque((other for other in self._lost if other.id != track.id), _REMEMBERED)
         return replace(track, face=face, velocity=np.zeros(2), misses=0)
-
-    def _new(self, face: Face, appearance: Singles) -> _Track:
-        self._ids += 1
-        return _Track(self._ids, face, np.zeros(2), appearance)
 
 
 def _seen(track: _Track, face: Face, appearance: Singles) -> _Track:
@@ -182,12 +180,3 @@ def _likeness(a: Singles, b: Singles) -> float:
     colour = float(abs(a.mean(axis=(0, 1)) - b.mean(axis=(0, 1))).max())
     a, b = a - a.mean(), b - b.mean()
     return float(np.vdot(a, b)) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-6) - colour
-
-
-def _gray_levels(image: Image) -> Doubles:
-    """Return how the pixels spread over the gray levels of each quarter of the frame: (blocks, levels), sum 1."""
-    rows, columns = (np.arange(_SAMPLES) * side // _SAMPLES for side in image.shape[:2])
-    level = image[rows[:, None], columns].sum(axis=2, dtype=np.int64) * _LEVELS // (3 * 256)
-    block = np.arange(_SAMPLES) * _BLOCKS // _SAMPLES
-    cell = (block[:, None] * _BLOCKS + block) * _LEVELS + level
-    return np.bincount(cell.ravel(), minlength=_BLOCKS**2 * _LEVELS) / _SAMPLES**2

@@ -32,7 +32,7 @@ Singles = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.intp]
 Pixels = TypeVar("Pixels", Image, Singles)
 Pixmap = npt.NDArray[Any]
-"""An image of bytes, or what `_normalised` makes of it."""
+"""An image of bytes, or the numbers that `_normalised` returns for it."""
 
 _NETS = ("det1", "det2", "det3")
 _FIELD = 12  # pixels: side of what one answer of P-Net sees
@@ -175,7 +175,7 @@ class Mtcnn:
 
     def _refine(self, turned: Sequence[Image], candidates: _Candidates) -> _Candidates:
         """Let R-Net judge and move the candidates; return them square."""
-        answers = self._judge("det2", _cut_all(turned, candidates, 24))
+        answers = self._judge("det2", turned, candidates, 24)
         scores, offsets = answers["prob1"][:, 1], answers["conv5-2"]
         judged = replace(candidates, scores=scores, offsets=offsets)
         judged = judged.take(scores > self._thresholds[1]).suppressed(0.7)
@@ -183,7 +183,7 @@ class Mtcnn:
 
     def _finish(self, turned: Sequence[Image], candidates: _Candidates) -> _Candidates:
         """Let O-Net judge and move the candidates; return them with landmarks, in pixels of the image from 0."""
-        answers = self._judge("det3", _cut_all(turned, candidates, 48))
+        answers = self._judge("det3", turned, candidates, 48)
         scores, offsets, points = answers["prob1"][:, 1], answers["conv6-2"], answers["conv6-3"]
         judged = replace(candidates, scores=scores, offsets=offsets, points=points).take(scores > self._thresholds[2])
         sides = judged.boxes[:, 2:] - judged.boxes[:, :2] + 1
@@ -191,8 +191,20 @@ class Mtcnn:
         moved = replace(judged, boxes=_moved(judged), points=points.astype(np.float32))
         return moved.suppressed(0.7, of_smaller=True)
 
-    def _judge(self, name: str, crops: Image) -> dict[str, Singles]:
-        """Return the outputs of a net for crops (n, side, side, 3), by blob."""
+    def _judge(self, name: str, turned: Sequence[Image], candidates: _Candidates, side: int) -> dict[str, Singles]:
+        """Return the outputs of a net by blob, for candidates that are cut out and resized to (n, side, side, 3)."""
+        crops = np.empty((len(candidates), side, side, 3), np.uint8)
+        corners = candidates.boxes.astype(int).tolist()
+        for crop, index, (left, top, right, bottom) in zip(crops, candidates.image.tolist(), corners, strict=True):
+            image = turned[index]
+            width, height = image.shape[:2]
+            part = image[max(left - 1, 0) : right, max(top - 1, 0) : bottom]
+            if left < 1 or top < 1 or right > width or bottom > height:
+                part = cv2.copyMakeBorder(
+                    part, max(1 - left, 0), max(right - width, 0), max(1 - top, 0), max(bottom - height, 0),
+                    cv2.BORDER_CONSTANT, value=(0, 0, 0),
+                )  # fmt: skip
+            _resize(part, (side, side), crop)
         net = self._nets[name]
         starts = range(0, max(1, len(crops)), _BATCH)
         parts = [_run(net, _normalised(crops[start : start + _BATCH])) for start in starts]
@@ -214,16 +226,14 @@ def _resize(image: Pixels, size: tuple[int, int], into: Pixels | None = None) ->
     return cv2.resize(image, size, into, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
-def _normalised(image: Image) -> Singles:
-    """Bring pixels to what the nets were trained on, from -1 to 1."""
+def _normalised(image: Pixmap) -> Singles:
+    """Bring bytes to what the nets were trained on, from -1 to 1; leave what has been brought there."""
+    if image.dtype != np.uint8:
+        return image
     x = image.astype(np.float32)
     x -= 127.5
     x *= 0.0078125
     return x
-
-
-def _as_numbers(image: Pixmap) -> Singles:
-    return _normalised(image) if image.dtype == np.uint8 else image
 
 
 def _run(net: CaffeNet, images: Singles) -> dict[str, Singles]:
@@ -240,25 +250,8 @@ def _run_in_strips(net: CaffeNet, images: Sequence[Pixmap], *, large: bool) -> d
     parts = []
     for start in starts:
         strips = [image[start : start + step + _REACH] for image in images]
-        parts.append(_run(net, np.stack([_as_numbers(strip) for strip in strips])))
+        parts.append(_run(net, np.stack([_normalised(strip) for strip in strips])))
     return {blob: np.concatenate([part[blob] for part in parts], axis=2) for blob in parts[0]}
-
-
-def _cut_all(turned: Sequence[Image], candidates: _Candidates, side: int) -> Image:
-    """Cut candidates out of the transposed images: (n, side, side, 3)."""
-    crops = np.empty((len(candidates), side, side, 3), np.uint8)
-    corners = candidates.boxes.astype(int).tolist()
-    for crop, index, (left, top, right, bottom) in zip(crops, candidates.image.tolist(), corners, strict=True):
-        image = turned[index]
-        width, height = image.shape[:2]
-        part = image[max(left - 1, 0) : right, max(top - 1, 0) : bottom]
-        if left < 1 or top < 1 or right > width or bottom > height:
-            part = cv2.copyMakeBorder(
-                part, max(1 - left, 0), max(right - width, 0), max(1 - top, 0), max(bottom - height, 0),
-                cv2.BORDER_CONSTANT, value=(0, 0, 0),
-            )  # fmt: skip
-        _resize(part, (side, side), crop)
-    return crops
 
 
 def _moved(candidates: _Candidates, pixel: int = 1) -> Doubles:

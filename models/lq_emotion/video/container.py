@@ -63,6 +63,7 @@ class Video:
             raise
         self.rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         self.clock, self.count = "container", self._expected_count()
+        self._states_times = self._container.format.name != "avi"  # which counts frames
         self._number = -1  # of the frame decoded last
         self._fed: list[int] = []  # heap of the times of packets whose frames have not come out yet
         self._resumes = True  # whether frames may be missing before the next one: at the start, and after an error
@@ -84,28 +85,20 @@ class Video:
                 if time > selection.end:
                     ended = True
                     break
-                if time < self._last - self._tolerance():
+                pace = self._pace()
+                if time < self._last - (_MISPLACED * pace if self._states_times else math.inf):
                     self.problem = self._turned_back(time)
                     break
-                time = self._note_time(time, decoded)
-                if number % selection.every == 0 and time >= selection.start:
-                    yield Frame(number, time, _upright(decoded), _bits(decoded))
+                self._first = time if math.isnan(self._first) else self._first
+                self._last = time if time > self._last else self._last + (pace or 0.01) / _STEPS
+                duration = getattr(decoded, "duration", None)
+                self._shown = float(duration * decoded.time_base) if duration and decoded.time_base else 0.0
+                if number % selection.every == 0 and self._last >= selection.start:
+                    yield Frame(number, self._last, _upright(decoded), float(decoded.opaque or math.nan))
         except Exception as error:  # noqa: BLE001  (a damaged stream makes PyAV raise others than its own: IndexError)
             self.problem = self._stopped(error)
         if self.problem is None and not ended:
             self.problem = self._incomplete()
-
-    def _note_time(self, time: float, decoded: Any) -> float:
-        """Return the time of a frame, which is after that of the last one."""
-        self._first = time if math.isnan(self._first) else self._first
-        self._last = time if time > self._last else self._last + (self._pace() or 0.01) / _STEPS
-        duration = getattr(decoded, "duration", None)
-        self._shown = float(duration * decoded.time_base) if duration and decoded.time_base else 0.0
-        return self._last
-
-    def _tolerance(self) -> float:
-        """Return the seconds by which times may go back without a meaning: AVI counts frames, its times cannot."""
-        return math.inf if self._container.format.name == "avi" else _MISPLACED * self._pace()
 
     def _pace(self) -> float:
         """Return the seconds between frames: what the container states, or their mean so far; AVI may state 1 ms."""
@@ -276,10 +269,6 @@ def _without_password(url: str) -> str:
 
 def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
-
-
-def _bits(frame: Any) -> float:
-    return float(frame.opaque) if frame.opaque else math.nan
 
 
 def _upright(frame: Any) -> Image:
