@@ -14,7 +14,7 @@ class Record:
     """Base of frozen dataclasses that are stored as JSON objects, with a key for each field.
 
     Fields are numbers, strings, booleans, literals, enums, paths, other records, ``X | None``, ``tuple[X, ...]``,
-    ``tuple[X, X]`` and ``Mapping[K, X]``.
+    ``tuple[X, Y]`` and ``Mapping[K, X]``.
     """
 
     def to_json(self) -> dict[str, Any]:
@@ -72,9 +72,10 @@ def _typed(hint: Any, value: Any, name: str) -> Any:
         return frozenset(_expect(list, value, name))
     if origin is tuple:
         items = _expect(list, value, name)
-        if arguments[-1] is not ... and len(items) != len(arguments):
-            raise ValueError(f"{name} has {len(items)} values, expected {len(arguments)}")
-        return tuple(_typed(arguments[0], item, name) for item in items)
+        kinds = arguments[:1] * len(items) if arguments[-1] is ... else arguments
+        if len(kinds) != len(items):
+            raise ValueError(f"{name} has {len(items)} items, expected {len(kinds)}")
+        return tuple(_typed(kind, item, name) for kind, item in zip(kinds, items, strict=True))
     if origin is Literal:
         if value not in arguments:
             raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, arguments))}")

@@ -20,31 +20,22 @@ _BITS = MEASURES.index("bits")
 
 
 @dataclass(frozen=True)
-class Band(Record):
-    """Faces from a size in pixels on, up to the next band, and the factor of their intervals."""
-
-    size: float
-    factor: float
-
-
-@dataclass(frozen=True)
 class Widths(Record):
     """Half the width of an interval: the error to be expected, times a factor.
 
     Attributes
     ----------
     difficulty : the mean absolute error to be expected.
-    bands : bands by rising size; the first begins at 0.
+    bands : pairs of a size in pixels and the factor for faces from there up to the next size; the first size is 0.
     """
 
     difficulty: Forest
-    bands: tuple[Band, ...]
+    bands: tuple[tuple[float, float], ...]
 
     def __call__(self, values: Doubles) -> Doubles:
         """Return half the width, (n,), for a table of conditions, (n, 5)."""
         columns = [MEASURES.index(name) for name in self.difficulty.measures]
-        edges = np.array([band.size for band in self.bands])
-        factors = np.array([band.factor for band in self.bands])
+        edges, factors = np.array(self.bands).T
         band = np.searchsorted(edges, values[:, MEASURES.index("size")], side="right") - 1
         return np.asarray(factors[np.maximum(band, 0)] * self.difficulty(values[:, columns]), np.float64)
 
@@ -77,35 +68,26 @@ class Errors(Record):
 
 
 @dataclass(frozen=True)
-class Step(Record):
-    """From this probability of another class on, up to the next step: the ends of the interval of agreement."""
-
-    change: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Likelihood(Record):
     """How likely the class stays.
 
     Attributes
     ----------
     change : the part of such faces whose class is another.
-    steps : steps by rising `change`; the first begins at 0.
+    steps : triples of a probability of another class and the ends of the interval from there up to the next; the first
+        is 0.
     """
 
     change: Forest
-    steps: tuple[Step, ...]
+    steps: tuple[tuple[float, float, float], ...]
 
     def __call__(self, values: Doubles) -> Doubles:
         """Return the ends of the interval, (n, 2), for a table of conditions and confidence, (n, 6)."""
         names = (*MEASURES, CONFIDENCE)
         columns = [names.index(name) for name in self.change.measures]
-        edges = np.array([step.change for step in self.steps])
-        ends = np.array([(step.low, step.high) for step in self.steps])
-        step = np.searchsorted(edges, self.change(values[:, columns]), side="right") - 1
-        return np.asarray(ends[np.maximum(step, 0)], np.float64)
+        table = np.array(self.steps)
+        step = np.searchsorted(table[:, 0], self.change(values[:, columns]), side="right") - 1
+        return np.asarray(table[np.maximum(step, 0), 1:], np.float64)
 
 
 @dataclass(frozen=True)
@@ -132,7 +114,7 @@ class Agreement(Record):
     @property
     def best(self) -> float:
         """Return the highest low end of an interval: few recordings cannot show a high probability."""
-        return max(step.low for step in self.coded.steps)
+        return max(low for _, low, _ in self.coded.steps)
 
 
 def _by_bits(values: Doubles, coded: Widths | Likelihood, unknown: Widths | Likelihood) -> Doubles:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -41,8 +41,7 @@ _UNITS = {
 }
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(NamedTuple):
     """How far the estimates for one face can be trusted.
 
     Attributes
@@ -57,22 +56,6 @@ class Trust:
     high: tuple[float, ...]
     trusted: bool
     why: str
-
-
-@dataclass(frozen=True)
-class Range(Record):
-    """The values of a measure in a calibration, from `low` to `high`."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Sharpest(Record):
-    """The greatest sharpness of faces from a size in pixels on, up to the next size in the list."""
-
-    size: float
-    sharpness: float
 
 
 @dataclass(frozen=True)
@@ -108,17 +91,18 @@ class Calibration(Record):
     level : part of the estimates whose interval covers the label, such as 0.9.
     errors : errors in each dimension that the net estimates; empty for a classifier.
     agreement : agreement of a classifier with its answer on the undegraded face; None for other nets.
-    ranges : range of each measure in the calibration.
-    sharpest : greatest sharpness by rising size; noise on a small face must not pass for detail.
-    made_from : its origin.
+    ranges : measure -> its lowest and highest value in the calibration.
+    sharpest : pairs of a size in pixels and the greatest sharpness of faces from there up to the next size; noise on a
+        small face must not pass for detail.
+    made_from : origin of the calibration.
     version : version of the file.
     """
 
     level: float
     errors: tuple[Errors, ...]
     agreement: Agreement | None
-    ranges: Mapping[str, Range]
-    sharpest: tuple[Sharpest, ...]
+    ranges: Mapping[str, tuple[float, float]]
+    sharpest: tuple[tuple[float, float], ...]
     made_from: MadeFrom
     version: int = VERSION
 
@@ -194,12 +178,13 @@ class Calibration(Record):
     def _why(self, values: Doubles, answer: Doubles, fine: bool) -> str:  # noqa: FBT001
         """Return why an answer is not trusted; empty if it is."""
         for name, value in zip(MEASURES, values.tolist(), strict=True):
-            seen = self.ranges[name]
-            too_high = name not in _MORE_IS_BETTER and value > seen.high * _BEYOND
-            if value < seen.low / _BEYOND or too_high:
-                return f"{_say(name, value)}; the calibration covers {seen.low:.3g} to {seen.high:.3g}{_UNITS[name][1]}"
+            low, high = self.ranges[name]
+            too_high = name not in _MORE_IS_BETTER and value > high * _BEYOND
+            if value < low / _BEYOND or too_high:
+                return f"{_say(name, value)}; the calibration covers {low:.3g} to {high:.3g}{_UNITS[name][1]}"
         size, sharpness = values[:2].tolist()
-        most = self._sharpest(size)
+        band = max(sum(start <= size for start, _ in self.sharpest) - 1, 0)
+        most = max(greatest for _, greatest in self.sharpest[band : band + 2])  # between two sizes the larger counts
         if sharpness > most * _BEYOND:
             return f"{_say('sharpness', sharpness)}; the calibration has {most:.3g} at most for a face of {size:.3g} px"
         if fine:
@@ -212,11 +197,6 @@ class Calibration(Record):
         wide = next(errors for errors in self.errors if errors(values[None])[0] > errors.limit)
         subject = "errors" if len(self.errors) == 1 else f"errors of {wide.name}"
         return _blame(wide.enough, measured, f"{subject} exceed {wide.limit:.2f} at {self.level:.0%}")
-
-    def _sharpest(self, size: float) -> float:
-        """Return the greatest sharpness for a size: between two sizes of the calibration, that of the larger counts."""
-        band = max(sum(entry.size <= size for entry in self.sharpest) - 1, 0)
-        return max(entry.sharpness for entry in self.sharpest[band : band + 2])
 
 
 def _say(name: str, value: float) -> str:

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, FALLING, Agreement, Band, Errors, Likelihood, Step, Widths
-from lq_emotion.quality.calibration import Calibration, MadeFrom, Range, Sharpest
+from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, FALLING, Agreement, Errors, Likelihood, Widths
+from lq_emotion.quality.calibration import Calibration, MadeFrom
 from lq_emotion.quality.forest import Forest, learn_forest
 from lq_emotion.quality.measures import MEASURES
 
@@ -86,7 +86,7 @@ def make_calibration(
     require_library()
     require_enough(len(np.unique(samples.recording)), level)
     ranges = {
-        name: Range(*np.nanquantile(column, [_OUTER, 1 - _OUTER]).tolist())
+        name: (float(np.nanquantile(column, _OUTER)), float(np.nanquantile(column, 1 - _OUTER)))
         for name, column in zip(MEASURES, samples.values.T, strict=True)
     }
     errors = tuple(_errors(samples, place, name, level, limit) for place, name in enumerate(dimensions))
@@ -94,12 +94,12 @@ def make_calibration(
     return Calibration(level, errors, agreement, ranges, _sharpest(samples), made_from)
 
 
-def _sharpest(samples: Samples) -> tuple[Sharpest, ...]:
+def _sharpest(samples: Samples) -> tuple[tuple[float, float], ...]:
     size, sharpness = samples.values[:, 0], samples.values[:, 1]
     edges = _step_edges(size)
     band = np.searchsorted(edges, size, side="right") - 1
     highs = [float(np.quantile(sharpness[band == place], 1 - _OUTER)) for place in range(len(edges))]
-    return tuple(Sharpest(edge, high) for edge, high in zip(edges.tolist(), highs, strict=True))
+    return tuple(zip(edges.tolist(), highs, strict=True))
 
 
 def _step_edges(values: Doubles) -> Doubles:
@@ -154,7 +154,7 @@ def _widths(samples: Samples, wrong: Doubles, level: float, measures: tuple[str,
     bands = []
     for low, high in zip(edges, [*edges[1:], math.inf], strict=True):
         rows = (size >= low) & (size < high)
-        bands.append(Band(low, _quantile(ratio[rows], samples.recording[rows], level)))
+        bands.append((low, _quantile(ratio[rows], samples.recording[rows], level)))
     return Widths(forest, tuple(bands))
 
 
@@ -208,7 +208,7 @@ def _likelihood(
     return Likelihood(forest, _steps(change, stays, samples.recording, level))
 
 
-def _steps(change: Doubles, stays: Doubles, groups: Groups, level: float) -> tuple[Step, ...]:
+def _steps(change: Doubles, stays: Doubles, groups: Groups, level: float) -> tuple[tuple[float, float, float], ...]:
     """Return steps of forecasts, those joined whose agreement does not fall, with the interval of each."""
     from sklearn.isotonic import IsotonicRegression
 
@@ -222,7 +222,7 @@ def _steps(change: Doubles, stays: Doubles, groups: Groups, level: float) -> tup
     ends = _proportions(*_shares(stays, joined[part], groups), level)
     ends = np.stack([falling.fit_transform(np.arange(len(ends)), end) for end in ends.T], axis=1)
     starts = [0.0, *edges[first[1:]].tolist()]
-    return tuple(Step(start, *pair) for start, pair in zip(starts, ends.tolist(), strict=True))
+    return tuple((start, low, high) for start, (low, high) in zip(starts, ends.tolist(), strict=True))
 
 
 def _shares(stays: Doubles, part: Groups, groups: Groups) -> tuple[Doubles, Doubles]:

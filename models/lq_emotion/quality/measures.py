@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import astuple, dataclass
 from statistics import median
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,8 +20,7 @@ _SIDE = 48  # pixels to which a face is resized before its sharpness is measured
 _WINDOW = 25  # frames: a second of most videos
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """The conditions a face was seen under.
 
     Attributes
@@ -65,7 +64,7 @@ def measure(image: Image, face: Face, bits: float = math.nan) -> Condition:
 
 def table(conditions: list[Condition]) -> Doubles:
     """Return conditions as float64 (n, 5), in the order of `MEASURES`."""
-    return np.array([astuple(condition) for condition in conditions], np.float64).reshape(-1, len(MEASURES))
+    return np.array(conditions, np.float64).reshape(-1, len(MEASURES))
 
 
 class RecentBits:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lq_emotion.quality import Calibration, Condition
-from lq_emotion.quality.bounds import Agreement, Band, Errors, Likelihood, Step, Widths
-from lq_emotion.quality.calibration import MadeFrom, Range, Sharpest, sidecar
+from lq_emotion.quality.bounds import Agreement, Errors, Likelihood, Widths
+from lq_emotion.quality.calibration import MadeFrom, sidecar
 from lq_emotion.quality.forest import Forest
 from lq_emotion.quality.settings import Grid
 from tests.refusals import refused
@@ -27,23 +27,23 @@ SIZE = stump(("size", "sharpness", "bits"), 0, 24.0, 0.2, 0.1)
 BITS = stump(("size", "sharpness", "bits"), 2, 0.05, 0.2, 0.1)
 ALWAYS = stump(("size", "sharpness"), 0, 24.0, 0.3, 0.15)
 RANGES = {
-    "size": Range(8.0, 132.0),
-    "sharpness": Range(20.0, 900.0),
-    "bits": Range(0.01, 3.0),
-    "brightness": Range(60.0, 190.0),
-    "contrast": Range(20.0, 70.0),
+    "size": (8.0, 132.0),
+    "sharpness": (20.0, 900.0),
+    "bits": (0.01, 3.0),
+    "brightness": (60.0, 190.0),
+    "contrast": (20.0, 70.0),
 }
 ORIGIN = MadeFrom("net", "0" * 64, ("dev_1", "dev_2"), 200, Grid(scales=(1.0, 3.0), qps=(20, 44)), "recordings")
 
 
 def errors(name="valence", difficulty=SIZE, enough=None):
     return Errors(
-        name, 0.3, 0.2, 0.8, Widths(difficulty, (Band(0.0, 2.0), Band(100.0, 1.0))), Widths(ALWAYS, (Band(0.0, 2.0),)),
+        name, 0.3, 0.2, 0.8, Widths(difficulty, ((0.0, 2.0), (100.0, 1.0))), Widths(ALWAYS, ((0.0, 2.0),)),
         {"size": 24.0} if enough is None else enough,
     )  # fmt: skip
 
 
-SHARPEST = (Sharpest(8.0, 250.0), Sharpest(40.0, 900.0), Sharpest(80.0, 850.0))
+SHARPEST = ((8.0, 250.0), (40.0, 900.0), (80.0, 850.0))
 VALENCE = Calibration(0.9, (errors(),), None, RANGES, SHARPEST, ORIGIN)
 
 
@@ -55,7 +55,7 @@ def condition(**measures):
 
 def likelihood(measures):
     forest = stump((*measures, "confidence"), 0, 24.0, 0.5, 0.05)
-    return Likelihood(forest, (Step(0.0, 0.9, 0.99), Step(0.3, 0.4, 0.7)))
+    return Likelihood(forest, ((0.0, 0.9, 0.99), (0.3, 0.4, 0.7)))
 
 
 AGREEMENT = Agreement(
@@ -113,7 +113,7 @@ def test_what_the_calibration_does_not_hold_is_not_trusted(measures, why):
 
 
 def test_noise_on_a_small_face_does_not_pass_for_detail():
-    calibration = replace(VALENCE, sharpest=(Sharpest(8.0, 250.0), Sharpest(20.0, 400.0), Sharpest(40.0, 900.0)))
+    calibration = replace(VALENCE, sharpest=((8.0, 250.0), (20.0, 400.0), (40.0, 900.0)))
     noisy, sharp = calibration.judge([[0.0], [0.0]], [condition(size=14, sharpness=700), condition(sharpness=700)])
     assert noisy.why == "sharpness is 700; the calibration has 400 at most for a face of 14 px"
     assert sharp.trusted
