@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,16 +25,13 @@ from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines
 from lq_emotion.verify.comparison import compare
 from lq_emotion.verify.crops import find_crops
-from lq_emotion.verify.engines import Batch, described, fixed_inputs
+from lq_emotion.verify.engines import Batch, digest, fixed_inputs
 from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
 from lq_emotion.verify.networks import Network, recognise, redefined, training
 from lq_emotion.verify.results import (
     FAILED,
     BlobDifference,
-    EarlierFile,
-    OtherEngines,
     Probe,
-    ScoredRecordings,
     Verification,
     VerifiedFile,
     earlier,
@@ -50,8 +47,7 @@ _ELSEWHERE = 10 * engines.LIMIT
 """How far outputs may be from those of another machine: both may be rounded, and sums there nearly cancel."""
 
 
-@dataclass(frozen=True)
-class _Tools:
+class _Tools(NamedTuple):
     """The inputs and engines for every file."""
 
     inputs: Batch
@@ -66,7 +62,7 @@ class Verify:
 
     Attributes
     ----------
-    settings : of the verification.
+    settings : settings of the verification.
     say : receives lines of progress.
     """
 
@@ -96,8 +92,10 @@ class Verify:
             with ExitStack() as stack:  # a file of an archive exists only here
                 verified.append(self._file(name, partial(stack.enter_context, opener()), tools))
         compared, problems = self._compare(_remark_copies(verified), before)
-        against = EarlierFile((self.settings.against or self.settings.out).name, before.sha256) if before else None
-        result = replace(result, against=against, files=tuple(compared), problems=tuple(problems))
+        if before:
+            name = (self.settings.against or self.settings.out).name
+            result = replace(result, against=name, against_sha256=before.sha256)
+        result = replace(result, files=tuple(compared), problems=tuple(problems))
         if not (result.verdict == FAILED and before and self.keeps_earlier):
             write_json(result.to_json(), self.settings.out)
         return result
@@ -119,18 +117,22 @@ class Verify:
         )
 
     def _without_files(self, tools: _Tools) -> Verification:
-        caffe, scoring, recordings = tools.caffe, tools.scoring, None
-        if scoring and self.settings.recordings:
-            crops = tuple(folder.name for folder in scoring.crops.folders.values())
-            recordings = ScoredRecordings(Store(self.settings.recordings).synthetic, crops, self.settings.delay)
+        recordings = self.settings.recordings if tools.scoring else None
+        folders = tools.scoring.crops.folders.values() if tools.scoring else ()
         return Verification(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=versions(),
             device=str(tools.device),
             limit=engines.LIMIT,
-            inputs=described(tools.inputs),
-            engines=OtherEngines(engines.opencv().__version__, caffe.version, caffe.reason or None),
-            recordings=recordings,
+            images=engines.IMAGES,
+            shape=tools.inputs.shape,
+            inputs=digest(tools.inputs),
+            opencv=engines.opencv().__version__,
+            caffe=tools.caffe.version,
+            caffe_absent=tools.caffe.reason or None,
+            synthetic=Store(recordings).synthetic if recordings else None,
+            crops=tuple(folder.name for folder in folders),
+            delay=self.settings.delay if recordings else None,
         )
 
     def _check_cells(self, names: list[str]) -> None:
@@ -198,7 +200,7 @@ def _run_engines(result: VerifiedFile, weights: LoadedWeights, network: Network,
     """Return a file's result with the differences of all engines from ours."""
     inputs = tools.inputs
     ours, terms = engines.run_ours(weights, network, inputs, tools.device)
-    result = replace(result, probe=_probe(network.output, ours[network.output], described(inputs).sha256))
+    result = replace(result, probe=_probe(network.output, ours[network.output], digest(inputs)))
     others: dict[str, Callable[[], engines.Blobs]] = {"opencv": lambda: engines.run_opencv(weights, network, inputs)}
     if tools.caffe.version is not None:
         others["caffe"] = lambda: tools.caffe.run(weights, network, inputs)

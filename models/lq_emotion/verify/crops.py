@@ -8,9 +8,9 @@ outside of these sums are 1e-7 of the whole at their own factor, and 2e-4 or mor
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,7 @@ _FRAMES = 5  # inspected
 _ROUNDING = 2e-5  # of a frame's deviation from its mean; the crops are computed in single
 
 
-@dataclass(frozen=True)
-class CropsFolders:
+class CropsFolders(NamedTuple):
     """The folders of development crops below ROOT.
 
     Attributes

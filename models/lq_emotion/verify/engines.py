@@ -22,7 +22,7 @@ from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE
 from lq_emotion.verify.networks import Network
-from lq_emotion.verify.results import BlobDifference, InputImages
+from lq_emotion.verify.results import BlobDifference
 from lq_emotion.verify.weights import LoadedWeights
 
 Batch = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ LIMIT = 1e-5
 """Engines agree if no value differs by more than this times the largest magnitude of its blob."""
 ROUNDING = 1e-6
 """If the terms of a sum nearly cancel, the limit is this times the sum of their magnitudes."""
-_IMAGES = ("noise", "ramp", "checks", "face")
+IMAGES = ("noise", "ramp", "checks", "face")
 
 
 def fixed_inputs() -> Batch:
@@ -58,9 +58,9 @@ def _disc(rows: Any, columns: Any, radius: int) -> Any:
     return rows * rows + columns * columns <= radius * radius
 
 
-def described(batch: Batch) -> InputImages:
-    """Return names, shape and SHA-256 of the inputs."""
-    return InputImages(_IMAGES, batch.shape, hashlib.sha256(np.ascontiguousarray(batch, "<f4").tobytes()).hexdigest())
+def digest(batch: Batch) -> str:
+    """Return the SHA-256 of the inputs as little-endian float32."""
+    return hashlib.sha256(np.ascontiguousarray(batch, "<f4").tobytes()).hexdigest()
 
 
 def run_ours(weights: LoadedWeights, network: Network, inputs: Batch, device: torch.device) -> tuple[Blobs, Terms]:

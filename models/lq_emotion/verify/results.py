@@ -22,41 +22,6 @@ PASSED, FAILED = "passed", "failed"
 
 
 @dataclass(frozen=True)
-class InputImages(Record):
-    """The images that every network was run on: names, shape, SHA-256 as little-endian float32."""
-
-    images: tuple[str, ...]
-    shape: tuple[int, ...]
-    sha256: str
-
-
-@dataclass(frozen=True)
-class OtherEngines(Record):
-    """Versions of the other engines; without a genuine Caffe, the reason."""
-
-    opencv: str
-    caffe: str | None
-    caffe_absent: str | None = None
-
-
-@dataclass(frozen=True)
-class ScoredRecordings(Record):
-    """The recordings to score on: synthetic or not, folders of crops, and the delay that scores correct, in seconds."""
-
-    synthetic: bool | None
-    crops: tuple[str, ...]
-    delay: float
-
-
-@dataclass(frozen=True)
-class EarlierFile(Record):
-    """The earlier result that this one was compared with."""
-
-    file: str
-    sha256: str
-
-
-@dataclass(frozen=True)
 class BlobDigest(Record):
     """A blob of weights: its SHA-256 as little-endian float32 is the same in every format of file.
 
@@ -154,7 +119,17 @@ class VerifiedFile(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Verification(Record):
-    """verify.json, whose last entry is a SHA-256 over all others; its problems are those of no single file."""
+    """verify.json, whose last entry is a SHA-256 over all others.
+
+    Attributes
+    ----------
+    images, shape, inputs : names, shape and SHA-256 (as little-endian float32) of the images that every net was run on.
+    opencv, caffe, caffe_absent : versions of the other engines; without a genuine Caffe, the reason.
+    synthetic, crops, delay : whether the recordings to score on are synthetic, their folders of crops, and the delay
+        that scores correct, in seconds; nothing without recordings.
+    against, against_sha256 : name and SHA-256 of the earlier result that this one was compared with.
+    problems : problems of no single file.
+    """
 
     program: str = PROGRAM
     format: int = FORMAT
@@ -162,10 +137,17 @@ class Verification(Record):
     versions: Mapping[str, str | None]
     device: str
     limit: float
-    inputs: InputImages
-    engines: OtherEngines
-    recordings: ScoredRecordings | None
-    against: EarlierFile | None = None
+    images: tuple[str, ...]
+    shape: tuple[int, ...]
+    inputs: str
+    opencv: str
+    caffe: str | None
+    caffe_absent: str | None = None
+    synthetic: bool | None = None
+    crops: tuple[str, ...] = ()
+    delay: float | None = None
+    against: str | None = None
+    against_sha256: str | None = None
     files: tuple[VerifiedFile, ...] = ()
     problems: tuple[str, ...] = ()
 

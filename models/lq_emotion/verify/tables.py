@@ -24,8 +24,7 @@ def verdict(result: Verification) -> Text:
         failed = sum(bool(file.problems) for file in result.files)
         missing = f"; {'; '.join(result.problems)}" if result.problems else ""
         return Text(f"{failed} of {files} did not pass `lq-emotion verify`{missing}.", "warning")
-    engines = result.engines
-    others = f"OpenCV {engines.opencv}" + (f" and Caffe {engines.caffe}" if engines.caffe else "")
+    others = f"OpenCV {result.opencv}" + (f" and Caffe {result.caffe}" if result.caffe else "")
     return Text(
         f"{files} passed `lq-emotion verify` on {result.date[:10]}: intact, of known networks, and the same in our "
         f"engine and {others} within {result.limit:g} of each blob's largest magnitude. The hashes of the authors' own "
@@ -44,16 +43,15 @@ def tables(result: Verification) -> Iterator[Block]:
     if findings:
         columns = (Column("File", number=False), Column("", number=False), Column("Problem or remark", number=False))
         yield Table("Problems and remarks.", columns, tuple(findings))
-    against = result.against
-    yield Text(f"Compared with {code(against.file)}, SHA-256 {against.sha256}." if against else _UNSEEN, "note")
+    compared = f"Compared with {code(result.against)}, SHA-256 {result.against_sha256}." if result.against else _UNSEEN
+    yield Text(compared, "note")
 
 
 def differences(result: Verification) -> Iterator[Block]:
     """Yield the engines and the inputs, and how far each blob of the other engines is from ours."""
-    engines = result.engines
-    caffe = engines.caffe or f"none ({engines.caffe_absent})"
-    yield Text(f"Engines: ours on {result.device}, OpenCV {engines.opencv}, genuine Caffe: {caffe}.")
-    yield Text(f"Inputs: {', '.join(result.inputs.images)}; SHA-256 {result.inputs.sha256}.")
+    caffe = result.caffe or f"none ({result.caffe_absent})"
+    yield Text(f"Engines: ours on {result.device}, OpenCV {result.opencv}, genuine Caffe: {caffe}.")
+    yield Text(f"Inputs: {', '.join(result.images)}; SHA-256 {result.inputs}.")
     ran = [name for name in _ENGINES if any(file.engines.get(name) for file in result.files)]
     columns = [Column("Blob", number=False), Column("largest")]
     columns += [Column(title, f"{_ENGINES[name]}:") for name in ran for title in ("absolute", "relative")]
@@ -110,7 +108,7 @@ def _scores(result: Verification) -> Table:
     columns.append(Column("", number=False))
     rows = (row(code(file.file), *_score(score)) for file in result.files for score in file.scores)
     caption = "Scores on the recordings, and those published for the cell of Table 1."
-    if result.recordings and result.recordings.synthetic:
+    if result.synthetic:
         caption += " The recordings are synthetic, so the scores cannot be compared with the published ones."
     if any(score.method is None for file in result.files for score in file.scores):
         caption += " Where no cell is known, pass `--cell FILE=METHOD-S`."

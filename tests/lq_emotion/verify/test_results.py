@@ -6,8 +6,6 @@ from dataclasses import replace
 import pytest
 
 from lq_emotion.verify.results import (
-    InputImages,
-    OtherEngines,
     Verification,
     VerifiedFile,
     earlier,
@@ -18,7 +16,7 @@ from tests.refusals import refused
 
 PASSED = Verification(
     date="2026-01-31T12:00:00+00:00", versions={"av": None}, device="cpu", limit=1e-5,
-    inputs=InputImages(("noise",), (1, 1, 96, 96), "ab"), engines=OtherEngines("4.14.0", None), recordings=None,
+    images=("noise",), shape=(1, 1, 96, 96), inputs="ab", opencv="4.14.0", caffe=None,
     files=(VerifiedFile("a", 5, "cd"),),
 )  # fmt: skip
 FAILED = replace(PASSED, problems=("b is missing",))
@@ -43,7 +41,7 @@ def test_the_hash_is_of_sorted_json_without_spaces_and_stands_last():
     content = PASSED.to_json()
     assert [*content][-2:] == ["verdict", "sha256"]
     # sha256sum of python -c 'json.dumps(.., sort_keys=True, separators=(",", ":"))' of all other entries
-    assert content["sha256"] == PASSED.sha256 == "76ac36ff351b72fdf88c62faad51ed0f3c6aea662a7cfe424155571c41b1d0d2"
+    assert content["sha256"] == PASSED.sha256 == "d44f590c67b5ee8304d96938ac7410f40b3d1675ef19f2fd162ab512dbc836a9"
 
 
 def test_a_result_that_was_changed_is_refused(path):
