@@ -41,8 +41,8 @@ def _report(results: Evaluation, out: Path) -> None:
         print("  ".join([f"{name:{widths[0]}}", *cells]))
     for line in describe(results):
         print(printable(line))
-    if results.files is not None:
-        for name in (*results.files.tables, *results.files.plots, "predictions"):
+    if results.files:
+        for name in (*results.files, "predictions"):
             print(f"  {out / name}")
 
 

@@ -21,7 +21,7 @@ from lq_emotion.datasets.avec.partitions import avec_name, recordings_in
 from lq_emotion.evaluation import plots, tables
 from lq_emotion.evaluation.calibration import Calibration, common_preparation
 from lq_emotion.evaluation.predictor import Predictor, predict_frames, predictor_of
-from lq_emotion.evaluation.results import MEAN, TOGETHER, DelaySearch, Evaluation, EvaluationFiles
+from lq_emotion.evaluation.results import MEAN, TOGETHER, Evaluation
 from lq_emotion.evaluation.settings import EvaluationSettings
 from lq_emotion.evaluation.tables import Trace, Traces
 from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
@@ -30,6 +30,7 @@ from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_label_names, read_labels
 
 PARTITION_WORDS = ("train", "dev")  # stand for all recordings of the partition
+_PLOTS = ("traces.png", "concatenated.png", "scatter.png")
 
 
 class _Scored(NamedTuple):
@@ -124,7 +125,6 @@ class Evaluate:
             Traces(name, labels[name].video_time, labels[name].valence, calibrated[name], raw[name], dimension)
             for name in names
         ]
-        search = DelaySearch(tuple(delay_on), {f"{seconds:g}": ccc for seconds, ccc in delays.items()})
         prediction = np.concatenate([traces.prediction for traces in recordings])
         gold = np.concatenate([traces.gold for traces in recordings])
         results = Evaluation(
@@ -134,14 +134,12 @@ class Evaluate:
             labels=dimension,
             scores=self._score_rows(recordings, prediction, gold),
             concatenated_by_convention={name: score(prediction, gold, name) for name in CONVENTIONS},
-            files=EvaluationFiles(
-                tuple(f"predictions/{traces.name}.csv" for traces in recordings),
-                ("scores.csv", "scores.json", "scores.md"),
-                ("traces.png", "concatenated.png", "scatter.png") if self.settings.plots else (),
-            ),
+            predictions=tuple(f"predictions/{traces.name}.csv" for traces in recordings),
+            files=("scores.csv", "scores.json", "scores.md", *(_PLOTS if self.settings.plots else ())),
             delay=delay,
             prepared_delay=prepared,
-            delay_search=search if delays else None,
+            delay_learnt_on=tuple(delay_on),
+            delay_ccc={f"{seconds:g}": ccc for seconds, ccc in delays.items()},
             post_processing=processing,
         )
         return _Scored(recordings, results, {})

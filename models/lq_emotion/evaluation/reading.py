@@ -18,9 +18,9 @@ def read_moments(folder: Path) -> dict[str, Moments]:
     """
     path = folder / "scores.json"
     evaluation = read_record(path, Evaluation, "evaluate the net again")
-    if evaluation.files is None:
+    if not evaluation.predictions:
         raise FileError("names no predictions", code="wrong-format", file=path, hint="evaluate again")
-    files = [folder / name for name in evaluation.files.predictions]
+    files = [folder / name for name in evaluation.predictions]
     return {file.stem: _moments(file, evaluation.labels) for file in files}
 
 

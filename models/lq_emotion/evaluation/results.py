@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lq_emotion.common.records import Record
 from lq_emotion.evaluation.postprocess import PostProcessing
@@ -11,23 +11,6 @@ from lq_emotion.metrics.regression import Score
 
 TOGETHER, MEAN = "concatenated", "mean"
 """The rows of all frames as one sequence, and of the mean over recordings."""
-
-
-@dataclass(frozen=True)
-class DelaySearch(Record):
-    """The recordings that a delay was searched for on, and the CCC at each delay in seconds."""
-
-    learnt_on: tuple[str, ...]
-    ccc: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class EvaluationFiles(Record):
-    """Names of what an evaluation leaves, in its folder."""
-
-    predictions: tuple[str, ...]
-    tables: tuple[str, ...]
-    plots: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +24,11 @@ class Evaluation(Record):
     labels : predicted dimension: "valence" or "arousal".
     scores : scores by recording, and those of `TOGETHER` and `MEAN`.
     concatenated_by_convention : the scores of all frames in every convention.
-    files : files of the evaluation.
+    predictions, files : names of the predictions, in the order of the recordings, and of the tables and plots.
     delay, prepared_delay : delay of the gold standard in seconds, in all and as already corrected by prepare.
-    delay_search, post_processing : results of learning on recordings, if there was any.
+    delay_learnt_on, delay_ccc : recordings on which the delay was searched, if it was, and the CCC at each delay in
+        seconds.
+    post_processing : learnt post-processing, if there was any.
     """
 
     weights: str
@@ -52,8 +37,10 @@ class Evaluation(Record):
     labels: str = "valence"
     scores: Mapping[str, Score]
     concatenated_by_convention: Mapping[str, Score]
-    files: EvaluationFiles | None = None
+    predictions: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     delay: float
     prepared_delay: float = 0.0
-    delay_search: DelaySearch | None = None
+    delay_learnt_on: tuple[str, ...] = ()
+    delay_ccc: Mapping[str, float] = field(default_factory=dict)
     post_processing: PostProcessing | None = None

@@ -108,8 +108,9 @@ def describe(results: Evaluation) -> list[str]:
         steps += [f"scale {processing.scale:.4f}"] if processing.scale != 1 else []
         learnt = ", ".join(processing.learnt_on)
         lines.append(f"Post-processing learnt on {learnt}: {', '.join(steps) or 'none'}.")
-    for what, learnt_part in (("The delay", results.delay_search), ("Post-processing", results.post_processing)):
-        if learnt_part and (scored := [name for name in learnt_part.learnt_on if name in results.scores]):
+    processed_on = results.post_processing.learnt_on if results.post_processing else ()
+    for what, learnt_on in (("The delay", results.delay_learnt_on), ("Post-processing", processed_on)):
+        if scored := [name for name in learnt_on if name in results.scores]:
             names = ", ".join(scored)
             lines.append(
                 f"{what} was learnt on recordings that are also scored ({names}): expect lower scores on new ones."
@@ -120,8 +121,8 @@ def describe(results: Evaluation) -> list[str]:
 def _describe_delay(results: Evaluation) -> list[str]:
     delay, prepared = results.delay, results.prepared_delay
     lines = []
-    if search := results.delay_search:
-        lines.append(f"Of the delays 0:0.4:8 s, {delay:g} s has the highest CCC on {', '.join(search.learnt_on)}.")
+    if searched := ", ".join(results.delay_learnt_on):
+        lines.append(f"Of the delays 0:0.4:8 s, {delay:g} s has the highest CCC on {searched}.")
     if prepared:
         lines.append(f"The labels were shifted back by {prepared:g} s when they were prepared.")
     if delay != prepared:

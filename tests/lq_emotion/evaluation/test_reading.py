@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lq_emotion.evaluation.reading import read_moments
-from lq_emotion.evaluation.results import Evaluation, EvaluationFiles
+from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.evaluation.tables import Traces, write_predictions
 from lq_emotion.metrics.regression import score
 from lq_emotion.metrics.uncertainty import Moments, joined_score
@@ -25,10 +25,9 @@ def folder(tmp_path):
         write_predictions(traces[-1], tmp_path / f"predictions/{name}.csv", raw=True)
     together = score(np.concatenate([t.prediction for t in traces]), np.concatenate([t.gold for t in traces]))
     rows = {"concatenated": together}
-    files = EvaluationFiles(tuple(f"predictions/{t.name}.csv" for t in traces), (), ())
     evaluation = Evaluation(
         weights="w", data="d", convention="avec", labels="arousal", scores=rows, concatenated_by_convention=rows,
-        files=files, delay=0.0,
+        predictions=tuple(f"predictions/{t.name}.csv" for t in traces), delay=0.0,
     )  # fmt: skip
     (tmp_path / "scores.json").write_text(json.dumps(evaluation.to_json()))
     return tmp_path

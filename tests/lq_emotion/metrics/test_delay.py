@@ -96,8 +96,8 @@ def test_crops_record_the_shift_of_their_labels_and_gsd_files_are_not_shifted(ro
 def test_avecs_search_finds_the_delay(roots, oracle, tmp_path, capsys, prepared):
     results = evaluated(oracle, roots[prepared], tmp_path, "--search-delay", "train")
     assert results["delay"] == 0.4
-    assert list(results["delay_search"]["ccc"]) == [f"{0.4 * step:g}" for step in range(21)]
-    assert results["delay_search"]["learnt_on"] == ["train_1"]
+    assert list(results["delay_ccc"]) == [f"{0.4 * step:g}" for step in range(21)]
+    assert results["delay_learnt_on"] == ["train_1"]
     assert results["scores"]["concatenated"]["ccc"] > 0.99
     assert "0.4 s has the highest CCC on train_1" in (tmp_path / "scores.md").read_text()
     assert "warning" not in capsys.readouterr().out
