@@ -14,7 +14,7 @@ from lq_emotion.nets.switches import AS_CODE, PaperSwitches, add_switches, chose
 from lq_emotion.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from lq_emotion.training.results import TrainingResults
+    from lq_emotion.training.settings import TrainingResults
 
 
 def _switches(args: argparse.Namespace) -> PaperSwitches:
@@ -50,9 +50,8 @@ def _show(results: TrainingResults, _settings: TrainCommand) -> None:
     if tests:
         (first, first_loss), (last, last_loss) = tests[0], tests[-1]
         print(f"\ntest loss {first_loss:.4g} at iteration {first}, {last_loss:.4g} at iteration {last}")
-    if results.files is not None:
-        for path in filter(None, (results.files.losses, results.files.log, results.files.caffemodel)):
-            print(f"  {path}")
+    for path in results.files:
+        print(f"  {path}")
 
 
 COMMAND = Command(TrainCommand, _train, _show)

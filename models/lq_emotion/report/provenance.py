@@ -13,7 +13,7 @@ from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.training.results import TrainingResults
+from lq_emotion.training.settings import TrainingResults
 
 
 def settings(store: Store) -> Iterator[Block]:

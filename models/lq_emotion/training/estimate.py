@@ -31,6 +31,8 @@ LEAST = 50
 _TESTED = 8  # samples of a test's batch that are timed; a sample of a larger batch takes as long
 _TIMED = 3  # iterations, after one that is not counted
 _PATIENCE = 20.0  # seconds for the iterations of a net after the first two
+_TimedNet = tuple[Net, int | None, tuple[int, ...]]
+"""What decides how long an iteration takes: net, batch and factors."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,10 @@ class PlannedTraining:
 
     Attributes
     ----------
-    net : what is trained.
-    changes : of its definition and solver: fields of `overrides.Changes`.
+    net : trained net.
+    changes : changes of its definition and solver: fields of `overrides.Changes`.
     factors : how many times smaller than 96 x 96 its faces are.
-    folder : of its run.
+    folder : folder of its run.
     """
 
     net: Net
@@ -107,25 +109,6 @@ class Estimates(Record):
         )
 
 
-@dataclass(frozen=True)
-class _TimedNet(Record):
-    """What decides how long an iteration takes."""
-
-    net: Net
-    batch: int | None
-    factors: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Request(Record):
-    """What the timing process reads."""
-
-    nets: tuple[_TimedNet, ...]
-    switches: Mapping[str, Any]
-    threads: int
-    device: str
-
-
 def estimate(trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, threads: int, device: str) -> Estimates:
     """Time each different net of some trainings, and return how long each training will take, without short ones.
 
@@ -139,24 +122,26 @@ def estimate(trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, t
         solver = training.solver(switches)
         iterations = solver.max_iter - training.done()
         if iterations >= LEAST:
-            net = _TimedNet(training.net, training.changes.get("batch"), training.factors)
+            net = (training.net, training.changes.get("batch"), training.factors)
             planned.append((training.folder.name, net, iterations, solver))
-    timed = tuple(dict.fromkeys(net for _, net, _, _ in planned))
+    timed = list(dict.fromkeys(net for _, net, _, _ in planned))
     if not timed:
         return Estimates(())
-    times = dict(zip(timed, _time_in_process(_Request(timed, asdict(switches), threads, device)), strict=True))
+    times = dict(zip(timed, _time_in_process(timed, asdict(switches), threads, device), strict=True))
     estimates = []
     for run, net, iterations, solver in planned:
         batches = (iterations // solver.test_interval + 1) * solver.test_iter[0]
         iteration, test_batch = times[net]
-        estimates.append(Estimate(run, net.net, iterations, iteration, batches, test_batch))
+        estimates.append(Estimate(run, net[0], iterations, iteration, batches, test_batch))
     return Estimates(tuple(estimates))
 
 
-def _time_in_process(request: _Request) -> list[tuple[float, float]]:
+def _time_in_process(
+    nets: Sequence[_TimedNet], switches: Mapping[str, Any], threads: int, device: str
+) -> list[tuple[float, float]]:
     command = [sys.executable, "-P", "-m", __name__]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    text = json.dumps(request.to_json())
+    text = json.dumps([nets, switches, threads, device])
     done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -164,26 +149,29 @@ def _time_in_process(request: _Request) -> list[tuple[float, float]]:
     return [(iteration, test_batch) for iteration, test_batch in json.loads(done.stdout)]
 
 
-def _time_all(request: _Request) -> list[tuple[float, float]]:
+def _time_all(
+    nets: Sequence[_TimedNet], switches: Mapping[str, Any], threads: int, device: str
+) -> list[tuple[float, float]]:
     import torch
 
     from lq_emotion.common.devices import choose_device
 
-    torch.set_num_threads(request.threads)
-    switches, device = PaperSwitches(**request.switches), choose_device(request.device)
-    return [_time(net, switches, device) for net in request.nets]
+    torch.set_num_threads(threads)
+    return [_time(*net, PaperSwitches.from_json(switches), choose_device(device)) for net in nets]
 
 
-def _time(net: _TimedNet, switches: PaperSwitches, device: Any) -> tuple[float, float]:
+def _time(
+    net: Net, batch: int | None, factors: Sequence[int], switches: PaperSwitches, device: Any
+) -> tuple[float, float]:
     """Return the seconds of an iteration and of a batch of a test, on constant data."""
     from caffe_compat.solver import Solver
     from lq_emotion.training.net import make_net
     from lq_emotion.training.training_run import valence_ccc
 
-    builder = definitions.builder(net.net)
-    sources = {phase: [Path("none")] * len(net.factors) for phase in ("train", "test")}
-    message, _ = make_net(builder, switches, net.factors, sources, batch=net.batch, filler="xavier")
-    share = _fill_with_constants(message, [builder.sample_shapes(switches, factor) for factor in net.factors])
+    builder = definitions.builder(net)
+    sources = {phase: [Path("none")] * len(factors) for phase in ("train", "test")}
+    message, _ = make_net(builder, switches, factors, sources, batch=batch, filler="xavier")
+    share = _fill_with_constants(message, [builder.sample_shapes(switches, factor) for factor in factors])
     solver = builder.solver(switches)
     for name in ("net", "snapshot", "display"):
         solver.ClearField(name)
@@ -238,4 +226,4 @@ def _duration(seconds: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_time_all(_Request.from_json(json.load(sys.stdin)))))
+    sys.stdout.write(json.dumps(_time_all(*json.load(sys.stdin))))

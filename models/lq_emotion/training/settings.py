@@ -1,10 +1,12 @@
-"""Settings of a training."""
+"""Settings and results of a training."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
@@ -33,3 +35,26 @@ class TrainingSettings(Settings):
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     fresh: bool = option(False, "discard earlier results instead of continuing")
     aside: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResults(Record):
+    """runs/NAME/train.json.
+
+    Attributes
+    ----------
+    net : trained net.
+    iterations : number of iterations in all.
+    changes : differences from the authors' net and solver, a line each.
+    train_loss, test_loss : losses by iteration.
+    files : paths of the plot of the losses, if the log has any, of the log, and of the weights.
+    seconds : duration of the last part of the training.
+    """
+
+    net: Net
+    iterations: int
+    changes: tuple[str, ...]
+    train_loss: Mapping[int, float]
+    test_loss: Mapping[int, float]
+    files: tuple[str, ...] = ()
+    seconds: float

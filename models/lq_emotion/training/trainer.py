@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Never
@@ -196,30 +196,3 @@ class _Watch:
                 self._say(f"iteration {solver.iter} of {self._total}: loss {loss:.3f}, {seconds:.2f} s each")
                 self._since = (solver.iter, time.perf_counter())
         return self._ask()
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Losses by iteration, as in the log."""
-
-    train: dict[int, float] = field(default_factory=dict)
-    test: dict[int, float] = field(default_factory=dict)
-
-
-_TRAIN = re.compile(r"\] Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
-_TESTING = re.compile(r"\] Iteration (\d+), Testing net")
-_TEST = re.compile(r"\]     Test net output #0: loss = (\S+)(?: \(\* \S+ = (\S+) loss\))?")
-
-
-def read_curves(log: Path, iterations: int) -> Curves:
-    """Read the losses up to `iterations`; of repeated iterations, the last counts."""
-    curves = Curves()
-    testing = 0
-    for line in log.read_text(encoding="utf-8").splitlines():
-        if match := _TRAIN.search(line):
-            curves.train[int(match[1])] = float(match[2])
-        elif match := _TESTING.search(line):
-            testing = int(match[1])
-        elif match := _TEST.search(line):
-            curves.test[testing] = float(match[2] or match[1])  # weighted, as in training
-    return Curves(*({i: v for i, v in sorted(part.items()) if i <= iterations} for part in (curves.train, curves.test)))

@@ -29,14 +29,13 @@ from lq_emotion.nets.losses import CCCLoss
 from lq_emotion.nets.mixed import JOINED
 from lq_emotion.nets.switches import AS_CODE, format_setting
 from lq_emotion.training.data_lists import Listed, read_list
-from lq_emotion.training.loss_plot import draw_losses
+from lq_emotion.training.losses import draw_losses, read_curves
 from lq_emotion.training.net import make_net, sources, write_sources
 from lq_emotion.training.overrides import differences
-from lq_emotion.training.results import TrainingFiles, TrainingResults
 from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingIdentity, claim
 from lq_emotion.training.run_folder import train as train_in
-from lq_emotion.training.settings import FROM_FILLERS, TrainingSettings
-from lq_emotion.training.trainer import Run, find_weights, read_curves
+from lq_emotion.training.settings import FROM_FILLERS, TrainingResults, TrainingSettings
+from lq_emotion.training.trainer import Run, find_weights
 
 
 def train(settings: TrainingSettings, say: Say = print) -> TrainingResults:
@@ -189,19 +188,18 @@ class _Training:
         return round(time.perf_counter() - start, 2)
 
     def _report(self, run: Run, solver: pb.SolverParameter, changes: list[str], seconds: float) -> TrainingResults:
-        curves = read_curves(run.log, solver.max_iter)
-        plot = run.folder / LOSSES
+        curves, files = read_curves(run.log, solver.max_iter), [run.log, run.snapshot(solver.max_iter)]
         if curves.train:
-            loss_name = self._loss_name()
-            draw_losses(curves, plot, title=f"Training of {self.settings.net}", measured=loss_name, held_out="test.txt")
-        weights, losses = str(run.snapshot(solver.max_iter)), str(plot) if curves.train else None
+            files.insert(0, run.folder / LOSSES)
+            title = f"Training of {self.settings.net}"
+            draw_losses(curves, files[0], title=title, measured=self._loss_name(), held_out="test.txt")
         results = TrainingResults(
             net=self.settings.net,
             iterations=solver.max_iter,
             changes=tuple(changes),
             train_loss=curves.train,
             test_loss=curves.test,
-            files=TrainingFiles(weights, str(run.log), losses),
+            files=tuple(map(str, files)),
             seconds=seconds,
         )
         write_json(results.to_json(), run.folder / RESULTS)

@@ -15,9 +15,9 @@ def timed(monkeypatch):
     """The nets to be timed; every net takes 0.5 s an iteration and 0.125 s a batch of a test."""
     nets = []
 
-    def time(request):
-        nets.extend(request.nets)
-        return [(0.5, 0.125) for _ in request.nets]
+    def time(planned, *_):
+        nets.extend(planned)
+        return [(0.5, 0.125) for _ in planned]
 
     monkeypatch.setattr(module, "_time_in_process", time)
     return nets
@@ -35,7 +35,7 @@ def test_iterations_and_tests_that_are_left_are_counted(tmp_path, timed):
     assert counts == [("HR", 30000, 3100), ("LR-3", 100, 4)]
     seconds = [30000 * 0.5 + 3100 * 0.125, 100 * 0.5 + 4 * 0.125]
     assert [training.seconds for training in estimates.trainings] == seconds
-    assert [(net.net, net.batch, net.factors) for net in timed] == [("HQ", None, (1,))]
+    assert timed == [("HQ", None, (1,))]
     assert estimates.to_json()["seconds"] == sum(seconds)
     assert [training["seconds"] for training in estimates.to_json()["trainings"]] == seconds
     assert "about 4 hours" in str(estimates)

@@ -13,7 +13,8 @@ from lq_emotion import prototxt
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Net
 from lq_emotion.training import trainer
-from lq_emotion.training.trainer import find_weights, read_curves
+from lq_emotion.training.losses import read_curves
+from lq_emotion.training.trainer import find_weights
 from matlab_ports import store2hdf5
 from tests.lq_emotion import commands
 from tests.lq_emotion.commands import draw_weights, interrupt_at
@@ -114,7 +115,7 @@ def test_results_contain_the_losses_of_the_log(finished):
     assert results["test_loss"] == {str(iteration): loss for iteration, loss in curves.test.items()}
     assert list(curves.test) == [0, 2]
     assert list(results["train_loss"]) == ["0", "1", "2", "3"]
-    assert results["files"]["caffemodel"] == str(finished / "snapshots/emotion_iter_3.caffemodel")
+    assert results["files"][-1] == str(finished / "snapshots/emotion_iter_3.caffemodel")
 
 
 def test_the_same_command_again_trains_nothing(copy, h5, capsys):

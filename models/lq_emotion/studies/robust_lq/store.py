@@ -15,7 +15,7 @@ from lq_emotion.nets.names import FACTORS
 from lq_emotion.studies.robust_lq.comparisons import Comparisons
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
-from lq_emotion.training.results import TrainingResults
+from lq_emotion.training.settings import TrainingResults
 
 Results = dict[str, Any]
 

@@ -19,7 +19,7 @@ from lq_emotion.common.lock import NAME
 from lq_emotion.studies.robust_lq.sr_demo import image_sources
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY
 from lq_emotion.training import trainer
-from lq_emotion.training.trainer import read_curves
+from lq_emotion.training.losses import read_curves
 from tests.lq_emotion import commands
 
 

@@ -31,9 +31,9 @@ from lq_emotion.studies.robust_lq.sr_demo.figures import draw_comparison
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import ImageSource
 from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, WHY, make_recipe, test_stride
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import METHODS, enlarge
-from lq_emotion.training.loss_plot import draw_losses
+from lq_emotion.training.losses import draw_losses, read_curves
 from lq_emotion.training.run_folder import train
-from lq_emotion.training.trainer import Run, read_curves
+from lq_emotion.training.trainer import Run
 from lq_emotion.workflow.stages import Stage
 from lq_emotion.workflow.study import Study, StudySettings
 from matlab_ports import generate_test, generate_train

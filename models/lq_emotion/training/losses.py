@@ -1,16 +1,41 @@
-"""The plot of a training's losses."""
+"""The losses of a training: read from its log, and plotted."""
 
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from lq_emotion.common.plots import new_figure, save
-from lq_emotion.training.trainer import Curves
 
 _SMOOTHED = 25  # iterations
+_TRAIN = re.compile(r"\] Iteration (\d+)(?: \([^)]*\))?, loss = (\S+)")
+_TESTING = re.compile(r"\] Iteration (\d+), Testing net")
+_TEST = re.compile(r"\]     Test net output #0: loss = (\S+)(?: \(\* \S+ = (\S+) loss\))?")
+
+
+class Curves(NamedTuple):
+    """Losses by iteration, as in the log."""
+
+    train: dict[int, float]
+    test: dict[int, float]
+
+
+def read_curves(log: Path, iterations: int) -> Curves:
+    """Read the losses up to `iterations`; of repeated iterations, the last counts."""
+    curves = Curves({}, {})
+    testing = 0
+    for line in log.read_text(encoding="utf-8").splitlines():
+        if match := _TRAIN.search(line):
+            curves.train[int(match[1])] = float(match[2])
+        elif match := _TESTING.search(line):
+            testing = int(match[1])
+        elif match := _TEST.search(line):
+            curves.test[testing] = float(match[2] or match[1])  # weighted, as in training
+    return Curves(*({i: v for i, v in sorted(part.items()) if i <= iterations} for part in curves))
 
 
 def draw_losses(
@@ -23,13 +48,8 @@ def draw_losses(
 ) -> None:
     """Write the training loss of every logged iteration, its running median, and the test losses.
 
-    The first steps overshoot by orders of magnitude; the axis ends at 30 times the last median.
-
-    Parameters
-    ----------
-    curves : with at least one training loss.
-    path : of the figure.
-    title, measured, held_out : labels of the figure, its vertical axis and the test losses.
+    There is at least one training loss. The first steps overshoot by orders of magnitude; the axis ends at 30 times the
+    last median. `title`, `measured` and `held_out` are labels of the figure, its vertical axis and the test losses.
     """
     figure = new_figure(9, 5)
     axes = figure.subplots()
