@@ -9,7 +9,7 @@ import torch
 
 from caffe_compat.errors import NetError, WeightsError
 from lq_emotion.verify import engines, genuine_caffe
-from lq_emotion.verify.engines import compare, described, fixed_inputs, run_opencv, run_ours
+from lq_emotion.verify.engines import compare, digest, fixed_inputs, run_opencv, run_ours
 from lq_emotion.verify.genuine_caffe import find_caffe
 from lq_emotion.verify.networks import networks, recognise
 from lq_emotion.verify.weights import LoadedWeights, load_weights
@@ -81,7 +81,7 @@ def test_the_fixed_inputs_are_the_same_everywhere():
     assert inputs.min() >= 0
     assert inputs.max() <= 1
     assert np.array_equal(inputs * 65536, np.round(inputs * 65536))
-    assert described(inputs).sha256 == "08e7cac4f648df081858608ccab90fd3df9ed10c1ea199bc15ad59a1f7e90835"
+    assert digest(inputs) == "08e7cac4f648df081858608ccab90fd3df9ed10c1ea199bc15ad59a1f7e90835"
 
 
 def test_opencv_that_is_not_installed_is_one_clear_error(monkeypatch):
@@ -173,7 +173,7 @@ def test_a_genuine_caffe_is_the_third_engine(caffe_at, folder, verify):
     caffe_at(CAFFE.format(change=""))
     code, result, output = verify(folder)
     assert code == 0, output
-    assert result["engines"]["caffe"] == "1.0.0-test"
+    assert result["caffe"] == "1.0.0-test"
     (one_file,) = result["files"]
     assert len(one_file["engines"]["caffe"]) == 8
     assert "Caffe: absolute" in output
