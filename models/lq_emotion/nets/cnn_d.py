@@ -52,7 +52,7 @@ def cnn_d(
     """Return the net to train, with lists of HDF5 files to train and to test with as `sources`.
 
     `net`, a key of `CONVOLUTION_RATES`, decides how fast conv1 to conv3 learn; with `switches.input_size` "own" the
-    faces are `factor` times smaller than 96. With the loss "ccc" the net ends in fc5: see `nets.losses.CCCLoss`.
+    faces are `factor` times smaller than 96. With the loss "ccc" the net ends in fc5: see `nets.losses.ccc_loss`.
     """
     phases = zip(sources, (pb.TRAIN, pb.TEST), strict=True)
     message = pb.NetParameter(name=_NAME)

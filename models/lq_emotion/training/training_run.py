@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +24,7 @@ from lq_emotion.common.progress import Say
 from lq_emotion.nets import definitions
 from lq_emotion.nets.cnn_d import with_outputs
 from lq_emotion.nets.definitions import NetBuilder
-from lq_emotion.nets.losses import CCCLoss
-from lq_emotion.nets.mixed import JOINED
+from lq_emotion.nets.losses import valence_ccc
 from lq_emotion.nets.switches import AS_CODE, format_setting
 from lq_emotion.training.data_lists import Listed, read_list
 from lq_emotion.training.losses import draw_losses, read_curves
@@ -234,10 +232,3 @@ def _owners(net: pb.NetParameter) -> list[pb.LayerParameter]:
             owners.append(layer)
         shared |= names
     return owners
-
-
-def valence_ccc(blobs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Return 1 - CCC of a batch, from the blobs of a net without a loss layer; of two labels, the mean."""
-    names = JOINED if JOINED[0] in blobs else ("fc5", "label")
-    pairs = zip(*(blobs[name].flatten(1).unbind(1) for name in names), strict=True)
-    return torch.stack([CCCLoss()(*pair) for pair in pairs]).mean()

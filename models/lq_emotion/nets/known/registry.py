@@ -16,8 +16,6 @@ from lq_emotion.nets.known.model import KnownModel, Package, Part, Task
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
 
 MODELS = Path(__file__).with_name("models.toml")
-DEFAULT_EMOTION = "mini-xception"
-DEFAULT_DETECTOR = "mtcnn"
 
 
 def _read_models() -> Iterator[KnownModel]:

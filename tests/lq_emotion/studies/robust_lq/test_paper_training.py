@@ -14,7 +14,7 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import read_net, read_solver
 from lq_emotion.crops.h5 import named_apart
 from lq_emotion.evaluation.predictor import DEPLOY, find_definition, load_predictor
-from lq_emotion.nets.losses import CCCLoss
+from lq_emotion.nets.losses import ccc_loss
 from lq_emotion.nets.sr_fcn import sr_fcn_deploy
 from lq_emotion.nets.switches import AS_PAPER
 from lq_emotion.training import plateau, training_run
@@ -79,7 +79,7 @@ def test_the_loss_in_the_log_is_1_minus_ccc_of_the_batch(h5, whole):
     net = load_net(whole / "deploy.prototxt", whole / "snapshots/emotion_iter_10.caffemodel").eval()
     with torch.no_grad():
         # the test net's batch is the shipped one, 128: the file eight times over
-        expected = CCCLoss()(net(data.repeat(8, 1, 1, 1)), label.repeat(8, 1))
+        expected = ccc_loss(net(data.repeat(8, 1, 1, 1)), label.repeat(8, 1))
     assert read_curves(whole / "train.log", 10).test[10] == pytest.approx(float(expected), rel=1e-4)
 
 
