@@ -182,12 +182,6 @@ def write_gsd(gold: GoldStandard, path: str | Path, *, frame_time: npt.ArrayLike
     savemat(path, {"gsd": gold.gsd.reshape(-1, 1), "time": time.reshape(-1, 1)}, version="-v7")
 
 
-def write_gsd_csv(gold: GoldStandard, path: str | Path) -> None:
-    """Write a gold standard as text, ``time;gsd``, with every digit."""
-    rows = [f"{time!r};{value!r}" for time, value in zip(gold.time.tolist(), gold.gsd.tolist(), strict=True)]
-    write_lines(["time;gsd", *rows], Path(path))
-
-
 def read_gsd(path: str | Path) -> GoldStandard:
     """Read gsd.mat (any version, any orientation) or the CSV."""
     path = Path(path)

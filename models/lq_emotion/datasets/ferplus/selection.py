@@ -1,4 +1,4 @@
-"""The images of FER+ for training, validation and test, with their classes or distributions."""
+"""The images of FER+ for training, validation and test, with their classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
 from lq_emotion.datasets.ferplus.reader import USAGES, FerPlus
-from lq_emotion.datasets.ferplus.votes import DROPPED, Doubles, Integers, Mode, Rule, class_labels, distributions
+from lq_emotion.datasets.ferplus.votes import DROPPED, Integers, Rule, class_labels
 
 Partition = Literal["train", "dev", "test"]
 SPLITS = ("official", "random")
@@ -47,27 +47,12 @@ class Labelled(NamedTuple):
     labels: Integers
 
 
-class Distributed(NamedTuple):
-    """Images with distributions: `indices` (K,) into the data set, increasing, and `distributions` (K, classes)."""
-
-    indices: Integers
-    distributions: Doubles
-
-
 def labelled(data: FerPlus, partition: Partition, settings: FerSettings | None = None) -> Labelled:
     """Return the images of a partition that have a class."""
     settings = settings or FerSettings()
     labels = class_labels(data.votes, settings.rule, classes=settings.classes)
     indices = np.flatnonzero(_members(data, partition, settings) & (labels != DROPPED))
     return Labelled(indices, labels[indices])
-
-
-def distributed(data: FerPlus, partition: Partition, mode: Mode, settings: FerSettings | None = None) -> Distributed:
-    """Return the images of a partition that a mode trains on; the rule of the settings is not used."""
-    settings = settings or FerSettings()
-    rows = distributions(data.votes, mode, classes=settings.classes)
-    indices = np.flatnonzero(_members(data, partition, settings) & ~np.isnan(rows[:, 0]))
-    return Distributed(indices, rows[indices])
 
 
 def _members(data: FerPlus, partition: Partition, settings: FerSettings) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

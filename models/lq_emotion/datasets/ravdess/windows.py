@@ -1,4 +1,4 @@
-"""The frames of a clip that a net sees: fewer per second, and a window of 30.
+"""The frames of a clip that a net sees: a window of 30.
 
 The second paper states neither which 30 frames it takes nor, exactly, how shorter clips become 30 ("if the video was
 shorter than 40 frames I repeat frames until we get 30"). A window of neighbouring frames begins again with the clip's
@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.video.frames import thin
 
 Integers = npt.NDArray[np.int64]
 LENGTH = 30
@@ -36,11 +35,3 @@ def window_frames(count: int, window: Window, *, length: int = LENGTH) -> Intege
         return np.asarray((2 * np.arange(length) + 1) * count // (2 * length), np.int64)
     first = (count - length) // 2 if window == Window.CENTRE and count > length else 0
     return np.asarray((first + np.arange(length)) % count, np.int64)
-
-
-def frames_at(times: npt.ArrayLike, fps: float | None) -> Integers:
-    """Return the frames that remain at `fps` frames per second, from the times of all in seconds, (T,) -> (K,)."""
-    keep = thin(fps)
-    return np.array(
-        [index for index, time in enumerate(np.asarray(times, np.float64).tolist()) if keep(time)], np.int64
-    )

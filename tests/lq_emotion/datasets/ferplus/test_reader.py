@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from lq_emotion.datasets.ferplus.reader import FOLDERS, read_ferplus
-from lq_emotion.datasets.ferplus.selection import FerSettings, distributed, labelled
-from lq_emotion.datasets.ferplus.votes import Mode, Rule
+from lq_emotion.datasets.ferplus.selection import FerSettings, labelled
+from lq_emotion.datasets.ferplus.votes import Rule
 from tests.refusals import refused
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
@@ -144,13 +144,6 @@ def test_counts_of_the_published_labels(published, rule, seven, eight, test):
     assert np.bincount(parts["test"].labels).tolist() == test
     all_classes = [len(labelled(published, partition, FerSettings(rule, 8)).indices) for partition in PARTITIONS]
     assert tuple(all_classes) == eight
-
-
-def test_the_majority_mode_trains_on_the_images_of_microsofts_rule(published):
-    chosen = distributed(published, "train", Mode.MAJORITY, FerSettings(classes=8))
-    by_rule = labelled(published, "train", FerSettings(Rule.MICROSOFT, 8))
-    np.testing.assert_array_equal(chosen.indices, by_rule.indices)
-    np.testing.assert_array_equal(chosen.distributions.argmax(axis=1), by_rule.labels)
 
 
 def test_a_random_split_is_of_the_official_size_and_the_same_under_every_rule(published):
