@@ -16,7 +16,7 @@ from lq_emotion.crops.recording import PreparationSettings
 from lq_emotion.datasets.avec.layout import Layout, dimension_root
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
 from lq_emotion.datasets.clips.recordings import write_recordings
-from lq_emotion.datasets.clips.settings import ClipSettings
+from lq_emotion.datasets.clips.table import ClipSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""One recording from video to crops: labels, face boxes, crops, previews; its journal notes each step."""
+"""One recording from video to crops: labels, face boxes, crops, previews; its journal notes each step.
+
+Crops at low resolution that are not enlarged again are made from these.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,15 @@ from lq_emotion.faces.boxfiles import boxes_in, write_boxes
 from lq_emotion.faces.track import FOUND, TrackedBoxes
 from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.nets.names import crops_folder
+from matlab_ports.imresize import imresize
+from matlab_ports.matfile import FramesWriter, loadmat, open_frames, variable_names
 from matlab_ports.prepare_dataset import Luma, Prepared, prepare_recording
 from matlab_ports.run_eval import DELAY
 
 VERSION = 3  # of the results; results of another version are made again
 JOURNALS = Path("data") / "journal"
 Doubles = npt.NDArray[np.float64]
+_BATCH = 64  # frames that are shrunk at once
 _log = logging.getLogger(__name__)
 
 
@@ -337,3 +343,18 @@ def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:
         if name is not None and (path := boxes_in(folder, name)):
             return path
     raise DataError(f"no {recording.name}.mat or {recording.name}.csv", code="file-missing", file=folder, field="boxes")
+
+
+def shrink(source: Path, target: Path, s: int) -> None:
+    """Downsample the crops of a MAT-file, (H, W, T), with labels and times, by a divisor of H and W; atomically."""
+    with open_frames(source) as frames:
+        height, width, count = frames.shape
+        if height % s or width % s:
+            raise DataError(f"crops are {height} x {width}, not divisible by {s}", code="shape-mismatch", file=source)
+        variables = loadmat(source, [name for name in variable_names(source) if name != "video"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FramesWriter(target, shape=(height // s, width // s, count), version="-v6", variables=variables) as file:
+            for first in range(0, count, _BATCH):
+                # in float32, as prepare makes the enlarged crops
+                batch = frames.take(np.arange(first, min(first + _BATCH, count))).astype(np.float32)
+                file.append(imresize(batch, 1 / s, axes=(0, 1)))

@@ -1,4 +1,4 @@
-"""Write predictions and scores as CSV and Markdown."""
+"""Write predictions and scores as CSV and Markdown, and read predictions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import printable
+from caffe_compat.errors import DataError, FileError, printable
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.json_files import read_record
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.markdown import as_text
+from lq_emotion.common.text_table import Table
 from lq_emotion.evaluation.results import Evaluation
 from lq_emotion.metrics.delay import grid_index
 from lq_emotion.metrics.regression import MEASURES
+from lq_emotion.metrics.uncertainty import Moments
 from matlab_ports.run_eval import Labels
 
 Trace = npt.NDArray[np.float64]
@@ -144,3 +147,27 @@ def score_rows(results: Evaluation) -> list[Sequence[str]]:
 
 def _text(value: float | None, form: str) -> str:
     return "nan" if value is None else form.format(value)
+
+
+def read_moments(folder: Path) -> dict[str, Moments]:
+    """Return the moments of each recording of an evaluation, from its folder, in its order.
+
+    Frames without a prediction or a label are left out, as in the scores.
+    """
+    path = folder / "scores.json"
+    evaluation = read_record(path, Evaluation, "evaluate the net again")
+    if not evaluation.predictions:
+        raise FileError("names no predictions", code="wrong-format", file=path, hint="evaluate again")
+    files = [folder / name for name in evaluation.predictions]
+    return {file.stem: _moments(file, evaluation.labels) for file in files}
+
+
+def _moments(path: Path, label: str) -> Moments:
+    if not path.is_file():
+        raise FileError("no predictions found", code="file-missing", file=path, hint="evaluate again")
+    table = Table.read(path, ("prediction", label), hint="evaluate again")
+    try:
+        return Moments.of(table.numbers("prediction"), table.numbers(label))
+    except DataError as error:
+        error.file = error.file or str(path)
+        raise

@@ -1,18 +1,21 @@
-"""Detect the face in an image with OpenCV's frontal cascade (Haar features of Viola and Jones, trained by Lienhart).
+"""Detect faces with OpenCV's frontal cascade (Haar features of Viola and Jones, trained by Lienhart).
 
 The cascade ships with opencv-python 4; version 5 dropped it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
+from lq_emotion.faces.face import Face, Image, require_images
 
 Gray = npt.NDArray[np.uint8]
 _MARGIN = 0.4  # of a face's side: how far beyond the previous box to search on each side
@@ -44,9 +47,6 @@ class Cascade:
     def __init__(
         self, path: str | Path | None = None, *, max_height: int = 288, min_face: float = 0.1, min_neighbours: int = 5
     ) -> None:
-        import cv2
-
-        self._cv2 = cv2
         if not hasattr(cv2, "CascadeClassifier"):
             raise DataError(
                 f"OpenCV {cv2.__version__} has no cascades", code="dependency-missing",
@@ -96,7 +96,7 @@ class Cascade:
 
     def _reduce(self, gray: Gray, factor: float) -> Gray:
         size = (max(1, round(gray.shape[1] / factor)), max(1, round(gray.shape[0] / factor)))
-        return np.asarray(self._cv2.resize(gray, size, interpolation=self._cv2.INTER_AREA), np.uint8)
+        return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def _largest(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int], factor: float) -> Box | None:
         return max(self._hits(gray, sides, corner, factor), key=lambda box: box.width * box.height, default=None)
@@ -122,3 +122,23 @@ def _search_window(box: Box, factor: float, shape: tuple[int, ...]) -> tuple[int
     left, top = (box.left - 1 - margin_x) / factor, (box.top - 1 - margin_y) / factor
     right, bottom = (box.left - 1 + box.width + margin_x) / factor, (box.top - 1 + box.height + margin_y) / factor
     return max(0, int(left)), max(0, int(top)), min(shape[1], round(right)), min(shape[0], round(bottom))
+
+
+class Haar:
+    """OpenCV's cascade, a `FaceDetector`: fast, without weights to fetch.
+
+    It misses faces that are turned, or smaller than 5 % of the image's height.
+    """
+
+    def __init__(self, cascade: Cascade | None = None) -> None:
+        self._cascade = cascade or Cascade(max_height=480, min_face=0.05)
+
+    def __call__(self, images: Sequence[Image]) -> list[list[Face]]:
+        """Return the faces of each image, the largest first, without scores and landmarks; see `FaceDetector`."""
+        require_images(images)
+        return [self._faces(image) for image in images]
+
+    def _faces(self, image: Image) -> list[Face]:
+        gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        boxes = sorted(self._cascade.all(gray), key=lambda box: -box.width)
+        return [Face(box.left - 1, box.top - 1, box.width, box.height, math.nan) for box in boxes]

@@ -24,8 +24,7 @@ import torch
 
 from caffe_compat import CaffeNet
 from caffe_compat.errors import DataError
-from lq_emotion.faces.face import Face, Image, require_images
-from lq_emotion.faces.suppression import suppress
+from lq_emotion.faces.face import Face, Image, require_images, suppress
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]

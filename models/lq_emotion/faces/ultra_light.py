@@ -15,8 +15,7 @@ import torch
 
 from caffe_compat import CaffeNet
 from caffe_compat.errors import DataError
-from lq_emotion.faces.face import Face, Image, require_images
-from lq_emotion.faces.suppression import suppress
+from lq_emotion.faces.face import Face, Image, require_images, suppress
 
 _WIDTH, _HEIGHT = 320, 240
 _ANCHORS = {8: (10, 16, 24), 16: (32, 48), 32: (64, 96), 64: (128, 192, 256)}  # pixels a cell -> sides in pixels

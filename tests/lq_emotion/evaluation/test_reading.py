@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lq_emotion.evaluation.reading import read_moments
 from lq_emotion.evaluation.results import Evaluation
-from lq_emotion.evaluation.tables import Traces, write_predictions
+from lq_emotion.evaluation.tables import Traces, read_moments, write_predictions
 from lq_emotion.metrics.regression import score
 from lq_emotion.metrics.uncertainty import Moments, joined_score
 from tests.refusals import refused

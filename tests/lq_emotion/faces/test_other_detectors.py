@@ -8,7 +8,7 @@ import pytest
 from caffe_compat import load_net
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema.caffe_pb2 import NetParameter
-from lq_emotion.faces.haar import Haar
+from lq_emotion.faces.detect import Haar
 from lq_emotion.faces.ultra_light import UltraLight, _anchors
 from tests.refusals import refused
 

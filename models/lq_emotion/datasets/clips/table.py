@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, FileError, ParseError, did_you_mean, raise_together
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.common.text_table import Row, Table
 from lq_emotion.datasets.avec.partitions import require_partition
 from lq_emotion.datasets.clips.split import Split
@@ -318,3 +319,28 @@ def _require_trainable(table: ClipTable) -> None:
                 value=clip.label,
                 hint=hint,
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSettings(Settings):
+    """How a table of clips is read."""
+
+    frame_labels: Path | None = option(
+        None, "labels that change within clips: file, time in seconds, and a column for each dimension",
+        metavar="CSV", group="clips",
+    )  # fmt: skip
+    split: tuple[float, float, float] = option(
+        (0.6, 0.2, 0.2), "parts of the persons, unless the table has a column `partition`", least=0,
+        metavar=("TRAIN", "DEV", "TEST"), group="clips",
+    )  # fmt: skip
+    split_seed: int = option(0, "seed of the order in which persons are split", least=0, group="clips")
+
+    def read(self, table: Path) -> ClipTable:
+        """Read a table of clips.
+
+        Raises
+        ------
+        CaffeCompatError
+        """
+        train, dev, test = self.split
+        return read_clips(table, frame_labels=self.frame_labels, split=Split(train, dev, test, self.split_seed))

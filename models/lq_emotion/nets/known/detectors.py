@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from lq_emotion.faces.detect import Haar
 from lq_emotion.faces.face import FaceDetector
-from lq_emotion.faces.haar import Haar
 from lq_emotion.faces.mtcnn import Mtcnn
 from lq_emotion.faces.ultra_light import UltraLight
 from lq_emotion.nets.known.loading import load_parts

@@ -151,7 +151,7 @@ def compare_methods(
 
     Parameters
     ----------
-    moments : moments of each cell, by seed and recording; see `evaluation.reading.read_moments`.
+    moments : moments of each cell, by seed and recording; see `evaluation.tables.read_moments`.
     random_seed : random seed of the exchanges, where they are drawn; each test has its own, so that none depends on
         another.
     resamples : the most exchanges of a test.

@@ -98,7 +98,7 @@ def do_h5_of_sizes(
 
 def do_own_size(s: int, files: tuple[tuple[Path, Path], ...], say: Say) -> None:
     """Make crops whose faces are 1/s as large, with the same times and labels."""
-    from lq_emotion.crops.own_size import shrink
+    from lq_emotion.crops.recording import shrink
 
     for source, target in files:
         shrink(source, target, s)

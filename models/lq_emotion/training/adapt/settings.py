@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.datasets.clips.settings import ClipSettings
+from lq_emotion.datasets.clips.table import ClipSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from caffe_compat import load_net
-from lq_emotion.crops.own_size import shrink
+from lq_emotion.crops.recording import shrink
 from lq_emotion.nets.definitions import builder, parts
 from lq_emotion.nets.switches import (
     AS_CODE,
