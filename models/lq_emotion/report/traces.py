@@ -51,8 +51,7 @@ def traces(store: Store) -> Iterator[Block]:
 
 def _is_drawn(scores: Mapping[str, Any]) -> bool:
     """Tell whether an evaluation drew its traces; further seeds and variants do not."""
-    files = scores.get("files")
-    return not isinstance(files, dict) or files.get("plots") != []
+    return "traces.png" in scores.get("files", ["traces.png"])
 
 
 def _compared(store: Store, results: StudyResults) -> Block:

@@ -336,5 +336,5 @@ def test_an_evaluation_that_draws_nothing_lacks_no_traces(root):
     (path.parent / "traces.png").unlink()
     assert "traces.png is missing" in made(root)[0]
     scores = json.loads(path.read_text())
-    path.write_text(json.dumps({**scores, "predictions": []}))
+    path.write_text(json.dumps({**scores, "files": ["scores.csv"]}))
     assert "traces.png" not in made(root)[0]

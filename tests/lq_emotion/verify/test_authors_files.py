@@ -70,7 +70,7 @@ def crops_of(folder):
 def test_crops_of_the_authors_script_are_found_and_scored(authors, verify):
     code, result, output = verify(authors.weights, "--recordings", authors.root)
     assert code == 0, output
-    assert result["recordings"]["crops"] == ["HQ", FREE]
+    assert result["crops"] == ["HQ", FREE]
     scores = {
         file["file"]: [(s["method"], s["factor"], s["crops"]) for s in file["scores"]] for file in result["files"]
     }
@@ -144,7 +144,7 @@ def test_the_whole_walk_from_labels_to_the_last_line_of_verify(authors, root, ve
     weights = root / "runs"
     code, result, output = verify(weights, "--recordings", root, "--crops", f"{FREE}=4", "--crops", "sharp_faces=HQ")
     assert code == 0, output
-    assert result["recordings"]["crops"] == ["sharp_faces", FREE]
+    assert result["crops"] == ["sharp_faces", FREE]
     table = {cell["run"]: cell["seeds"] for cell in json.loads((root / "table/table.json").read_text())["cells"]}
     measured = {file["file"].split("/")[0]: file["scores"][0]["measured"] for file in result["files"] if file["scores"]}
     assert measured.keys() == table.keys() == {"HR", "LR-4"}
