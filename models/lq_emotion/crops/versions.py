@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -55,22 +56,7 @@ class Version(Record):
         return f"{size}p{self.fps:g}{coded}"
 
 
-@dataclass(frozen=True)
-class CropSettings(Record):
-    """How faces are cropped.
-
-    Attributes
-    ----------
-    side : height and width of a crop in pixels.
-    grow : the part of its side by which a box is enlarged, about its centre; VGGFace2's authors use 0.3.
-    """
-
-    side: int = 224
-    grow: float = 0.0
-
-
-@dataclass(frozen=True)
-class ClipCrops:
+class ClipCrops(NamedTuple):
     """The crops of a clip: `frames` (T, side, side, 3) uint8, `times` (T,) in seconds, `bits` (T,), NaN if uncoded."""
 
     frames: Frames
@@ -78,8 +64,14 @@ class ClipCrops:
     bits: Doubles
 
 
-def crop_version(frames: Frames, times: Doubles, boxes: Doubles, version: Version, settings: CropSettings) -> ClipCrops:
-    """Return the crops of a clip (T, H, W, 3) in a version; boxes (T, 4) are in 1-based pixels at full size."""
+def crop_version(
+    frames: Frames, times: Doubles, boxes: Doubles, version: Version, *, side: int = 224, grow: float = 0.0
+) -> ClipCrops:
+    """Return the crops of a clip (T, H, W, 3) in a version; boxes (T, 4) are in 1-based pixels at full size.
+
+    `side` is the height and width of a crop in pixels; `grow` the part of its side by which a box is enlarged, about
+    its centre: VGGFace2's authors use 0.3.
+    """
     import cv2
 
     keep = thin(version.fps)
@@ -93,18 +85,16 @@ def crop_version(frames: Frames, times: Doubles, boxes: Doubles, version: Versio
     scale = np.array([version.width / frames.shape[2], version.height / frames.shape[1]])
     corners = (boxes[indices, :2] - 1) * scale
     sides = boxes[indices, 2:] * scale
-    centres, sides = corners + sides / 2, sides * (1 + settings.grow)
+    centres, sides = corners + sides / 2, sides * (1 + grow)
     crops = []
     for image, centre, extent in zip(small, centres, sides, strict=True):
-        zoom = settings.side / extent
+        zoom = side / extent
         shift = -(centre - extent / 2) * zoom + 0.5 * zoom - 0.5  # pixels are at the middle of their squares
         matrix = np.array([[zoom[0], 0, shift[0]], [0, zoom[1], shift[1]]])
         if zoom.max() < 1:  # against aliasing
             image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(0.5 / zoom.max())), np.uint8)
         crops.append(
-            cv2.warpAffine(
-                image, matrix, (settings.side, settings.side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
+            cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         )
     return ClipCrops(np.asarray(crops, np.uint8), times[indices], bits)
 

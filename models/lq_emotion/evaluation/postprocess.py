@@ -80,9 +80,10 @@ def learn(
     if search not in get_args(Search):
         hint = f"choose one of {', '.join(get_args(Search))}"
         raise DataError("unknown search", code="name-unknown", field="search", value=search, hint=hint)
-    best = _Search(raw, target, longest, convention, _parts(raw, lengths, search)).run(search)
-    scores = {"raw": best.raw_ccc, "filter": best.ccc}
-    trace, value = best.trace, best.ccc
+    tried = _Search(raw, target, longest, convention, _parts(raw, lengths, search))
+    window, trace_window = tried.run(search)
+    trace, value = tried.trace(trace_window), tried.ccc(window)
+    scores = {"raw": tried.ccc(0), "filter": value}
     bias = float(np.mean(target) - np.mean(trace))
     if (shifted := ccc(trace + bias, target, convention)) > value:
         trace, value = trace + bias, shifted
@@ -96,7 +97,7 @@ def learn(
     else:
         scale = 1.0
     scores["scale"] = value
-    return PostProcessing(best.window, bias, scale, scores, search)
+    return PostProcessing(window, bias, scale, scores, search)
 
 
 def _parts(trace: Trace, lengths: Sequence[int], search: str) -> tuple[int, ...]:
@@ -130,14 +131,6 @@ def medfilt1(values: npt.ArrayLike, window: int) -> Trace:
     return (below + above) / 2
 
 
-@dataclass(frozen=True)
-class _Result:
-    window: int
-    ccc: float
-    trace: Trace
-    raw_ccc: float
-
-
 class _Search:
     """Search for the filter's window; each window is tried once."""
 
@@ -146,33 +139,31 @@ class _Search:
         self._raw, self._gold, self._longest, self._convention = raw, gold, longest, convention
         self._tried: dict[int, tuple[float, Trace]] = {}
 
-    def run(self, search: Search) -> _Result:
+    def run(self, search: Search) -> tuple[int, int]:
+        """Return the best window, and that of the trace to learn bias and scale from."""
         first = [_round(part * self._longest / 3) for part in (0, 1, 2, 3)]  # 0 is no filter and wins ties
-        windows = sorted(first, key=self._ccc, reverse=True)[:2]
-        if windows[0] == 0 or not self._gain(self._ccc(windows[0]), self._ccc(0)) > _MIN_GAIN:
-            return self._result(0, 0)
+        windows = sorted(first, key=self.ccc, reverse=True)[:2]
+        if windows[0] == 0 or not self._gain(self.ccc(windows[0]), self.ccc(0)) > _MIN_GAIN:
+            return 0, 0
         best, second = windows
         trace_window = best  # of the trace that the official script learns from
         halvings = 0
         while True:
             middle = _round((best + second) / 2)
-            gain = self._gain(self._ccc(middle), max(self._ccc(best), self._ccc(second)))
+            gain = self._gain(self.ccc(middle), max(self.ccc(best), self.ccc(second)))
             if not gain > _MIN_GAIN:
                 break
             trace_window = middle if halvings else trace_window
             best, second = middle, best
             halvings += 1
         if gain > 0:
-            return self._result(middle, middle)
-        return self._result(best, trace_window if search == "official" else best)
+            return middle, middle
+        return best, trace_window if search == "official" else best
 
-    def _result(self, window: int, trace_window: int) -> _Result:
-        return _Result(window, self._ccc(window), self._trace(trace_window), self._ccc(0))
-
-    def _ccc(self, window: int) -> float:
+    def ccc(self, window: int) -> float:
         return self._try(window)[0]
 
-    def _trace(self, window: int) -> Trace:
+    def trace(self, window: int) -> Trace:
         return self._try(window)[1]
 
     def _try(self, window: int) -> tuple[float, Trace]:

@@ -87,8 +87,7 @@ class Spread(NamedTuple):
     deviation: float
 
 
-@dataclass(frozen=True)
-class PairedTest:
+class PairedTest(NamedTuple):
     """The CCC of one method less that of another on the same recordings.
 
     Attributes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from caffe_compat.build.inference import inference_net
 from caffe_compat.definition.prepare import prepare
@@ -17,8 +17,7 @@ LABEL, LOSS = "label", "loss"
 ANSWER = "prob"
 
 
-@dataclass(frozen=True)
-class HeadedNet:
+class HeadedNet(NamedTuple):
     """A net with a head.
 
     Attributes

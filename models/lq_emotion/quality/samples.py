@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,7 @@ Doubles = npt.NDArray[np.float64]
 _VERSION = 1  # of the stored samples
 
 
-@dataclass(frozen=True, eq=False)
-class FaceTrack:
+class FaceTrack(NamedTuple):
     """The frames of one recording, with a face in each or none.
 
     Attributes
@@ -41,8 +41,7 @@ class FaceTrack:
     labels: Doubles | None = None
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """A recording that is read when its turn comes.
 
     Attributes

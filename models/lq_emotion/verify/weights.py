@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +28,7 @@ _HOLE = 256
 """Zeros in a row, 1 KiB, that are a hole in the file."""
 
 
-@dataclass(frozen=True)
-class LoadedWeights:
+class LoadedWeights(NamedTuple):
     """The contents of a file of weights.
 
     Attributes

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +27,7 @@ from lq_emotion.video.writer import CONTAINERS, MPEG_CLOCK, FileCoding, write_vi
 from matlab_ports.imresize import imresize
 
 
-@dataclass(frozen=True)
-class Degraded:
+class Degraded(NamedTuple):
     """Degraded frames.
 
     Attributes
@@ -37,8 +36,8 @@ class Degraded:
     bits : (T,) float64, bits of each frame, in the order in which they are shown; NaN if they were not coded.
     """
 
-    frames: Frames = field(repr=False)
-    bits: npt.NDArray[np.float64] = field(repr=False)
+    frames: Frames
+    bits: npt.NDArray[np.float64]
 
 
 def degrade(frames: Frames, *, scale: float = 1, qp: int | None = None, codec: str = "x264") -> Degraded:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from lq_emotion.crops import versions as module
-from lq_emotion.crops.versions import CropSettings, Version, clip_boxes, crop_version, read_clip
+from lq_emotion.crops.versions import Version, clip_boxes, crop_version, read_clip
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, write_clip
 from lq_emotion.faces.track import TrackedBoxes
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-SMALL = CropSettings(side=48)
+SMALL = {"side": 48}
 
 
 def test_boxes_are_mapped_to_the_size_of_the_version():
@@ -18,12 +18,12 @@ def test_boxes_are_mapped_to_the_size_of_the_version():
     frames[:, 40:80, 60:100] = (10, 200, 90)
     boxes, times = np.tile([61.0, 41.0, 40.0, 40.0], (6, 1)), np.arange(6) / 30
     for size in ((160, 120), (80, 60)):
-        crops = crop_version(frames, times, boxes, Version(*size, 15), SMALL)
+        crops = crop_version(frames, times, boxes, Version(*size, 15), **SMALL)
         assert crops.frames.shape == (3, 48, 48, 3)
         assert np.isnan(crops.bits).all()
         assert (crops.frames[:, 4:-4, 4:-4] == (10, 200, 90)).all()
         np.testing.assert_allclose(crops.times, [0, 2 / 30, 4 / 30])
-    grown = crop_version(frames, times, boxes, Version(160, 120, 15), CropSettings(48, grow=1.0))
+    grown = crop_version(frames, times, boxes, Version(160, 120, 15), **SMALL, grow=1.0)
     assert (grown.frames[:, 14:-14, 14:-14] == (10, 200, 90)).all()
     assert (grown.frames[:, :10] == 0).all()
 
@@ -31,7 +31,7 @@ def test_boxes_are_mapped_to_the_size_of_the_version():
 def test_coded_versions_state_their_bits():
     frames = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3), dtype=np.uint8)
     boxes, times = np.tile([1.0, 1, 48, 48], (4, 1)), np.arange(4) / 30
-    few, many = (crop_version(frames, times, boxes, Version(64, 48, 30, qp), SMALL).bits.sum() for qp in (45, 20))
+    few, many = (crop_version(frames, times, boxes, Version(64, 48, 30, qp), **SMALL).bits.sum() for qp in (45, 20))
     assert 0 < 2 * few < many
 
 
@@ -41,7 +41,7 @@ def test_a_clip_is_read_and_its_face_found(tmp_path):
     boxes = clip_boxes(clip, times).bbox
     assert (frames.shape[1:], frames.dtype) == ((240, 320, 3), np.uint8)
     assert len(frames) == len(times) == len(boxes) >= 10
-    crops = crop_version(frames, times, boxes, Version(160, 120, 15, 30), SMALL)
+    crops = crop_version(frames, times, boxes, Version(160, 120, 15, 30), **SMALL)
     assert crops.frames.shape == (len(crops.bits), 48, 48, 3)
     assert len(crops.bits) == -(-len(frames) // 2)
     assert crops.frames.std() > 20  # a face

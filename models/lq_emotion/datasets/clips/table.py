@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -58,8 +59,7 @@ class Clip:
         return self.file.suffix.lower() in IMAGES
 
 
-@dataclass(frozen=True)
-class Trace:
+class Trace(NamedTuple):
     """Numbers over time: `time` (T,) increasing seconds, `values` (T, k) for the k dimensions of the table."""
 
     time: Doubles

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from caffe_compat.build.weights import fits
 from caffe_compat.definition.prepare import prepare
@@ -28,8 +28,7 @@ _EXTRA_LAYERS = 1
 """Layers that a file may have in addition: MTCNN's det2 was trained with landmarks, and its definition has none."""
 
 
-@dataclass(frozen=True)
-class Recognition:
+class Recognition(NamedTuple):
     """The model of a file of weights.
 
     Attributes

@@ -23,7 +23,7 @@ from lq_emotion.common.devices import choose_device
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
-from lq_emotion.crops.versions import CropSettings, Version, clip_boxes, crop_version, read_clip
+from lq_emotion.crops.versions import Version, clip_boxes, crop_version, read_clip
 from lq_emotion.datasets.ferplus.votes import EMOTIONS as IMAGE_EMOTIONS
 from lq_emotion.datasets.ravdess.clips import EMOTIONS, RavdessClip
 from lq_emotion.datasets.ravdess.windows import LENGTH, window_frames
@@ -123,13 +123,12 @@ def do_features(plan: CloudPlan, actor: int, say: Say, *, coded: bool = False) -
     base = best_base(plan)
     net = FeatureNet(base.net.deploy, net_path(plan, BEST), base.blob, device=plan.device)
     path = features_path(plan, actor, coded=coded)
-    settings = CropSettings(side=base.side, grow=plan.choices.grow)
     with new_hdf5(path) as writer:
         for clip in clips_of(plan, [actor]):
             frames, times = read_clip(clip.path)
             boxes = read_boxes(boxes_path(plan, clip)).bbox
             for version in plan.coded if coded else plan.versions:
-                crops = crop_version(frames, times, boxes, version, settings)
+                crops = crop_version(frames, times, boxes, version, side=base.side, grow=plan.choices.grow)
                 features, scores = net(np.stack([base.preprocessing(image) for image in crops.frames]))
                 values = ClipFeatures(features, scores, crops.times, crops.bits)
                 writer.do(partial(_fill, name=f"{version.name}/{clip.name}", values=values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.loading import Description, find_description
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
 from lq_emotion.training.adapt.definitions import training_net, with_last_layer
-from lq_emotion.training.adapt.faces import FacesFound, FaceSource, read_faces, write_faces
+from lq_emotion.training.adapt.faces import FacesFound, largest_face, read_faces, write_faces
 from lq_emotion.training.adapt.report import write_report
 from lq_emotion.training.adapt.results import (
     AdaptationResults,
@@ -172,7 +173,7 @@ class Adaptation:
         made_from = fingerprint(self._identity())
         settings = self.settings
         detector = load_detector(settings.detector, device=device)
-        source = FaceSource(self.model, detector, settings.fps)
+        face_in = partial(largest_face, self.model, detector)
         faces: dict[str, FacesFound] = {}
         folder = self._work / "faces"
         for part in PARTITIONS:
@@ -184,7 +185,9 @@ class Adaptation:
                     faces[part] = FacesFound.from_json(journal.entry(part)["found"])
                 continue
             with tqdm(total=len(clips), desc=f"faces of {part}", unit=" clips", disable=None, leave=False) as bar:
-                faces[part] = write_faces(self.table, part, source, target, folder, progress=bar.update)
+                faces[part] = write_faces(
+                    self.table, part, target, folder, face_in=face_in, rate=settings.fps, progress=bar.update
+                )
             files = [folder / name for name in faces[part].files]
             journal.note(part, made_from, files, found=faces[part].to_json())
             empty = f"; none in {', '.join(faces[part].clips_without)}" if faces[part].clips_without else ""

@@ -38,41 +38,28 @@ class FacesFound(Record):
         return self.frames - self.without
 
 
-@dataclass(frozen=True)
-class FaceSource:
-    """What turns clips into faces.
-
-    Attributes
-    ----------
-    model : cuts faces out and prepares them.
-    detector : finds faces; the largest of a frame is taken.
-    rate : frames to take from a second of video.
-    """
-
-    model: Description
-    detector: FaceDetector
-    rate: float
-
-    def face(self, image: Image) -> Singles | None:
-        """Return the largest face of an image as the net takes it, (channels, height, width); None without a face."""
-        faces = self.detector([image])[0]
-        if not faces:
-            return None
-        face = max(faces, key=lambda face: face.width * face.height)
-        return self.model.preprocessing(self.model.crop.cut(image, face))
+def largest_face(model: Description, detector: FaceDetector, image: Image) -> Singles | None:
+    """Return the largest face of an image as the net takes it, (channels, height, width); None without a face."""
+    faces = detector([image])[0]
+    if not faces:
+        return None
+    face = max(faces, key=lambda face: face.width * face.height)
+    return model.preprocessing(model.crop.cut(image, face))
 
 
 def write_faces(
     table: ClipTable,
     partition: str,
-    source: FaceSource,
     target: Target,
     folder: Path,
     *,
+    face_in: Callable[[Image], Singles | None],
+    rate: float,
     progress: Callable[[int], object] = lambda _clips: None,
 ) -> FacesFound:
     """Write the faces of a partition to ``PARTITION_N.h5`` with their list, ``PARTITION.txt``.
 
+    `face_in` returns the face in a frame as the net takes it; `rate` is the number of frames of a second of video.
     A file has data (N, channels, height, width) and label (N, 1 or k), float32; value, the labels in the table's
     units; clip (N,), the row of the table from 0; and time (N,) in seconds.
 
@@ -96,9 +83,9 @@ def write_faces(
         if clip.partition != partition:
             continue
         faces = 0
-        for time, image, values in _labelled(table, clip, source.rate):
+        for time, image, values in _labelled(table, clip, rate):
             frames += 1
-            face = source.face(image)
+            face = face_in(image)
             if face is None:
                 without += 1
                 continue
