@@ -47,7 +47,7 @@ class Evaluate:
 
     Attributes
     ----------
-    settings : of the evaluation.
+    settings : settings of the evaluation.
     say : receives lines of progress.
     """
 

@@ -108,17 +108,12 @@ def headed_training_net(
     stored_statistics: bool = True,
     accuracy: bool = False,
 ) -> pb.NetParameter:
-    """Return the definition to train a net with a head.
+    """Return the definition to train a net with a head, whose layers keep their rates; those without have Caffe's, 1.
 
-    Parameters
-    ----------
-    net : net with its head. The rates of its layers are kept; those that give none have Caffe's, 1.
-    data : the data layers in place of the input; their tops are the input's blob and the labels.
-    frozen : train the head alone: the rates of the base are 0. BatchNorm then has its stored statistics.
-    loss : type of the loss layer.
-    stored_statistics : BatchNorm keeps its stored statistics; else it takes each batch's and updates them, which only
-        large batches are good for.
-    accuracy : test the accuracy as well.
+    `data` are the data layers in place of the input; their tops are the input's blob and the labels. `frozen` trains
+    the head alone: the rates of the base are 0, and BatchNorm has its stored statistics. Otherwise, with
+    `stored_statistics` it keeps them, too; without, it takes each batch's and updates them, which only large batches
+    are good for. `accuracy` tests the accuracy as well.
     """
     message = pb.NetParameter(name=net.deploy.name)
     message.layer.extend(data)

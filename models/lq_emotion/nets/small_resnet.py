@@ -20,14 +20,10 @@ _FILLER = {"type": "msra"}
 def small_resnet(blocks: Sequence[int] = (1, 1), *, width: int = 8, size: int = 32) -> pb.NetParameter:
     """Return the net: data (1, 3, size, size) in, features pool5 (1, C, 1, 1) out.
 
-    It has fillers and rates: BatchNorm keeps its statistics, and Scale and biases do not decay.
-
-    Parameters
-    ----------
-    blocks : number of blocks of each stage, the first of which is called 2.
-    width : channels of conv1 and inside the blocks of the first stage; each later stage has twice as many. The features
-        are four times those of the last: C = 64 here.
-    size : rows, and columns, of an image.
+    It has fillers and rates: BatchNorm keeps its statistics, and Scale and biases do not decay. `blocks` are the
+    numbers of blocks of the stages, the first of which is called 2. `width` is the number of channels of conv1 and
+    inside the blocks of the first stage; each later stage has twice as many. The features are four times those of the
+    last: C = 64 here.
     """
     n = NetSpec()
     n.data = x = layers.Input(shape={"dim": [1, 3, size, size]})

@@ -208,11 +208,5 @@ def _switch(text: str) -> tuple[str, Any]:
 
 
 def chosen_switches(args: Namespace) -> PaperSwitches:
-    """Return the switches of a command line.
-
-    Raises
-    ------
-    NetError
-        The settings contradict each other.
-    """
+    """Return the switches of a command line; settings that contradict each other are an error."""
     return replace(AS_PAPER if args.variant == "paper" else AS_CODE, **dict(args.switch))

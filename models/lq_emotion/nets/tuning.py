@@ -14,7 +14,7 @@ class Tuning:
     Attributes
     ----------
     net : path of the definition.
-    snapshot_prefix : what the paths of snapshots begin with.
+    snapshot_prefix : beginning of the paths of snapshots.
     base_lr, max_iter, random_seed : see SolverParameter.
     snapshot : iterations between two snapshots.
     display : iterations between two lines of the log.

@@ -33,7 +33,7 @@ class CalibrationRun:
 
     Attributes
     ----------
-    settings : of the calibration.
+    settings : settings of the calibration.
     model : the net.
     say : receives lines of progress.
     """

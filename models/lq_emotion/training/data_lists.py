@@ -19,10 +19,10 @@ class Listed:
 
     Attributes
     ----------
-    path : of the list.
+    path : the list.
     rows : samples in all files.
     sides : rows of each file's images; 0 for other data.
-    stores : what holds the samples: the files themselves, or those that they link to.
+    stores : files with the samples: those of the list, or those that they link to.
     labels : numbers that a sample is labelled with; 1 where the label is an image.
     """
 
@@ -40,15 +40,7 @@ class Listed:
 def read_list(folder: Path, phase: str) -> Listed:
     """Read ``train.txt`` or ``test.txt`` and look into the files it names, as HDF5Data will find them.
 
-    Parameters
-    ----------
-    folder : where the list lies.
-    phase : "train" or "test".
-
-    Raises
-    ------
-    FileError, DataError
-        There is no list, or files are missing, damaged or of several frames a sample; the error names all of them.
+    One error names all files that are missing, damaged or of several frames a sample.
     """
     path = folder.resolve() / f"{phase}.txt"
     if not path.is_file():

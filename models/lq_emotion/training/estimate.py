@@ -110,13 +110,7 @@ class Estimates(Record):
 
 
 def estimate(trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, threads: int, device: str) -> Estimates:
-    """Time each different net of some trainings, and return how long each training will take, without short ones.
-
-    Raises
-    ------
-    SolverError
-        A net cannot be timed.
-    """
+    """Time each different net of some trainings, and return how long each training will take, without short ones."""
     planned = []
     for training in trainings:
         solver = training.solver(switches)

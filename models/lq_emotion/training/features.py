@@ -51,34 +51,21 @@ def cache_features(
 ) -> Path:
     """Write what a head sees of a frozen base, row by row, and return the list file that HDF5Data reads.
 
-    The base is run by the very operators of the solver's net (phase TRAIN, stored statistics of BatchNorm). Training
-    the head on the features equals, bit for bit, training the frozen net on the data where all of these hold:
+    The base, up to `blob`, is run by the very operators of the solver's net (phase TRAIN, stored statistics of
+    BatchNorm). Training the head on the features equals, bit for bit, training the frozen net on the data where all of
+    these hold:
 
     - both begin with the same weights of the head, from a file: drawn from one seed, they differ;
     - both have the batch of `data`, and `rows` is a multiple of it: values of a row can depend on its place in a batch;
     - both use the same number of threads. A solver runs a net of less than 2**26 multiply-accumulates a pass on one
       thread, so that the head alone may run on one where the whole net runs on several: on one thread all is equal;
-    - dropout, if there is any, lies in the head.
+    - dropout, if there is any, is in the head.
 
-    Parameters
-    ----------
-    net : a whole net with its head.
-    blob : the last of the base, which the head takes.
-    weights : of the base; values for the head are not needed.
-    data : the data layer of the training, without shuffling, mirroring and random crops. A crop in the middle needs
-        its field ``phase: TEST``, as Caffe crops at random in TRAIN. Its tops are the input's blob and the labels.
-    rows : of its source, of which each is taken once.
-    out : the HDF5 file, with the datasets `blob` (rows, C, H, W) and, named like the second top, labels (rows,), both
-        float32. The list lies beside it, with the ending ``.txt``.
-    threads : of torch, while the features are computed.
-    device : "auto", "cpu", "cuda" or "cuda:N".
-    say : receives lines of progress.
-
-    Raises
-    ------
-    DataError, NetError, WeightsError, FileError
-        The data are drawn at random or cannot be read, the head does not take the blob, the weights are another net's,
-        or the file cannot be written. There is no output then.
+    `data` is the data layer of the training, whose tops are the input's blob and the labels, without shuffling,
+    mirroring and random crops. A crop in the middle needs its field ``phase: TEST``, as Caffe crops at random in TRAIN.
+    Each of the `rows` of its source is taken once. The HDF5 file `out` has the datasets `blob` (rows, C, H, W) and,
+    named like the second top, labels (rows,), both float32; the list has the ending ``.txt``. After an error there is
+    no output.
     """
     _refuse_random(data)
     if rows < 1:
@@ -103,20 +90,7 @@ def cache_features(
 
 
 class FeatureNet:
-    """A net that answers with a blob and with its class scores, in one pass.
-
-    Parameters
-    ----------
-    definition : of a net to apply, with one output.
-    weights : its .caffemodel or .caffemodel.h5.
-    blob : such as the last before the head.
-    device : "auto", "cpu", "cuda" or "cuda:N".
-
-    Raises
-    ------
-    NetError, FileError, WeightsError, SolverError
-        There is no such blob, the weights are not the net's, or there is no such device.
-    """
+    """A net with one output that answers with a blob, such as the last before the head, and its class scores."""
 
     def __init__(self, definition: pb.NetParameter, weights: Path, blob: str, *, device: str = "cpu") -> None:
         self._device = choose_device(device)

@@ -45,13 +45,8 @@ def make_net(
 ) -> tuple[pb.NetParameter, list[str]]:
     """Return the definition of a net on the user's files, and what differs from the one that was built.
 
-    Parameters
-    ----------
-    builder : of the net.
-    switches, factors : see `nets.definitions`.
-    files : by phase the lists of files of the net's branches.
-    batch, filler : in place of the definition's.
-    outputs : labels of a sample.
+    `files` are, by phase, the lists of files of the net's branches; `batch` and `filler` replace those of the
+    definition; a sample has `outputs` labels.
     """
     made = builder.train(switches, factors)
     changes = []

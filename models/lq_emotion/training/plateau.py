@@ -28,13 +28,9 @@ _SNAPSHOT = (".caffemodel", ".solverstate", ".resume.npz")
 
 
 def divisions(losses: Mapping[int, float], *, patience: int = PATIENCE, most: int = MOST) -> list[int]:
-    """Return the iterations at which the rate is divided.
+    """Return the iterations at which the rate is divided, from the test losses by iteration.
 
-    Parameters
-    ----------
-    losses : test losses so far, by iteration.
-    patience, most : see `PATIENCE` and `MOST`. After a division the count restarts; the best loss stays. NaN
-        is never an improvement.
+    After a division the count restarts; the best loss stays. NaN is never an improvement.
     """
     best, waited = float("inf"), 0
     iterations: list[int] = []
@@ -61,21 +57,15 @@ class History:
 
     Attributes
     ----------
-    path : of the file.
-    losses : by iteration.
+    path : the file.
+    losses : losses by iteration.
     """
 
     path: Path
     losses: dict[int, float] = field(default_factory=dict)
 
     def begin(self, iteration: int) -> None:
-        """Read the losses before an iteration from the file; none at the start of a run.
-
-        Raises
-        ------
-        FileError
-            The file is damaged.
-        """
+        """Read the losses before an iteration from the file; none at the start of a run."""
         content = read_json(self.path) if iteration else None
         with contents_of(self.path, "start over with --fresh"):
             losses = {int(number): float(loss) for number, loss in (content or {}).items()}
@@ -90,11 +80,8 @@ class History:
 class PlateauSolver(Solver):
     """A solver that divides its rate when the loss of its first test net stops falling.
 
-    Parameters
-    ----------
-    tests : the losses of earlier tests.
-    only_best : keep the snapshot of the best test and the last one, and remove the others.
-    options : those of `Solver`; the policy of the definition must be "multistep".
+    `tests` are the losses of earlier tests. With `only_best`, the snapshots of the best test and the last one are kept,
+    and the others removed. The policy of the definition must be "multistep".
     """
 
     def __init__(self, *args: Any, tests: History, only_best: bool = False, **options: Any) -> None:
@@ -107,13 +94,7 @@ class PlateauSolver(Solver):
         tests.begin(0)
 
     def restore(self, path: Any, **options: Any) -> None:
-        """Continue from a snapshot, with the steps that follow from the tests before it.
-
-        Raises
-        ------
-        FileError
-            The test losses do not lead to the steps in the snapshot.
-        """
+        """Continue from a snapshot, with the steps that follow from the tests before it; others are an error."""
         super().restore(path, **options)
         self._history.begin(self.iter)
         self._divide()

@@ -59,19 +59,9 @@ def train(
 ) -> Path:
     """Train in a folder, or go on there, and return the last snapshot.
 
-    Parameters
-    ----------
-    run : the folder.
-    net, solver : the definitions; they are written to net.prototxt and solver.prototxt.
-    say : receives lines of progress.
-    inputs : files that decide the training together with the definitions: data, and weights to start from. With them,
-        snapshots and log of another training are removed.
-    longer : a solver with more iterations continues the training.
-    options : of `Run.train`.
-
-    Raises
-    ------
-    InterruptedTrainingError, CaffeCompatError
+    The definitions are written to net.prototxt and solver.prototxt. `inputs` are the files that decide the training
+    together with them: data, and weights to start from; given them, snapshots and log of another training are removed.
+    With `longer`, a solver with more iterations continues the training. `options` are those of `Run.train`.
     """
     if inputs:
         _remove_others(run, net, solver, inputs, longer=longer)
@@ -104,17 +94,8 @@ def _remove_others(
 def claim(run: Run, identity: TrainingIdentity, *, fresh: bool, aside: Path | None, say: Say) -> None:
     """Make the folder that of a training.
 
-    Parameters
-    ----------
-    run, identity : the folder, and its training.
-    fresh : delete the files of an earlier run.
-    aside : folder to move the files of another training to.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    FileError, SolverError
-        The folder holds another training and there is no `aside`, or files of the same names that no training wrote.
+    `fresh` deletes the files of an earlier run; `aside` is the folder to move the files of another training to. Without
+    either, another training is refused, and always files of the same names that no training wrote.
     """
     folder = run.folder
     require_folder(folder)
@@ -151,13 +132,7 @@ def _snapshots(run: Run) -> list[Path]:
 
 
 def training_in(folder: Path) -> TrainingIdentity | None:
-    """Return what distinguishes the training in a folder; None if there is none.
-
-    Raises
-    ------
-    FileError
-        The journal is damaged.
-    """
+    """Return what distinguishes the training in a folder; None if there is none."""
     journal = Journal(folder / SETTINGS, root=folder)
     if not journal.exists or not journal.entry(_ENTRY):
         return None

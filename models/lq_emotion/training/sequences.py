@@ -68,23 +68,13 @@ class Sequences:
 def write_sequences(
     sequences: LabelledSequences, folder: Path, name: str, *, batch: int, epochs: int = 1, seed: int = 0
 ) -> Path:
-    """Write sequences as `SequenceHead.data` reads them, and return the list of the files.
+    """Write sequences, all of one shape (T, C), as `SequenceHead.data` reads them, and return the list of the files.
 
-    Parameters
-    ----------
-    sequences : all of one shape (T, C). One batch is held in memory at a time.
-    folder : where NAME.txt and NAME_0000.h5, NAME_0001.h5 ... are written, each of `FILE_BYTES` at most, or of a batch.
-    batch : sequences of a batch, N. A batch is T x N rows: the first frames, then the second frames, and so on. The
-        last batch of an epoch is filled up from the beginning of the epoch's order.
-    epochs : orders that are written, one after another; training begins again with the first after the last.
-    seed : of the orders, drawn by `numpy.random.default_rng`.
-
-    Raises
-    ------
-    DataError
-        There are no sequences, or their shapes differ.
-    FileError
-        A file cannot be written.
+    NAME.txt and NAME_0000.h5, NAME_0001.h5 ... are of `FILE_BYTES` at most, or of a batch; one batch is in memory at a
+    time. A batch of N sequences is T x N rows: the first frames, then the second frames, and so on. The last batch of
+    an epoch is filled up from the beginning of the epoch's order. The orders of the epochs, drawn by
+    `numpy.random.default_rng(seed)`, are written one after another; training begins again with the first after the
+    last.
     """
     for field, value in (("sequences", len(sequences)), ("batch", batch), ("epochs", epochs)):
         if value < 1:
@@ -108,22 +98,9 @@ def write_sequences(
 def predict_sequences(
     head: SequenceHead, weights: Path, features: Array, *, batch: int = 32, device: str = "cpu"
 ) -> Array:
-    """Return the probabilities (N, classes), float32, of sequences (N, T, C).
+    """Return the probabilities (N, classes), float32, of sequences (N, T, C), an array or what slices like one.
 
-    Parameters
-    ----------
-    head : the sizes.
-    weights : of the trained net, .caffemodel or .caffemodel.h5.
-    features : in memory, or what gives slices as an array does. The last batch is filled up with zeros.
-    batch : sequences in the net at once.
-    device : "auto", "cpu", "cuda" or "cuda:N".
-
-    Raises
-    ------
-    DataError
-        The features have another shape than the head takes, or there are none.
-    FileError, WeightsError, SolverError
-        The weights are not the head's, or there is no such device.
+    Up to `batch` sequences are in the net at once; the last batch is filled up with zeros.
     """
     count, expected = len(features), (head.steps, head.features)
     if features.shape[1:] != expected or not count:

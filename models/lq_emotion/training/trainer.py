@@ -77,22 +77,9 @@ class Run:
     ) -> int:
         """Train until ``param.max_iter`` and return the iteration at which training started.
 
-        Parameters
-        ----------
-        param : the solver, ready to run.
-        say : receives lines of progress if stderr is not a terminal.
-        device : see :class:`caffe_compat.solver.Solver`.
-        weights : loaded by layer name if there is no snapshot.
-        criterion : a loss that is not a layer; see :class:`caffe_compat.solver.Solver`.
-        on_plateau : divide the rate by ten when the test loss stops falling; see `plateau`.
-        only_best : keep the snapshot of the best test and the last one only; needs `on_plateau`.
-
-        Raises
-        ------
-        InterruptedTrainingError
-            Ctrl-C was pressed; a snapshot was saved.
-        CaffeCompatError
-            Data, definitions or a snapshot cannot be used.
+        Ctrl-C saves a snapshot and raises InterruptedTrainingError. Without a snapshot, `weights` are loaded by layer
+        name. `criterion` is a loss that is not a layer. `on_plateau` divides the rate by ten when the test loss stops
+        falling (see `plateau`) and, with `only_best`, keeps the snapshots of the best test and the last one only.
         """
         state = self.last_state(param.max_iter)
         if state is None:
@@ -120,13 +107,7 @@ class Run:
 
 
 def find_weights(path: Path) -> Path:
-    """Return a weights file: the given one or, in the folder of a run, the latest snapshot.
-
-    Raises
-    ------
-    FileError
-        The file does not exist, or the folder has no snapshot.
-    """
+    """Return a weights file: the given one or, in the folder of a run, the latest snapshot."""
     if path.is_file():
         return path
     if not path.is_dir():

@@ -64,13 +64,7 @@ def is_vcl(unit_type: int, family: Family) -> bool:
 
 
 def count_bits(stream: bytes, family: Family) -> Bits:
-    """Count the bits of a stream by type of NAL unit.
-
-    Raises
-    ------
-    DataError
-        The stream does not consist of NAL units.
-    """
+    """Count the bits of a stream by type of NAL unit; refuse what does not consist of them."""
     by_type: dict[int, int] = {}
     for unit in split_nals(stream):
         unit_type = nal_type(unit, family)

@@ -75,13 +75,7 @@ CODECS: Mapping[str, Codec] = {
 
 
 def find_codec(name: str, qp: int | None = None) -> Codec:
-    """Look up a codec by name.
-
-    Raises
-    ------
-    DataError
-        The name is unknown, or the codec does not take this QP.
-    """
+    """Look up a codec by name; refuse an unknown one, and one that does not take this QP."""
     if name not in CODECS:
         hint = did_you_mean(name, CODECS) or f"choose one of {', '.join(CODECS)}"
         raise DataError("unknown codec", code="name-unknown", field="codec", value=name, hint=hint)

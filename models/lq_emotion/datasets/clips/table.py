@@ -336,11 +336,6 @@ class ClipSettings(Settings):
     split_seed: int = option(0, "seed of the order in which persons are split", least=0, group="clips")
 
     def read(self, table: Path) -> ClipTable:
-        """Read a table of clips.
-
-        Raises
-        ------
-        CaffeCompatError
-        """
+        """Read a table of clips."""
         train, dev, test = self.split
         return read_clips(table, frame_labels=self.frame_labels, split=Split(train, dev, test, self.split_seed))

@@ -43,11 +43,11 @@ class LoadedModel:
     name : the model's name; for an unknown model, the file's.
     net : built for TEST, on the given device. It takes (N, channels, height, width) float32 and
         returns (N, k) or (N, k, 1, 1): estimates of the k classes or dimensions.
-    preprocessing : from a crop (uint8, red first) to the net's input, without the batch's axis.
+    preprocessing : preprocessing from a crop (uint8, red first) to the net's input, without the batch's axis.
     outputs : classes or dimensions, in the order of the k outputs.
-    crop : how a face is cut out of the frame for the net.
+    crop : rule for cutting a face out of the frame.
     weights : path of the caffemodel; the files that describe it are in the same folder.
-    limits : what users should know before they believe an estimate; empty for an unknown model.
+    limits : known limits of its estimates, for users; empty for an unknown model.
     """
 
     name: str

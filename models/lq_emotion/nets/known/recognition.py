@@ -71,12 +71,8 @@ def stored_shapes(path: PathLike) -> dict[str, tuple[Shape, ...]]:
 def recognise(path: PathLike) -> Recognition | None:
     """Return the known model that a file of weights is for; None for any other net.
 
-    Of several models with one definition, that whose name the file's name has comes first.
-
-    Raises
-    ------
-    FileError, ParseError, WeightsError
-        As `stored_shapes`.
+    Of several models with one definition, that whose name the file's name has comes first. Errors are as in
+    `stored_shapes`.
     """
     stored = stored_shapes(path)
     matches = [(model, part) for model in KNOWN for part in model.parts if _matches(stored, known_shapes(part))]

@@ -67,13 +67,7 @@ def known_model(name: str | None) -> KnownModel | None:
 
 
 def find_model(name: str) -> KnownModel:
-    """Return a known model by its name, in capital or small letters.
-
-    Raises
-    ------
-    DataError
-        There is no model of this name; the nearest name is suggested.
-    """
+    """Return a known model by its name, in capital or small letters; an error suggests the nearest name."""
     if model := known_model(name):
         return model
     names = [model.name for model in KNOWN]

@@ -74,7 +74,7 @@ class Adaptation:
 
     Attributes
     ----------
-    settings : of the adaptation.
+    settings : settings of the adaptation.
     weights, model : the net, and what describes it.
     table : the clips.
     say : receives lines of progress.
@@ -87,15 +87,7 @@ class Adaptation:
     say: Say = print
 
     def run(self) -> AdaptationResults:
-        """Adapt, or continue; write the weights, their sidecars, adapt.json and report.md.
-
-        Raises
-        ------
-        CaffeCompatError, OSError
-            The clips, the model or the settings cannot be used.
-        InterruptedTrainingError
-            Ctrl-C was pressed; a snapshot was saved.
-        """
+        """Adapt, or continue; write the weights, their sidecars, adapt.json and report.md."""
         device = choose_device(self.settings.device)
         target = target_of(self.table, self.model.outputs)
         net = with_last_layer(self.model.definition, len(target.names), classes=target.classes, new=not target.own)

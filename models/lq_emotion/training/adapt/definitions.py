@@ -18,17 +18,9 @@ from lq_emotion.nets.head import LABEL, HeadedNet, answer, headed_training_net
 def with_last_layer(definition: pb.NetParameter, outputs: int, *, classes: bool, new: bool) -> HeadedNet:
     """Return a model's net with a last layer for other labels, or with its own, as its head.
 
-    Parameters
-    ----------
-    definition : of the model.
-    outputs : number of classes or dimensions.
-    classes : whether they are classes; the net then ends in a Softmax.
-    new : replace the last layer with weights, and drop what follows it but pooling and reshaping.
-
-    Raises
-    ------
-    NetError
-        The net has no layer that could be its head, or the layers after it branch.
+    There are `outputs` classes, behind a Softmax, or dimensions. `new` replaces the last layer with weights and drops
+    what follows it but pooling and reshaping. A net without a layer that could be its head, or whose layers branch
+    after it, is refused.
     """
     net = inference_net(prepare(definition).message)
     net.ClearField("state")
@@ -96,17 +88,10 @@ def _new_head(layer: pb.LayerParameter, outputs: int) -> pb.LayerParameter:
 def training_net(
     net: HeadedNet, lists: Mapping[str, Path], batches: Mapping[str, int], *, classes: bool, frozen: bool
 ) -> pb.NetParameter:
-    """Return the definition to train.
+    """Return the definition to train, on the files of HDF5 data and with the batches of ``train`` and ``dev``.
 
-    Batches are of a few persons: BatchNorm keeps the statistics of the model's own training, in both stages.
-
-    Parameters
-    ----------
-    net : with its head.
-    lists : files of HDF5 data, by ``train`` and ``dev``.
-    batches : samples of a batch, by the same names.
-    classes : learn by SoftmaxWithLoss, else by EuclideanLoss.
-    frozen : train the head alone.
+    Classes are learnt by SoftmaxWithLoss, dimensions by EuclideanLoss; `frozen` trains the head alone. Batches are of a
+    few persons: BatchNorm keeps the statistics of the model's own training, in both stages.
     """
     tops = [next(layer.top[0] for layer in net.deploy.layer if layer.type == "Input"), LABEL]
     data = [

@@ -57,16 +57,11 @@ def write_faces(
     rate: float,
     progress: Callable[[int], object] = lambda _clips: None,
 ) -> FacesFound:
-    """Write the faces of a partition to ``PARTITION_N.h5`` with their list, ``PARTITION.txt``.
+    """Write the faces of a partition to ``PARTITION_N.h5`` with their list, ``PARTITION.txt``; at least one is needed.
 
-    `face_in` returns the face in a frame as the net takes it; `rate` is the number of frames of a second of video.
-    A file has data (N, channels, height, width) and label (N, 1 or k), float32; value, the labels in the table's
-    units; clip (N,), the row of the table from 0; and time (N,) in seconds.
-
-    Raises
-    ------
-    CaffeCompatError
-        A clip cannot be read, or no clip has a face and a label.
+    `face_in` returns the face in a frame as the net takes it; `rate` is the number of frames of a second of video. A
+    file has data (N, channels, height, width) and label (N, 1 or k), float32; value, the labels in the table's units;
+    clip (N,), the row of the table from 0; and time (N,) in seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []

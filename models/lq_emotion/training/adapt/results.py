@@ -32,8 +32,8 @@ class AnswerScores(Record):
     Attributes
     ----------
     classes, dimensions : scores by name; one of the two is empty.
-    accuracy, mean_recall : of classes; None for dimensions.
-    confusion : of classes: a row for each true class, a column for each answer.
+    accuracy, mean_recall : scores over all classes; None for dimensions.
+    confusion : counts, a row for each true class, a column for each answer; empty for dimensions.
     """
 
     classes: Mapping[str, ClassScore] = field(default_factory=dict)
@@ -59,12 +59,12 @@ class AdaptationResults(Record):
 
     Attributes
     ----------
-    model, weights : what was adapted, and what it became.
+    model, weights : adapted model, and the new weights.
     head_is_new : whether the last layer was replaced.
-    names : of the classes or dimensions, in the order of the outputs.
+    names : names of the classes or dimensions, in the order of the outputs.
     persons : partition -> persons.
-    split : how they were split; None if the table says so.
-    faces : partition -> what was found.
+    split : split of the persons; None if the table has it.
+    faces : partition -> faces found.
     stages : ``frozen`` and ``unfrozen``.
     scores : ``dev`` and ``test`` -> ``constant`` (the commonest class or the mean of train), ``before`` (the model
         as it was, where its head is kept), ``frozen`` and ``adapted``.

@@ -21,12 +21,12 @@ class Target:
 
     Attributes
     ----------
-    names : of the classes or dimensions, in the order of the head's outputs.
+    names : names of the classes or dimensions, in the order of the head's outputs.
     order : of classes, the head's output for each class of the table; of dimensions, the table's column for each
         output.
     classes : whether they are classes.
     own : the labels are the model's own: it keeps its head.
-    shift, scale : of each dimension, whose value is ``shift + scale * output``.
+    shift, scale : numbers by dimension, whose value is ``shift + scale * output``.
     """
 
     names: tuple[str, ...]
@@ -50,12 +50,8 @@ class Target:
 def target_of(table: ClipTable, outputs: Outputs | None) -> Target:
     """Return what a head learns from a table: the model's own outputs where they cover the labels.
 
-    A new head learns dimensions with mean 0 and deviation 1 in train, so that the rate need not know their scale.
-
-    Raises
-    ------
-    DataError
-        There is one class only, or a dimension has the same value in all clips of train.
+    A new head learns dimensions with mean 0 and deviation 1 in train, so that the rate need not know their scale. Only
+    one class, or a dimension of one value in all clips of train, is refused.
     """
     if table.classes:
         own = isinstance(outputs, Labels) and set(table.classes) <= set(outputs.names)
