@@ -115,23 +115,24 @@ class Identities:
         gains = np.zeros((len(faces), len(self._tracks)))
         for row, (face, appearance) in enumerate(zip(faces, appearances, strict=True)):
             for column, track in enumerate(self._tracks):
-                expected = track.expected
-                if _is_near(face, expected, _REACH + _REACH_PER_MISS * track.misses):
-                    likeness = _likeness(appearance, track.appearance)
+                expected, reach = track.expected, _REACH + _REACH_PER_MISS * track.misses
+                likeness = _likeness((face, appearance), (expected, track.appearance), reach)
+                if likeness is not None:
                     gains[row, column] = 1 + overlap(face, expected) + _LIKENESS_WEIGHT * likeness
         pairs = zip(*linear_sum_assignment(gains, maximize=True), strict=True)
         return {int(row): int(column) for row, column in pairs if gains[row, column] > 0}
 
     def _begun(self, face: Face, appearance: Singles) -> _Track:
         """Return the track of the lost face that this one plausibly is, else a new one."""
-        likeness = [
-            _likeness(appearance, track.appearance) if _is_near(face, track.face, _RETURN_REACH) else -1.0
-            for track in self._lost
-        ]
-        if not likeness or max(likeness) < _RETURN_LIKENESS:
+        plausible: list[tuple[float, _Track]] = []
+        for track in self._lost:
+            likeness = _likeness((face, appearance), (track.face, track.appearance), _RETURN_REACH)
+            if likeness is not None and likeness >= _RETURN_LIKENESS:
+                plausible.append((likeness, track))
+        if not plausible:
             self._ids += 1
             return _Track(self._ids, face, np.zeros(2), appearance)
-        track = self._lost[int(np.argmax(likeness))]
+        _, track = max(plausible, key=lambda pair: pair[0])
         self._lost = deque((other for other in self._lost if other.id != track.id), _REMEMBERED)
         return replace(track, face=face, velocity=np.zeros(2), misses=0)
 
@@ -148,12 +149,6 @@ def _seen(track: _Track, face: Face, appearance: Singles) -> _Track:
 
 def _centre(face: Face) -> Doubles:
     return np.array([face.x + face.width / 2, face.y + face.height / 2])
-
-
-def _is_near(a: Face, b: Face, reach: float) -> bool:
-    """Tell whether two faces have about the same place and size."""
-    small, large = sorted([a.width, b.width])
-    return bool(abs(_centre(a) - _centre(b)).max() <= reach * large and large < _MAX_SCALE * small)
 
 
 def overlap(a: Face, b: Face) -> float:
@@ -175,8 +170,15 @@ def _appearance(image: Image, face: Face) -> Singles:
     return np.asarray(thumbnail / np.float32(255), np.float32)
 
 
-def _likeness(a: Singles, b: Singles) -> float:
-    """Return the correlation of two appearances less the difference of their colours, which goes from 0 to 1."""
+def _likeness(one: tuple[Face, Singles], other: tuple[Face, Singles], reach: float) -> float | None:
+    """Return the correlation of two appearances less the difference of their colours, which goes from 0 to 1.
+
+    Faces that are not at about the same place, within `reach` of their width, and of about the same size have none.
+    """
+    small, large = sorted([one[0].width, other[0].width])
+    if not (abs(_centre(one[0]) - _centre(other[0])).max() <= reach * large and large < _MAX_SCALE * small):
+        return None
+    a, b = one[1], other[1]
     colour = float(abs(a.mean(axis=(0, 1)) - b.mean(axis=(0, 1))).max())
     a, b = a - a.mean(), b - b.mean()
     return float(np.vdot(a, b)) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-6) - colour

@@ -127,7 +127,12 @@ class Mtcnn:
             candidates = self._finish(turned, candidates)
         faces: list[list[Face]] = [[] for _ in images]
         for position in np.argsort(-candidates.scores, kind="stable"):
-            faces[candidates.image[position]].append(_face(candidates, int(position)))
+            left, top, right, bottom = candidates.boxes[position].tolist()
+            x, y = candidates.points[position].reshape(2, 5).tolist()
+            eye, other_eye, nose, mouth, other_mouth = zip(x, y, strict=True)
+            box, score = (left - 1, top - 1, right - left + 1, bottom - top + 1), float(candidates.scores[position])
+            landmarks = (eye, other_eye, nose, mouth, other_mouth)
+            faces[candidates.image[position]].append(Face(*box, score, landmarks))
         return faces
 
     def _propose(self, turned: Sequence[Image]) -> _Candidates:
@@ -265,13 +270,3 @@ def _squared(candidates: _Candidates, boxes: Doubles) -> _Candidates:
     longer = sides.max(axis=1, keepdims=True)
     corner = boxes[:, :2] + sides / 2 - longer / 2
     return replace(candidates, boxes=np.trunc(np.concatenate([corner, corner + longer], axis=1)))
-
-
-def _face(candidates: _Candidates, position: int) -> Face:
-    left, top, right, bottom = candidates.boxes[position].tolist()
-    x, y = candidates.points[position].reshape(2, 5).tolist()
-    eye, other_eye, nose, mouth, other_mouth = zip(x, y, strict=True)
-    return Face(
-        left - 1, top - 1, right - left + 1, bottom - top + 1, float(candidates.scores[position]),
-        (eye, other_eye, nose, mouth, other_mouth),
-    )  # fmt: skip

@@ -155,28 +155,27 @@ class Calibration(Record):
                 code="shape-mismatch", field="estimates",
             )  # fmt: skip
         values = table(list(conditions))
-        low, high, fine = self.bounds(answers, values)
+        low, high, narrow = self.bounds(answers, values)
+        reasons = map(self._why, values, answers, narrow)
         return [
-            Trust(tuple(low[row].tolist()), tuple(high[row].tolist()), not why, why)
-            for row, why in enumerate(
-                self._why(values[row], answers[row], bool(fine[row])) for row in range(len(conditions))
-            )
+            Trust(tuple(ends.tolist()), tuple(other_ends.tolist()), not why, why)
+            for ends, other_ends, why in zip(low, high, reasons, strict=True)
         ]
 
     def bounds(self, answers: Doubles, values: Doubles) -> tuple[Doubles, Doubles, npt.NDArray[np.bool_]]:
-        """Return the ends of the intervals, (n, outputs) each, and whether all of a face are narrow enough, (n,).
+        """Return the ends of the intervals, and whether each is narrow enough: (n, outputs) each.
 
         `answers` are (n, k), as in `judge`; `values` (n, 5), a table of conditions.
         """
         if self.agreement is not None:
             low, high = self.agreement(answers.max(axis=1, initial=0.0), values)
-            return low[:, None], high[:, None], np.asarray(low >= self.agreement.limit)
+            return low[:, None], high[:, None], np.asarray(low >= self.agreement.limit)[:, None]
         halves = np.stack([errors(values) for errors in self.errors], axis=1)
         limits = np.array([errors.limit for errors in self.errors])
-        return answers - halves, answers + halves, np.asarray((halves <= limits).all(axis=1))
+        return answers - halves, answers + halves, np.asarray(halves <= limits)
 
-    def _why(self, values: Doubles, answer: Doubles, fine: bool) -> str:  # noqa: FBT001
-        """Return why an answer is not trusted; empty if it is."""
+    def _why(self, values: Doubles, answer: Doubles, narrow: npt.NDArray[np.bool_]) -> str:
+        """Return why an answer is not trusted, whose intervals are narrow enough or not; empty if it is."""
         for name, value in zip(MEASURES, values.tolist(), strict=True):
             low, high = self.ranges[name]
             too_high = name not in _MORE_IS_BETTER and value > high * _BEYOND
@@ -187,14 +186,14 @@ class Calibration(Record):
         most = max(greatest for _, greatest in self.sharpest[band : band + 2])  # between two sizes the larger counts
         if sharpness > most * _BEYOND:
             return f"{_say('sharpness', sharpness)}; the calibration has {most:.3g} at most for a face of {size:.3g} px"
-        if fine:
+        if narrow.all():
             return ""
         if self.agreement is not None:
             measured = {"confidence": float(answer.max()), **dict(zip(MEASURES, values.tolist(), strict=True))}
             consequence = f"the class stays in less than {self.agreement.limit:.0%} of the frames"
             return _blame(self.agreement.enough, measured, consequence)
         measured = dict(zip(MEASURES, values.tolist(), strict=True))
-        wide = next(errors for errors in self.errors if errors(values[None])[0] > errors.limit)
+        wide = self.errors[int(narrow.argmin())]
         subject = "errors" if len(self.errors) == 1 else f"errors of {wide.name}"
         return _blame(wide.enough, measured, f"{subject} exceed {wide.limit:.2f} at {self.level:.0%}")
 
