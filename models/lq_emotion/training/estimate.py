@@ -24,7 +24,7 @@ from lq_emotion.nets import definitions
 from lq_emotion.nets.definitions import Shape
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import PaperSwitches
-from lq_emotion.training.overrides import Changes
+from lq_emotion.training.settings import Changes
 
 LEAST = 50
 """Trainings with fewer iterations to go are not worth timing."""
@@ -42,7 +42,7 @@ class PlannedTraining:
     Attributes
     ----------
     net : trained net.
-    changes : changes of its definition and solver: fields of `overrides.Changes`.
+    changes : changes of its definition and solver: fields of `settings.Changes`.
     factors : how many times smaller than 96 x 96 its faces are.
     folder : folder of its run.
     """

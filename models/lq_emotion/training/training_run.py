@@ -29,10 +29,9 @@ from lq_emotion.nets.switches import AS_CODE, format_setting
 from lq_emotion.training.data_lists import Listed, read_list
 from lq_emotion.training.losses import draw_losses, read_curves
 from lq_emotion.training.net import make_net, sources, write_sources
-from lq_emotion.training.overrides import differences
 from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingIdentity, claim
 from lq_emotion.training.run_folder import train as train_in
-from lq_emotion.training.settings import FROM_FILLERS, TrainingResults, TrainingSettings
+from lq_emotion.training.settings import FROM_FILLERS, TrainingResults, TrainingSettings, differences
 from lq_emotion.training.trainer import Run, find_weights
 
 

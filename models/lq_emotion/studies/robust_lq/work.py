@@ -109,8 +109,7 @@ def do_train(
     plan: StudyPlan, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any], say: Say
 ) -> None:
     """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
-    from lq_emotion.training.overrides import Changes
-    from lq_emotion.training.settings import TrainingSettings
+    from lq_emotion.training.settings import Changes, TrainingSettings
     from lq_emotion.training.training_run import train
 
     settings = TrainingSettings(

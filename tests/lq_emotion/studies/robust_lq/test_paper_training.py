@@ -19,8 +19,7 @@ from lq_emotion.nets.sr_fcn import sr_fcn_deploy
 from lq_emotion.nets.switches import AS_PAPER
 from lq_emotion.training import plateau, training_run
 from lq_emotion.training.losses import read_curves
-from lq_emotion.training.overrides import Changes
-from lq_emotion.training.settings import TrainingSettings
+from lq_emotion.training.settings import Changes, TrainingSettings
 from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.training.test_training_run import failed, train, write_h5
 from tests.refusals import refused

@@ -24,7 +24,7 @@ from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.stages import coded_models, stages
-from lq_emotion.training.overrides import Changes
+from lq_emotion.training.settings import Changes
 from tests.lq_emotion.commands import draw_recordings, run
 from tests.refusals import refused
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import lq_emotion.prototxt as prototxt
 from caffe_compat.formats.files import parse_text, read_net, read_solver
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.training.overrides import differences
+from lq_emotion.training.settings import differences
 
 NET = "pretrain/Pretrain_net.prototxt"
 SOLVER = "pretrain/Pretrain_solver.prototxt"
