@@ -20,7 +20,7 @@ from lq_emotion.nets.cnn_d import ONE_FRAME
 from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
 from lq_emotion.training.run_folder import training_in
 from lq_emotion.training.trainer import find_weights
-from matlab_ports.eval_video import FEATURE, FrameSource, eval_video
+from matlab_ports.eval_video import FrameSource, eval_video
 
 DEPLOY = "matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"
 
@@ -28,8 +28,7 @@ DEPLOY = "matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"
 class Predictor:
     """Run a net for TEST with one input on batches of transposed frames; each becomes (frame - mean) / std.
 
-    `mean` and `std` are for nets trained on files made with mean_sub and norm; `save_feature` returns blob fc4 as well;
-    slower.
+    `mean` and `std` are for nets trained on files made with mean_sub and norm.
 
     The last bits of a prediction depend on its batch (differences of 4e-7 measured), because the order of summation
     does. On CUDA devices convolutions are computed in full float32.
@@ -40,7 +39,6 @@ class Predictor:
         net: CaffeNet,
         device: str | torch.device = "cpu",
         *,
-        save_feature: bool = False,
         mean: float = 0.0,
         std: float = 1.0,
     ) -> None:
@@ -55,12 +53,9 @@ class Predictor:
                 "lq-emotion feeds a net one frame at a time, (N, 1, H, W)",
                 code="shape-mismatch", layer=net.inputs[0], value=tuple(shape), hint=ONE_FRAME,
             )  # fmt: skip
-        if save_feature and FEATURE not in net.caffe.shapes:
-            raise NetError("no such blob in the net", code="name-unknown", field="save_feature", value=FEATURE)
         self._device = torch.device(device)
         self._net = net.to(self._device)
         self._input = net.inputs[0]
-        self._save_feature = save_feature
         self._mean, self._std = np.float32(mean), np.float32(std)
 
     @property
@@ -93,13 +88,12 @@ class Predictor:
 
     @torch.no_grad()
     def forward(self, batch: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[Any]]:
-        """Return the output for frames (n, 1, W, H), and fc4 with `save_feature`."""
+        """Return the output for frames (n, 1, W, H), by blob."""
         values = (batch - self._mean) / self._std if self._mean or self._std != 1 else batch
         inputs = {self._input: torch.from_numpy(np.ascontiguousarray(values)).to(self._device)}
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            blobs = self._net.every_blob(inputs) if self._save_feature else self._net.forward_dict(inputs)
-        names = (self._net.returns[0], *((FEATURE,) if self._save_feature else ()))
-        return {name: blobs[name].cpu().numpy() for name in names}
+            output = self._net.forward_dict(inputs)[self._net.returns[0]]
+        return {self._net.returns[0]: output.cpu().numpy()}
 
 
 def predict_frames(
@@ -134,7 +128,6 @@ def load_predictor(
     net: Path | None = None,
     *,
     device: str | torch.device = "cpu",
-    save_feature: bool = False,
     mean: float = 0.0,
     std: float = 1.0,
 ) -> tuple[Predictor, Path]:
@@ -149,7 +142,7 @@ def load_predictor(
     if missing:
         hint = f"pass the definition of these weights with --net instead of {Path(definition).name}"
         raise WeightsError(f"no weights for {', '.join(missing)}", code="mismatch", file=path, hint=hint)
-    return Predictor(loaded, device, save_feature=save_feature, mean=mean, std=std), path
+    return Predictor(loaded, device, mean=mean, std=std), path
 
 
 def predictor_of(settings: PredictionSettings, device: torch.device) -> tuple[Predictor, Path]:

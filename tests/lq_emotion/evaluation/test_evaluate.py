@@ -148,18 +148,6 @@ def test_plots_have_a_sensible_size(finished):
             assert min(image.size) > 300
 
 
-def test_predictions_are_the_same_with_and_without_features(weights, data):
-    plain, _ = load_predictor(weights)
-    full, _ = load_predictor(weights, save_feature=True)
-    without, with_features = (
-        run_eval(net, data, file_name=("dev_2",), save_feature=net is full) for net in (plain, full)
-    )
-    assert np.allclose(without.results[0], with_features.results[0], rtol=0, atol=1e-6)
-    assert with_features.feature[0].shape == (300, 9)
-    assert with_features.feature[0].min() == 0  # fc4 after the in-place ReLU
-    assert without.feature == ()
-
-
 def test_a_delay_moves_predictions_forward_on_the_grid(finished, weights, data, tmp_path):
     assert evaluate("--weights", weights, "--data", data, "--out", tmp_path, "--delay=0.08") == 0
     plain, moved = (read(out / "predictions/dev_1.csv") for out in (finished, tmp_path))
