@@ -77,5 +77,3 @@ def test_tables_without_frame_times_are_refused(tmp_path):
         frame_times(put(tmp_path / "a.csv", "time\n0\n"))
     with refused("field-missing", file="a.csv", line=3, column=2, field="time"):
         frame_times(put(tmp_path / "a.csv", "frame;time\n1;0\n2;\n"))
-    with refused("syntax", file="a.csv", line=2, column=2, field="name", value="abc"):
-        frame_times(put(tmp_path / "a.csv", "frame;name\n1;abc\n"))

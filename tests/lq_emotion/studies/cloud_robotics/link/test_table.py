@@ -1,11 +1,21 @@
-"""Tables of operating points: CSV, JSON, and a sweep's rd.json."""
+"""Tables of operating points: CSV, JSON, a sweep's rd.json, and those measured on clips and their classes."""
 
 import json
 
+import numpy as np
 import pytest
 
-from caffe_compat.errors import FileError
-from lq_emotion.studies.cloud_robotics.link.table import Content, OperatingPoint, RateTable, read_table
+from lq_emotion.crops.versions import Version
+from lq_emotion.studies.cloud_robotics.link.table import (
+    ClipCost,
+    Content,
+    MeasuredCell,
+    OperatingPoint,
+    RateTable,
+    clip_cost,
+    operating_points,
+    read_table,
+)
 from tests.refusals import refused
 
 CSV = """\
@@ -49,13 +59,11 @@ def test_the_coded_points_of_a_sweep_are_faces(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [("256,", "0,"), ("24.5", "much"), ("15,x264", "15.0.0,x264"), ("0.76", "nan"), ("accuracy,0.77", "ccc,0.77"), ("kbps", "rate")],
-)  # fmt: skip
+    [("256,", "0,"), ("24.5", "much"), ("0.76", "nan"), ("accuracy,0.77", "ccc,0.77"), ("kbps", "rate")],
+)
 def test_a_damaged_table_is_refused(tmp_path, change):
-    path = write(tmp_path / "table.csv", CSV.replace(*change))
-    with pytest.raises(FileError) as caught:
-        read_table(path)
-    assert (caught.value.code, caught.value.file) == ("damaged-file", str(path))
+    with refused("damaged-file", file="table.csv"):
+        read_table(write(tmp_path / "table.csv", CSV.replace(*change)))
 
 
 @pytest.mark.parametrize(
@@ -67,15 +75,52 @@ def test_a_value_out_of_range_is_refused_with_its_line(tmp_path, change):
 
 
 def test_a_table_without_points_is_refused(tmp_path):
-    with pytest.raises(FileError) as caught:
+    with refused("damaged-file"):
         read_table(write(tmp_path / "table.json", '{"points": []}'))
-    assert caught.value.code == "damaged-file"
-    with pytest.raises(FileError) as caught:
+    with refused("file-missing", file="none.csv"):
         read_table(tmp_path / "none.csv")
-    assert caught.value.code == "file-missing"
 
 
 def test_the_mean_rate_gives_way_to_a_higher_percentile():
     assert FIRST.rate == 24.5
     assert OperatingPoint(**{**FIRST.to_json(), "content": Content.FRAME, "kbps_high": 40.0}).rate == 40.0
     assert RateTable((FIRST,)).measure == "accuracy"
+
+
+VERSION = Version(256, 144, 5, 32)
+COSTS = (ClipCost(1, 1000, 800), ClipCost(2, 6000, 900))
+
+
+def test_a_clip_lasts_to_the_end_of_its_last_frame():
+    assert clip_cost(np.arange(5) / 5, [500, 100, 100, 100, 200]) == ClipCost(1.0, 1000.0, 500.0)
+
+
+@pytest.mark.parametrize(("bits", "field"), [([np.nan, np.nan], "bits"), ([5], "times")])
+def test_uncoded_clips_and_single_frames_have_no_rate(bits, field):
+    with refused("out-of-range", field=field):
+        clip_cost(np.arange(len(bits)) / 5, bits)
+
+
+def test_a_point_has_rates_over_clips_and_wilsons_interval():
+    (point,) = operating_points([MeasuredCell(VERSION, COSTS, (True, False))], "LSTM").points
+    assert (point.kbps, point.kbps_high, point.largest_bits) == (2.0, pytest.approx(2.9), 900)
+    assert (point.score, point.n, point.model, point.name) == (0.5, 2, "LSTM", "256x144 5 fps x264 QP 32")
+    assert (point.low, point.high) == (pytest.approx(0.09453, abs=1e-5), pytest.approx(0.90547, abs=1e-5))
+
+
+def test_actors_are_drawn_where_given():
+    cell = MeasuredCell(VERSION, COSTS * 2, (True, False, True, False), ("01", "02", "01", "02"))
+    (point,) = operating_points([cell], "LSTM").points
+    assert (point.low, point.high) == (0.0, 1.0)
+    alone = MeasuredCell(VERSION, COSTS, (True, False), ("01", "01"))
+    assert operating_points([alone], "LSTM").points[0].low is None
+
+
+def test_cells_must_be_coded_and_whole():
+    for version, costs, correct, code in [
+        (Version(256, 144, 5), COSTS, (True, True), "out-of-range"),
+        (VERSION, (), (), "empty"),
+        (VERSION, COSTS, (True,), "mismatch"),
+    ]:
+        with refused(code):
+            MeasuredCell(version, costs, correct)
