@@ -1,5 +1,6 @@
-"""`lq-emotion` called as a user calls it, and the inputs that several commands need."""
+"""`lq-emotion` called as a user calls it, the inputs that several commands need, and the files that they leave."""
 
+import hashlib
 import os
 import random
 import signal
@@ -16,6 +17,7 @@ from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_record
 from lq_emotion.evaluation.predictor import DEPLOY
 
 ROOT = Path(__file__).parents[2]
+TABLE = ("study", "run", "robust-lq", "--only", "table")
 LINEAR = """
 input: "data" input_dim: 1 input_dim: 1 input_dim: {side} input_dim: {side}
 layer {{ name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param {{ num_output: 1 }} }}
@@ -38,24 +40,37 @@ def quiet(_line):
     pass
 
 
-def kill(arguments, times, seed=0):
-    """Start a command again and again, and kill it soon after the beginning of one of its stages."""
+def kill(arguments, times, *, begun=(1, 3), seconds=0.15):
+    """Start a command again and again, and kill it up to some seconds after a stage begins; return the number of kills.
+
+    It is the first to the third stage, or another range of `begun`; a command without so many ends by itself.
+    """
     python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    moments = random.Random(seed)
+    moments, kills = random.Random(0), 0
     for _ in range(times):
         with subprocess.Popen(
             [*python, *arguments], env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
         ) as process:
-            begun = moments.randint(1, 3)
+            stages = moments.randint(*begun)
             for line in process.stdout:
-                begun -= "begins" in line
-                if begun == 0:
+                stages -= "begins" in line
+                if stages == 0:
                     break
-            time.sleep(moments.uniform(0, 0.15))
-            assert process.poll() is None
-            os.killpg(process.pid, signal.SIGKILL)
+            time.sleep(moments.uniform(0, seconds))
+            running = process.poll() is None
+            if running:
+                os.killpg(process.pid, signal.SIGKILL)
             process.stdout.read()
+        assert running or process.returncode == 0
+        kills += running
+    return kills
+
+
+def hashes(folder):
+    """Return the SHA-256 of each file below a folder, by its relative name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def interrupt_at(monkeypatch, text):

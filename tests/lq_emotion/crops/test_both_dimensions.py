@@ -12,7 +12,7 @@ from caffe_compat.formats.files import read_net
 from lq_emotion.datasets.avec.gold import read_gold
 from lq_emotion.nets.cnn_d import cnn_d_deploy, with_outputs
 from matlab_ports.matfile import loadmat, savemat
-from tests.lq_emotion.commands import draw_recordings, failed, linear_net, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, failed, linear_net, run
 
 BOTH = ("valence", "arousal")
 SIDE = 24  # pixels of a crop
@@ -143,10 +143,7 @@ def test_a_study_of_both_has_a_table_for_each(tmp_path):
     recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
     files = ("--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", tmp_path)
     options = ("--rows", "HR", "Non-Joint", "OA", "--preset", "demo", "--scales", 3, "--mixture", 3, "--iterations", 1)
-    assert (
-        run("study", "run", "robust-lq", "--only", "table", *files, "--dimension", "both", *options, "--device=cpu")
-        == 0
-    )
+    assert run(*TABLE, *files, "--dimension", "both", *options, "--device=cpu") == 0
     for dimension in BOTH:
         table = json.loads((tmp_path / "both/table" / dimension / "table.json").read_text())
         assert table["dimension"] == dimension
@@ -155,11 +152,7 @@ def test_a_study_of_both_has_a_table_for_each(tmp_path):
         assert (table["cells"][0]["published"] is None) == (dimension == "arousal")
     assert (
         run(
-            "study",
-            "run",
-            "robust-lq",
-            "--only",
-            "table",
+            *TABLE,
             *files,
             "--dimension",
             "both",

@@ -1,6 +1,5 @@
 """Valence and arousal side by side: drawn, prepared, made into training files, scored; neither touches the other."""
 
-import hashlib
 import json
 
 import cv2
@@ -13,7 +12,7 @@ from lq_emotion.datasets.synthetic.face import Expression, draw_features
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import simulate_signals
 from matlab_ports.matfile import loadmat, savemat
-from tests.lq_emotion.commands import draw_recordings, draw_weights, failed, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, draw_weights, failed, hashes, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
@@ -39,11 +38,6 @@ def root(recordings, tmp_path_factory):
     assert prepare(recordings, root, "--dimension", "arousal") == 0
     assert {path: value for path, value in hashes(root).items() if "arousal" not in path} == before
     return root
-
-
-def hashes(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_both_dimensions_are_drawn_and_uncorrelated(recordings):
@@ -99,7 +93,7 @@ def test_training_files_and_scores_are_of_the_dimension(root, tmp_path):
 
 def test_table_takes_the_dimension(recordings, root, capsys):
     options = ("--dimension", "arousal", "--rows", "HR", "--preset", "small", "--scales", 3, "--dry-run")
-    assert run("study", "run", "robust-lq", "--only", "table", "--recordings", recordings, "--out", root, *options) == 0
+    assert run(*TABLE, "--recordings", recordings, "--out", root, *options) == 0
     assert "to do  train HR" in capsys.readouterr().out
     assert (root / "arousal/logs/estimate.json").is_file()
     assert not (root / "logs").exists()
@@ -110,7 +104,7 @@ def test_a_table_of_arousal_has_no_published_scores(tmp_path):
     recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
     files = ("--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", tmp_path)
     options = ("--rows", "HR", "--preset", "demo", "--scales", 3, "--iterations", 1, "--delay", 0.4)
-    assert run("study", "run", "robust-lq", "--only", "table", *files, "--dimension", "arousal", *options) == 0
+    assert run(*TABLE, *files, "--dimension", "arousal", *options) == 0
     table = json.loads((tmp_path / "arousal/table/table.json").read_text())
     assert (table["dimension"], table["settings"]["delay"]) == ("arousal", 0.4)
     (cell,) = table["cells"]

@@ -147,10 +147,6 @@ def test_the_command_makes_a_mixture_and_reports_it_as_json(root, capsys):
     assert contents(report["train"]["files"][0])[0].shape == (32, 1, 96, 96)
 
 
-def test_the_command_reports_errors(tmp_path, capsys):
-    assert "lq-emotion: error:" in failed(capsys, "data", "h5", "--out", tmp_path)
-
-
 def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsys):
     out = tmp_path / "run"
     command = [

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lq_emotion.common.lock import NAME, locked
 from lq_emotion.common.settings import add_options, settings_of
 from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.studies import third_study
@@ -61,3 +62,11 @@ def test_files_of_its_names_that_it_did_not_write_stay(tmp_path):
     with refused("foreign-files", file=tmp_path):
         STUDY.run(settings(tmp_path), quiet)
     assert (tmp_path / "data" / "train.h5").read_text() == "mine"
+    with refused("wrong-type", field="--out"):
+        STUDY.run(settings(tmp_path / "data" / "train.h5"), quiet)
+
+
+def test_a_folder_that_another_process_works_in_is_left_alone(tmp_path):
+    with locked(tmp_path, "study"), refused("conflict", file=tmp_path):
+        STUDY.run(settings(tmp_path), quiet)
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]

@@ -7,7 +7,7 @@ import pytest
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER
 from lq_emotion.training import estimate as module
 from lq_emotion.training.estimate import PlannedTraining, estimate
-from tests.lq_emotion.commands import draw_recordings, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, run
 
 
 @pytest.fixture
@@ -61,11 +61,7 @@ def test_the_table_prints_and_logs_the_estimate_before_it_begins(tmp_path, timed
     recordings, out = draw_recordings(tmp_path / "recordings", frames=50), tmp_path / "a root"
     assert (
         run(
-            "study",
-            "run",
-            "robust-lq",
-            "--only",
-            "table",
+            *TABLE,
             "--recordings",
             recordings,
             "--out",

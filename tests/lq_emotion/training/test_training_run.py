@@ -153,13 +153,6 @@ def test_a_seed_gives_the_same_weights_again(finished, h5, tmp_path):
     assert all(np.array_equal(a, b) for layer in first for a, b in zip(first[layer], second[layer], strict=True))
 
 
-def test_with_json_nothing_else_is_on_stdout(copy, h5, capsys):
-    assert train("--h5", h5, "--out", copy, "--iterations=3", "--json", *SMALL) == 0
-    output = capsys.readouterr()
-    assert json.loads(output.out) == json.loads((copy / "train.json").read_text())
-    assert "exists already" in output.err
-
-
 def test_frozen_layers_keep_the_super_resolution_weights(h5, sr_weights, tmp_path, capsys):
     out = tmp_path / "out"
     command = ("--net=vlqr_non_joint", "--h5", h5, "--out", out, "--iterations=1", *SMALL)

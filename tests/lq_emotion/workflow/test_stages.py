@@ -131,6 +131,8 @@ def test_a_stage_that_writes_nothing_is_an_error(tmp_path):
         ("[1]", "wrong-format"),
         ('{"done": 1}', "damaged-file"),
         ('{"done": {"one": 5}}', "damaged-file"),
+        ('{"done": {"one": {"fingerprint": "a", "files": {"../b": "c"}}}}', "unsafe"),
+        ('{"done": {"one": {"fingerprint": "a", "files": {"/b": "c"}}}}', "unsafe"),
     ],
 )
 def test_a_malformed_ledger_is_refused(tmp_path, text, code):

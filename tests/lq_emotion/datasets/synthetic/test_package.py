@@ -1,6 +1,5 @@
 """Synthetic recordings: AVEC's tree, reproducible bytes, and continuation after an interruption."""
 
-import hashlib
 import json
 
 import numpy as np
@@ -14,7 +13,7 @@ from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_record
 from lq_emotion.faces.boxfiles import read_boxes
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.videoreader import VideoReader
-from tests.lq_emotion.commands import failed, quiet, run
+from tests.lq_emotion.commands import failed, hashes, quiet, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -26,11 +25,6 @@ def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("synthetic") / "avec"
     assert make_recordings(out, SMALL, say=quiet) == ["train_1", "dev_1"]
     return out
-
-
-def hashes(folder):
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_tree_has_avecs_layout_and_is_marked_as_synthetic(made):

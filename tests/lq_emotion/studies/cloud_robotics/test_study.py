@@ -86,7 +86,7 @@ def test_one_command_fills_every_table_and_a_second_does_nothing(data, undisturb
 
 
 def test_a_study_killed_at_ten_random_moments_ends_with_the_same_numbers(data, undisturbed, tmp_path):
-    kill(arguments(data, tmp_path), times=10)
+    assert kill(arguments(data, tmp_path), times=10) == 10
     assert run(*arguments(data, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)
 

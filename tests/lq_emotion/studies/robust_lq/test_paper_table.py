@@ -1,20 +1,13 @@
 """The paper's variant from recordings to table and report, and what a switch does to a finished experiment."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import h5py
 import pytest
 
 from caffe_compat.formats.files import read_net
-from tests.lq_emotion.commands import draw_recordings, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, kill, run
 
-ROOT = Path(__file__).parents[4]
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow
 
@@ -34,11 +27,7 @@ def root(recordings, tmp_path_factory):
 def arguments(recordings, out, *more):
     files = ["--recordings", str(recordings), "--boxes", str(recordings / "synthetic_face_boxes"), "--out", str(out)]
     return [
-        "study",
-        "run",
-        "robust-lq",
-        "--only",
-        "table",
+        *TABLE,
         *files,
         "--preset",
         "small",
@@ -138,23 +127,11 @@ def numbers(out):
     return [(cell["run"], cell["test"], cell["measured"]) for cell in table["cells"]]
 
 
-def killed(command, seconds):
-    """Run lq-emotion, and kill all of it after some seconds."""
-    python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([*python, *command], env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
-    try:
-        process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def test_killed_at_random_moments_it_ends_in_the_same_table(recordings, tmp_path):
     quick = ("--as", "paper", "--switch", "loss=ccc", "--rows", "LR", "OA", "--scales", "12", "16", "--threads", "1")
     assert run(*arguments(recordings, tmp_path / "whole", *quick, "--iterations", "60")) == 0
-    moments = random.Random(0)
-    for _ in range(6):
-        killed(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60"), moments.uniform(4, 14))
+    assert (
+        kill(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60"), 6, begun=(1, 2), seconds=4) > 1
+    )
     assert run(*arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60")) == 0
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")

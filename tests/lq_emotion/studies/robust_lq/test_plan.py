@@ -2,19 +2,12 @@
 
 import hashlib
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lq_emotion.common.lock import NAME, locked
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import AS_CODE
@@ -25,11 +18,10 @@ from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.stages import coded_models, stages
 from lq_emotion.training.settings import Changes
-from tests.lq_emotion.commands import draw_recordings, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, kill, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +171,7 @@ def test_a_plan_that_cannot_run_is_refused_before_anything_is_written(recordings
 def arguments(recordings, out):
     files = ["--recordings", str(recordings), "--out", str(out), "--boxes", str(recordings / "synthetic_face_boxes")]
     rows = ["--rows", "HR", "Joint-OA", "--scales", "3", "--max-factor", "3", "--mixture", "3", "4"]
-    return ["study", "run", "robust-lq", "--only", "table", *files, *rows, "--preset", "small", "--iterations", "3"]
+    return [*TABLE, *files, *rows, "--preset", "small", "--iterations", "3"]
 
 
 def numbers(out):
@@ -192,14 +184,6 @@ def undisturbed(recordings, tmp_path_factory):
     out = tmp_path_factory.mktemp("a table") / "root"
     assert run(*arguments(recordings, out)) == 0
     return out
-
-
-def test_a_folder_that_another_process_works_in_is_left_alone(recordings, tmp_path, capsys):
-    out = tmp_path / "root"
-    with locked(out, "study"):
-        assert run(*arguments(recordings, out)) == 1
-    assert f"process {os.getpid()} on " in capsys.readouterr().err
-    assert [path.name for path in out.iterdir()] == [NAME]
 
 
 def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, undisturbed, capsys):
@@ -226,41 +210,15 @@ def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, und
     assert "to do" not in capsys.readouterr().out
 
 
-def killed(recordings, out, stages, delay=0.0):
-    """Run the command, and kill all of it once some stages have begun and `delay` seconds have passed.
-
-    Returns whether it was at work then: False where the command had ended by itself.
-    """
-    python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
-    command = [*python, *arguments(recordings, out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
-    ) as process:
-        for line in process.stdout:
-            stages -= "begins" in line
-            if stages == 0:
-                break
-        time.sleep(delay)
-        running = process.poll() is None
-        if running:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.read()
-    assert running or process.returncode == 0
-    return running
-
-
 @pytest.mark.slow
 def test_a_table_killed_on_the_way_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):
-    assert killed(recordings, tmp_path, stages=4)
+    assert kill(arguments(recordings, tmp_path), 1, begun=(4, 4)) == 1
     assert run(*arguments(recordings, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)
 
 
 @pytest.mark.slow
 def test_a_table_killed_at_ten_random_moments_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):
-    moments = random.Random(0)
-    kills = sum(killed(recordings, tmp_path, moments.randint(1, 2), moments.uniform(0, 2)) for _ in range(10))
-    assert kills > 1
+    assert kill(arguments(recordings, tmp_path), 10, begun=(1, 2), seconds=2) > 1
     assert run(*arguments(recordings, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)

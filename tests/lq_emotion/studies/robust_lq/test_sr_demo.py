@@ -1,4 +1,4 @@
-"""lq-emotion study sr on tiny images: its files, continuing, starting over, JSON, and one-line errors."""
+"""lq-emotion study sr on tiny images: its files, continuing, starting over, and one-line errors."""
 
 import json
 import os
@@ -165,13 +165,6 @@ def test_other_images_start_over_and_foreign_files_stay(copy, tmp_path):
     assert (copy / "notes.txt").read_text() == "mine"
 
 
-def test_with_json_nothing_else_is_on_stdout(finished, images, capsys):
-    assert demo(finished, images, "--json") == 0
-    output = capsys.readouterr()
-    assert json.loads(output.out) == json.loads((finished / "results.json").read_text())
-    assert "done before" in output.err
-
-
 def failed(capsys, *argv, code=1):
     return commands.failed(capsys, "study", "sr", *argv, code=code)
 
@@ -204,20 +197,8 @@ def test_too_few_patches_are_one_line(tmp_path, capsys):
     assert err.count("\n") == 1
 
 
-def test_a_folder_of_foreign_files_is_not_changed(images, tmp_path, capsys):
-    (tmp_path / "train.h5").write_text("mine")
-    assert "holds train.h5, which no study wrote" in failed(capsys, "--images", images, "--out", tmp_path)
-    assert (tmp_path / "train.h5").read_text() == "mine"
-    assert "a folder is expected" in failed(capsys, "--images", images, "--out", tmp_path / "train.h5")
-
-
 def test_the_folder_the_demo_writes_to_is_refused_as_its_source(copy, capsys):
     assert "another folder" in failed(capsys, "--images", copy / "images/train", "--out", copy)
-
-
-@pytest.mark.parametrize("argv", [["--iterations=0"], ["--scale=1"], ["--scale=x"], ["--unknown"], ["extra"]])
-def test_wrong_usage_is_2(argv, capsys):
-    assert failed(capsys, *argv, code=2).startswith("usage: lq-emotion")
 
 
 def test_without_scikit_image_the_error_names_the_extra(tmp_path, monkeypatch, capsys):
@@ -245,23 +226,3 @@ def test_the_last_fifth_is_held_out_and_large_images_are_shrunk(tmp_path):
     assert image_sources.of_folder(folder)[0].load().shape == (64, 64, 3)
     (large,) = (s for s in image_sources.of_folder(folder) if "p00" in s.name)
     assert large.load().shape == (256, 512, 3)
-
-
-@pytest.mark.parametrize("change", [{"psnr": {"03_p3": 5}}, {"gain_over_bicubic": "much"}])
-def test_malformed_results_are_made_again(change, copy, images):
-    path = copy / "results.json"
-    before = path.read_text()
-    path.write_text(json.dumps({**json.loads(before), **change}))
-    assert demo(copy, images) == 0
-    assert path.read_text() == before
-
-
-@pytest.mark.parametrize("name", ["../precious.txt", "/precious.txt"])
-def test_a_ledger_with_a_name_outside_of_the_folder_is_refused(name, copy, images, capsys):
-    path = copy / "ledger.json"
-    content = json.loads(path.read_text())
-    content["done"]["images"]["files"][name] = "0"
-    path.write_text(json.dumps(content))
-    error = failed(capsys, "--images", images, "--out", copy)
-    assert error.startswith(f"lq-emotion: error: {path}: ")
-    assert name in error

@@ -68,6 +68,6 @@ def test_one_command_fills_every_part_and_a_second_does_nothing(recordings, undi
 
 
 def test_a_study_killed_at_ten_random_moments_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):
-    kill(arguments(recordings, tmp_path), times=10)
+    assert kill(arguments(recordings, tmp_path), times=10) == 10
     assert run(*arguments(recordings, tmp_path)) == 0
     assert numbers(tmp_path) == numbers(undisturbed)

@@ -32,7 +32,7 @@ from lq_emotion.studies.robust_lq.work import DRAWS, do_h5, do_prepare, do_sr_da
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import stretch_luma
-from tests.lq_emotion.commands import draw_recordings, failed
+from tests.lq_emotion.commands import TABLE, draw_recordings, failed
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[4]
@@ -72,9 +72,6 @@ TOUCHED = {
     "loss=mse": {*PRETRAINED, *TRAINED},
     "loss=ccc": {*PRETRAINED, *TRAINED},
 }
-
-
-TABLE = ("study", "run", "robust-lq", "--only", "table")
 
 
 @pytest.fixture(scope="module")
