@@ -52,7 +52,7 @@ PARITY := $(addprefix tests/, build/test_authors_nets.py data/test_recorded.py d
   export/test_onnx.py export/test_onnx_layers.py export/test_program.py export/test_source.py export/test_tensors.py \
   formats/test_binary.py formats/test_schema.py formats/test_snapshots.py formats/test_text.py kernels/test_records.py \
   layers/test_detection_evaluate.py layers/test_multibox.py layers/test_records.py layers/test_reference.py \
-  lq_emotion/metrics/test_regression.py lq_emotion/nets/known lq_emotion/nets/test_head.py lq_emotion/verify/test_recorded.py \
+  lq_emotion/metrics/test_regression.py lq_emotion/nets/known lq_emotion/nets/test_head.py lq_emotion/verify/test_engines.py \
   matlab_ports pycaffe/test_recorded.py solver/test_authors_traces.py solver/test_detection.py solver/test_recorded.py \
   solver/test_reference.py)
 

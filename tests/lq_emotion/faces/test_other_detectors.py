@@ -15,11 +15,6 @@ from tests.refusals import refused
 FACE = (165, 60, 110, 140)  # left, top, width, height of the astronaut's, from hair line to chin
 
 
-@pytest.fixture(scope="module")
-def astronaut():
-    return pytest.importorskip("skimage.data").astronaut()
-
-
 def overlap(face, box=FACE):
     left, top = max(face.x, box[0]), max(face.y, box[1])
     right, bottom = min(face.x + face.width, box[0] + box[2]), min(face.y + face.height, box[1] + box[3])

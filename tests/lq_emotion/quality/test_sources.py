@@ -6,7 +6,7 @@ import pytest
 from lq_emotion.quality.settings import Reading
 from lq_emotion.quality.sources import labelled_sources, video_sources
 from tests.lq_emotion.commands import draw_recordings
-from tests.lq_emotion.video.clips import write_clip
+from tests.lq_emotion.video.clips import write_clip, write_truncated
 from tests.refusals import refused
 
 pytest.importorskip("av")
@@ -88,9 +88,7 @@ def test_the_times_of_boxes_are_those_of_any_video(tmp_path):
 
 
 def test_a_truncated_video_is_refused_only_if_its_missing_frames_are_used(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (100, 48, 64, 3), np.uint8)
-    path = write_clip(tmp_path / "v.mkv", list(noise), options={"g": "10", "bf": "0"})
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    path = write_truncated(tmp_path / "v.mkv")
     assert len(video_sources([path], Reading(frames=20))[0].read().frames) == 20
     with refused("damaged-file", file="v.mkv"):
         video_sources([path], Reading())[0].read()

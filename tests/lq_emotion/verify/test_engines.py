@@ -1,4 +1,4 @@
-"""Differences of engines: what counts as agreement; OpenCV's; a genuine Caffe in another process."""
+"""Differences of engines: what counts as agreement; OpenCV's; a genuine Caffe in another process; recorded weights."""
 
 import sys
 import textwrap
@@ -13,6 +13,7 @@ from lq_emotion.verify.engines import compare, digest, fixed_inputs, run_opencv,
 from lq_emotion.verify.genuine_caffe import find_caffe
 from lq_emotion.verify.networks import networks, recognise
 from lq_emotion.verify.weights import LoadedWeights, load_weights
+from tests.records import difference
 
 
 def differ(ours, theirs, terms=0.0):
@@ -199,3 +200,31 @@ def test_a_caffe_that_takes_too_long_is_stopped(caffe_at, monkeypatch):
     caffe_at("import time; time.sleep(60)")
     monkeypatch.setattr(genuine_caffe, "_SECONDS", 0.5)
     assert "exit code 124" in find_caffe().reason
+
+
+RECORDED = {"class/HQ": "CNN+D", "class/vlqr_12": "CNN+D", "recon/SR_12": "SR-FCN"}
+
+
+def test_recorded_weights_pass_and_opencv_agrees_to_1e_5(recorded, verify):
+    code, result, output = verify(recorded)
+    assert code == 0
+    assert "3 files passed" in output
+    assert {file["file"].removesuffix(".caffemodel"): file["network"] for file in result["files"]} == RECORDED
+    assert [file["training"] for file in result["files"]] == ["HR or LR", "Joint", None]
+    for file in result["files"]:
+        assert max(blob["relative"] for blob in file["engines"]["opencv"]) <= 1e-5
+    conv1 = [next(blob["sha256"] for blob in file["blobs"] if blob["layer"] == "conv1") for file in result["files"]]
+    assert conv1[1] == conv1[2] != conv1[0]  # vlqr's convolutions are the super-resolution net's
+
+
+@pytest.mark.parametrize(("name", "record"), [("class/HQ", "cnn_d"), ("recon/SR_12", "sr_fcn")])
+def test_both_engines_give_what_genuine_caffe_recorded(nets, recorded, name, record):
+    weights = load_weights(name, recorded / f"{name}.caffemodel")
+    network = recognise(weights)
+    with np.load(nets / f"{record}_deploy.npz") as arrays:
+        inputs, recorded_output = arrays["in/data"], arrays[f"out/{network.output}"]
+    ours, _ = run_ours(weights, network, inputs, torch.device("cpu"))
+    theirs = run_opencv(weights, network, inputs)
+    for engine, blobs in (("ours", ours), ("OpenCV", theirs)):
+        apart = difference(f"{engine} {network.output}", blobs[network.output], recorded_output)
+        assert apart.relative <= 1e-5, apart

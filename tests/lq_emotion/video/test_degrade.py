@@ -1,5 +1,6 @@
 """Degraded video: smaller, coded, fewer frames, each at its own time."""
 
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,8 @@ from lq_emotion.video.degrade import degrade, degrade_video
 from lq_emotion.video.encode import encode
 from matlab_ports.imresize import imresize
 from tests import videos
-from tests.lq_emotion.video.clips import gray_levels, write_clip
+from tests.lq_emotion.commands import run
+from tests.lq_emotion.video.clips import gray_levels, psnr, write_clip, write_truncated
 from tests.refusals import refused
 
 av = pytest.importorskip("av")
@@ -28,10 +30,6 @@ def waves(count=6):
     y, x = np.mgrid[:48, :72] / 10
     values = [np.stack([np.sin(x + t), np.cos(y - t), np.sin(x + y)], axis=-1) for t in np.arange(count) / 5]
     return np.round(128 + 70 * np.array(values)).astype(np.uint8)
-
-
-def psnr(a, b):
-    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
 
 
 def write_video(path, frames, times, base=Fraction(1, 1000), codec="libx264"):
@@ -147,9 +145,7 @@ def test_a_rotation_that_the_file_asks_for_is_applied(tmp_path):
 
 
 def test_a_truncated_video_is_refused_and_leaves_no_file(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (100, 48, 64, 3), np.uint8)
-    path = write_clip(tmp_path / "v.mkv", list(noise), options={"g": "10", "bf": "0"})
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    path = write_truncated(tmp_path / "v.mkv")
     with refused("damaged-file", file="v.mkv"):
         degrade_video(path, tmp_path / "out.mp4")
     assert [file.name for file in tmp_path.iterdir()] == ["v.mkv"]
@@ -179,3 +175,13 @@ def test_what_cannot_be_degraded_is_refused_and_leaves_no_file(tmp_path, name, o
 def test_an_avi_with_b_frames_is_degraded(tmp_path):
     path = write_clip(tmp_path / "a.avi", gray_levels(30), options={"bf": "3"})
     assert degrade_video(path, tmp_path / "b.mp4", scale=2).frames == 30
+
+
+def test_the_command_writes_a_video_and_says_how_many_bits_it_takes(tmp_path, capsys):
+    source = write_video(tmp_path / "source.mkv", stripes(10), range(0, 400, 40))
+    out = tmp_path / "small.mp4"
+    assert run("data", "degrade", source, "--out", out, "--scale", 2, "--qp", 36, "--fps", 12.5, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["frames"], result["width"], result["height"]) == (5, 36, 24)
+    assert result["bpp"] == result["bits"] / (5 * 36 * 24)
+    assert len(read_video(out)) == 5

@@ -9,6 +9,7 @@ import pytest
 
 from lq_emotion.video import CODECS, encode
 from lq_emotion.video.encode import coded_side
+from tests.lq_emotion.video.clips import psnr
 from tests.refusals import refused
 
 pytest.importorskip("av")
@@ -22,10 +23,6 @@ def moving_blob(side, count=25):
     noise = np.random.default_rng(5).integers(-6, 7, (count, side, side))
     frames = [120 + 70 * np.sin(5 * (x + 0.02 * t)) + 40 * np.cos(6 * (y + 0.01 * t)) for t in range(count)]
     return np.clip(np.stack(frames) + noise, 16, 235).astype(np.uint8)
-
-
-def psnr(a, b):
-    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2))
 
 
 @pytest.mark.parametrize("side", SIDES)

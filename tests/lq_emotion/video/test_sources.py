@@ -22,7 +22,7 @@ from lq_emotion.video.container import Video
 from lq_emotion.video.frames import Selection
 from lq_emotion.video.images import read_image
 from lq_emotion.video.sources import Kind, SourceName, find_sources
-from tests.lq_emotion.video.clips import gray_levels, number_of, write_clip
+from tests.lq_emotion.video.clips import gray_levels, number_of, write_clip, write_truncated
 from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -99,9 +99,7 @@ def test_a_start_after_the_end_of_the_video_is_said(tmp_path):
 
 
 def test_a_truncated_file_yields_its_frames_and_then_says_where_it_ends(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (100, 48, 64, 3), np.uint8)
-    path = write_clip(tmp_path / "v.mkv", list(noise), options={"g": "10", "bf": "0"})
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    path = write_truncated(tmp_path / "v.mkv")
     frames, video = frames_of(path)
     assert 30 < len(frames) < 70
     assert video.problem.code == "damaged-file"
@@ -110,9 +108,7 @@ def test_a_truncated_file_yields_its_frames_and_then_says_where_it_ends(tmp_path
 
 @pytest.mark.parametrize("name", ["v.mp4", "v.mkv"])
 def test_a_file_that_lacks_less_than_a_second_says_so(tmp_path, name):
-    noise = list(np.random.default_rng(0).integers(0, 255, (50, 48, 64, 3), np.uint8))
-    path = write_clip(tmp_path / name, noise, options={"bf": "0"}, container_options={"movflags": "faststart"})
-    path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+    path = write_truncated(tmp_path / name, 50, 0.9, options={"bf": "0"}, container_options={"movflags": "faststart"})
     frames, video = frames_of(path)
     assert 40 <= len(frames) <= 47
     assert (video.problem.code, video.problem.file) == ("damaged-file", str(path))
@@ -188,15 +184,14 @@ def test_damaged_frames_are_left_out_and_counted(tmp_path):
 
 
 def test_a_stream_that_stalls_is_one_problem_after_its_frames(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (60, 48, 64, 3), np.uint8)
-    content = write_clip(tmp_path / "v.ts", list(noise), options={"g": "10", "bf": "0"}).read_bytes()
+    content = write_truncated(tmp_path / "v.ts", 60).read_bytes()
     with socket.create_server(("127.0.0.1", 0)) as server:
         ended = threading.Event()
 
         def serve():
             connection, _ = server.accept()
             with connection:
-                connection.sendall(content[: len(content) // 2])
+                connection.sendall(content)
                 ended.wait(20)
 
         thread = threading.Thread(target=serve)

@@ -5,28 +5,19 @@ import json
 import pytest
 
 from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
-from tests.lq_emotion.commands import draw_recordings, draw_weights, failed, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, draw_weights, failed, run
+from tests.lq_emotion.datasets.avec import trees
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 PARTICIPANTS = {"train_1": "P16", "train_2": "P17", "dev_1": "P19"}
 CHOICE = ("--train", "P16", "P17", "--dev", "P19")
-FOLDERS = {
-    "recordings_video": "RECOLA-Video-recordings",
-    "recordings_video_frame_time": "RECOLA-Video-timings",
-    "ratings_individual/valence": "RECOLA-Annotation/emotional_behaviour/valence",
-    "synthetic_face_boxes": "bbox",
-}
 
 
 def synthetic_recola(folder, frames):
     """Synthetic recordings in RECOLA's layout, without partitions."""
-    draw_recordings(folder / "drawn", train=2, frames=frames, seed=2)
-    for avec, name in FOLDERS.items():
-        (folder / "RECOLA" / name).mkdir(parents=True)
-        for path in (folder / "drawn" / avec).iterdir():
-            path.rename(folder / "RECOLA" / name / f"{PARTICIPANTS[path.stem]}{path.suffix}")
-    return folder / "RECOLA"
+    drawn = draw_recordings(folder / "drawn", train=2, frames=frames, seed=2)
+    return trees.as_recola(drawn, folder / "RECOLA", PARTICIPANTS)
 
 
 @pytest.fixture(scope="module")
@@ -73,20 +64,7 @@ def test_verify_scores_the_chosen_recordings(root, weights, tmp_path):
 
 @pytest.mark.slow
 def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, capsys):
-    table = (
-        "study",
-        "run",
-        "robust-lq",
-        "--only",
-        "table",
-        "--recordings",
-        recola,
-        "--out",
-        tmp_path,
-        "--rows",
-        "HR",
-        "--dry-run",
-    )
+    table = (*TABLE, "--recordings", recola, "--out", tmp_path, "--rows", "HR", "--dry-run")
     assert "P16, P17, P19" in failed(capsys, *table)
     (tmp_path / "who.csv").write_text("name,partition\nP16,train\nP17,train\nP19,dev\n")
     assert run(*table, "--partitions", tmp_path / "who.csv") == 0
@@ -97,7 +75,7 @@ def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, c
 def test_table_runs_on_the_chosen_recordings(tmp_path):
     files = ("--recordings", synthetic_recola(tmp_path, 190), "--out", tmp_path)
     rows = ("--rows", "HR", "--scales", 3, "--preset", "demo", "--iterations", 1)
-    assert run("study", "run", "robust-lq", "--only", "table", *files, *rows, *CHOICE) == 0
+    assert run(*TABLE, *files, *rows, *CHOICE) == 0
     scores = json.loads((tmp_path / "scores/HR_on_HQ/scores.json").read_text())["scores"]
     assert list(scores) == ["P19", "concatenated", "mean"]
 
@@ -108,7 +86,6 @@ def test_table_runs_on_the_chosen_recordings(tmp_path):
         (("--train", "P61", "--dev", "P19"), ("RECOLA", "train", "P61", "P19")),
         (("--train", "P16", "--dev", "P16"), ("--dev", "P16", "--train")),
         (("--partitions", "who.csv"), ("who.csv:3", "partition", "developement")),
-        (("--partitions", "none.csv"), ("none.csv",)),
     ],
 )
 def test_invalid_choices_are_refused_before_anything_is_written(recola, tmp_path, capsys, monkeypatch, argv, parts):

@@ -1,5 +1,6 @@
 """Small AVEC 2016 and RECOLA trees, written by hand."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,12 @@ ARFF = """@relation GOLDSTANDARD
 
 @data
 """
+RECOLA = {
+    "recordings_video": "RECOLA-Video-recordings",
+    "recordings_video_frame_time": "RECOLA-Video-timings",
+    "ratings_individual": "RECOLA-Annotation/emotional_behaviour",
+    "synthetic_face_boxes": "bbox",
+}
 HEADER = "time;FM1 ;FM2 ;FM3 ;FF1 ;FF2 ;FF3"
 
 
@@ -67,4 +74,14 @@ def recola(root: Path, names=("P16", "P38")) -> Path:
         for dimension in ("arousal", "valence"):
             folder = root / "RECOLA-Annotation" / "emotional_behaviour" / dimension
             put(folder / f"{name}.csv", ratings(grid(2), np.eye(2, 6)))
+    return root
+
+
+def as_recola(drawn: Path, root: Path, participants: dict[str, str]) -> Path:
+    """Copy drawn recordings into RECOLA's tree: participants in place of partitions, ratings in place of a gold standard."""
+    for source, target in RECOLA.items():
+        shutil.copytree(drawn / source, root / target)
+    for name, participant in participants.items():
+        for path in sorted(root.rglob(f"{name}.*")):
+            path.rename(path.with_stem(participant))
     return root

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from caffe_compat.errors import DataError
+from lq_emotion.crops.versions import Version
 from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS
 from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan, Part, check
+from lq_emotion.studies.cloud_robotics.recipes import PRESETS
+from tests.refusals import refused
 
 PLAN = CloudPlan(
     out=Path("root"), ferplus=Path("ferplus"), ravdess=Path("ravdess"), weights={"vggface2": "a.caffemodel"}
@@ -52,9 +54,8 @@ def test_what_cannot_be_run_is_refused(changes, code, field):
         choices = {"choices": Choices(**changes["choices"])} if "choices" in changes else {}
         check(replace(PLAN, **changes | choices))
 
-    with pytest.raises(DataError) as caught:
+    with refused(code, field=field):
         checked()
-    assert (caught.value.code, caught.value.field) == (code, field)
 
 
 def test_images_alone_need_no_clips():
@@ -63,5 +64,19 @@ def test_images_alone_need_no_clips():
 
 def test_every_open_question_is_chosen_by_a_setting_or_answered():
     names = {field.name for field in fields(Choices)}
-    assert {name for question in OPEN_QUESTIONS for name in question.switches} == names
+    assert sorted(name for question in OPEN_QUESTIONS for name in question.switches) == sorted(names)
     assert all(question.switches or question.answer for question in OPEN_QUESTIONS)
+    assert len({question.subject for question in OPEN_QUESTIONS}) == len(OPEN_QUESTIONS)
+
+
+@pytest.mark.parametrize("name", ["paper", "small", "demo"])
+def test_every_preset_has_nine_versions_of_a_clip(name):
+    preset = PRESETS[name]
+    assert len({Version(*size, rate).name for size in preset.sizes for rate in preset.rates}) == 9
+
+
+def test_the_paper_s_preset_has_what_the_text_gives():
+    paper = PRESETS["paper"]
+    assert paper.memory == 1024
+    assert paper.sizes == ((1280, 720), (640, 360), (256, 144))
+    assert paper.rates == (30, 15, 5)

@@ -7,16 +7,11 @@ import pytest
 
 from lq_emotion.datasets.avec.gold import read_gold
 from tests.lq_emotion.commands import draw_recordings, run
+from tests.lq_emotion.datasets.avec import trees
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow
 FRAMES = 150
-RECOLA = {
-    "recordings_video": "RECOLA-Video-recordings",
-    "recordings_video_frame_time": "RECOLA-Video-timings",
-    "ratings_individual": "RECOLA-Annotation/emotional_behaviour",
-    "synthetic_face_boxes": "bbox",
-}
 TINY = (
     *("--preset", "demo", "--iterations", 1, "--scales", 3, "--mixture", 3, "--max-factor", 3, "--device=cpu"),
     *("--codecs", "x264", "--qps", 24, "--coded-frames", 20),
@@ -45,14 +40,7 @@ def avec(drawn, tmp_path):
 
 @pytest.fixture
 def recola(drawn, tmp_path):
-    """RECOLA: participants in place of partitions, ratings in place of a gold standard."""
-    tree = tmp_path / "RECOLA"
-    for source, target in RECOLA.items():
-        shutil.copytree(drawn / source, tree / target)
-    for name, participant in {"train_1": "P16", "dev_1": "P17", "dev_2": "P38"}.items():
-        for path in sorted(tree.rglob(f"{name}.*")):
-            path.rename(path.with_stem(participant))
-    return tree
+    return trees.as_recola(drawn, tmp_path / "RECOLA", {"train_1": "P16", "dev_1": "P17", "dev_2": "P38"})
 
 
 def files(tree):

@@ -13,6 +13,9 @@ from caffe_compat.build.weights import read_weights, save_weights
 from caffe_compat.formats.files import parse_text, write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.known.loading import load_model
+from lq_emotion.training.adapt.faces import FacesFound
+from lq_emotion.training.adapt.report import write_report
+from lq_emotion.training.adapt.results import AdaptationResults, StageResults, scores_of_classes
 from lq_emotion.training.trainer import Run
 from tests.lq_emotion.commands import failed, run
 from tests.lq_emotion.datasets.clips.drawn import draw_frames
@@ -193,3 +196,22 @@ def test_what_cannot_be_learnt_is_refused_before_anything_is_written(model, pict
     table.write_text("file,person,label\n1_0.png,a,x\n2_0.png,b,x\n3_0.png,c,x\n4_0.png,d,x\n")
     assert "only class" in failed(capsys, "adapt", model, "--clips", table, "--out", tmp_path / "out", *OPTIONS)
     assert not (tmp_path / "out").exists()
+
+
+MARKUP = ("<script>alert(1)</script>", r"[a](b) | $\x$ `c`")
+
+
+def test_names_of_classes_are_text(tmp_path):
+    scores = scores_of_classes(np.eye(2), np.array([[0.0], [1.0]]), MARKUP)
+    stage = StageResults(2, 1, {1: 0.5, 2: 0.6}, ())
+    results = AdaptationResults(
+        model="<b>", weights="<i>.caffemodel", head_is_new=True, names=MARKUP, persons={"test": ("p",)}, split=None,
+        faces={"test": FacesFound(2, 0, (), ())}, stages={"frozen": stage, "unfrozen": stage},
+        scores={"test": {"constant": scores, "frozen": scores, "adapted": scores}},
+    )  # fmt: skip
+    write_report(results, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    assert "<" not in text
+    assert "| &lt;script&gt;alert(1)&lt;/script&gt; | 1 |" in text
+    assert r"| \[a\](b) \| $\\x$ \`c\` | 1 |" in text
+    assert cv2.imread(str(tmp_path / "confusion.png")) is not None

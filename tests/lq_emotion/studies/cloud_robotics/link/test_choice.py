@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caffe_compat.errors import DataError
 from lq_emotion.studies.cloud_robotics.link.choice import (
     Demand,
     Pacer,
@@ -18,6 +17,7 @@ from lq_emotion.studies.cloud_robotics.link.choice import (
     wire_kbps,
 )
 from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable
+from tests.refusals import refused
 
 
 def point(kbps=64.0, score=0.5, fps=10, **others):
@@ -116,6 +116,5 @@ def test_a_link_sends_one_frame_after_the_other():
 
 
 def test_a_bandwidth_of_nothing_is_refused():
-    with pytest.raises(DataError) as caught:
+    with refused("out-of-range", field="kbps"):
         choose(RateTable((point(),)), 0.0, Demand())
-    assert (caught.value.code, caught.value.field) == ("out-of-range", "kbps")
