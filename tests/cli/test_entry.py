@@ -33,7 +33,7 @@ sys.exit({function}())
     [
         ("caffe-compat", "caffe_compat.cli.parser"),
         ("caffe-compat", "google.protobuf.message"),
-        ("lq-emotion", "lq_emotion.cli.demo"),
+        ("lq-emotion", "lq_emotion.cli"),
     ],
 )
 def test_an_interrupted_import_is_one_line_and_exit_code_130(command, module):
@@ -73,7 +73,7 @@ def test_an_interrupted_command_exits_with_130(monkeypatch, capsys):
 
     args = Namespace(run=interrupted, fork=[])
     monkeypatch.setattr(cli, "parse", lambda _argv: args)
-    monkeypatch.setattr(application, "_parser", lambda: Namespace(parse_args=lambda _argv: args))
+    monkeypatch.setattr(application, "parser", lambda _words: Namespace(parse_args=lambda _argv: args))
     assert cli.main([]) == 130
     assert application.main([]) == 130
     err = capsys.readouterr().err.splitlines()

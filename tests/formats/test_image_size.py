@@ -55,7 +55,7 @@ def write_net(folder, size):
 def test_every_command_refuses_a_huge_image(bomb, capsys):
     commands = {
         "train": lambda: main(["train", "--solver=solver.prototxt"]),
-        "sr-demo": lambda: lq_emotion(["sr-demo", "--images=images", "--out=out"]),
+        "study sr": lambda: lq_emotion(["study", "sr", "--images=images", "--out=out"]),
         "generate_train": lambda: matlab_ports(["generate_train", "--folder=images", "--savepath=x.h5", "--pattern=*"]),
     }
     for name, command in commands.items():

@@ -13,7 +13,7 @@ from lq_emotion.crops.recording import JOURNALS, earlier_outcome, journal_of
 from lq_emotion.report import open_questions, provenance, results, traces
 from lq_emotion.report.parts import Absent
 from lq_emotion.report.rate_distortion import rate_distortion
-from lq_emotion.studies.robust_lq.rd_cells import Encoding, rate
+from lq_emotion.studies.robust_lq.rd_cells import rate
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.training.plateau import History
 from lq_emotion.verify.comparison import compare
@@ -38,8 +38,12 @@ _FILE = {
 }  # fmt: skip
 GOOD = {
     "table/table.json": {
-        "synthetic": False, "recordings": "recordings", "preset": "small", "max_factor": 12, "mixture": [3, 4],
-        "sr_images": "faces", "seed": 7, "threads": 2, "device": "cpu", "scales": [3, 4], "switches": {},
+        "synthetic": False,
+        "settings": {
+            "recordings": "recordings", "out": "root", "preset": "small", "max_factor": 12, "mixture": [3, 4],
+            "seed": 7, "device": "cpu", "scales": [3, 4], "switches": {"loss": "mse"}, "coded": {"qps": [24]},
+            "partitions": {"chosen": {"dev_1": "dev"}, "complete": ["dev"]},
+        },
         "versions": {"torch": "2.9.9", "av": None}, "seconds": {"prepare": 61.0, "train HR": None},
         "cells": [
             {"method": method, "factor": factor, "run": "HR", "test": "HQ", "scores": "scores/HR_on_HQ/scores.json",
@@ -73,9 +77,9 @@ GOOD = {
     "synthetic.json": {"synthetic": True, "train": 2, "dev": 1, "frames": 50, "size": [160, 160], "seed": 5},
     "verify.json": {
         "program": "lq-emotion verify", "format": 1, "date": "2026-01-01", "limit": 1e-5, "verdict": PASSED,
-        "versions": {"torch": "2.9.9", "av": None}, "device": "cpu", "recordings": None,
-        "inputs": {"images": ["noise"], "shape": [1, 1, 96, 96], "sha256": "ef"},
-        "engines": {"opencv": "4.9", "caffe": None, "caffe_absent": "not there"}, "files": [_FILE], "problems": [],
+        "versions": {"torch": "2.9.9", "av": None}, "device": "cpu",
+        "images": ["noise"], "shape": [1, 1, 96, 96], "inputs": "ef",
+        "opencv": "4.9", "caffe": None, "caffe_absent": "not there", "files": [_FILE], "problems": [],
     },
     str(JOURNALS / "dev_1.json"): {
         "done": {"recording": {"fingerprint": "ab", "files": {"data/bbox/dev_1.mat": ["dev_1.mat", 1, 2]}},
@@ -83,14 +87,14 @@ GOOD = {
         "outcome": {"name": "dev_1", "status": "done", "rows": 12, "kept": 9, "no_face": 2, "small": 1, "held": 0,
                     "boxes": "found", "seconds": 1.5, "error": ""},
     },
-    "table/ledger.json": {
+    "ledger.json": {
         "done": {"one": {"fingerprint": "ab", "files": {"a": "cd"}, "seconds": 1.5}},
         "hashes": {"a": [3, 4, "cd"]},
     },
     "plateau.json": {"10": 0.5, "20": 0.25},
     "cells/s3_x264_qp24/dev_1.json": {
-        "done": {"coding": {"fingerprint": "ab", "files": {}, "shape": [2, 3, 4], "total_bits": 99, "vcl_bits": 77,
-                            "psnr": 31.5}},
+        "frames": 2, "height": 3, "width": 4, "total_bits": 99, "vcl_bits": 77, "bits_by_nal_type": {"1": 77},
+        "psnr": 31.5, "stream_sha256": "ab",
     },
 }  # fmt: skip
 
@@ -137,7 +141,7 @@ def use(name: str, root: Path) -> bool:
 def _errors(name: str, root: Path):
     path = root / name
     try:
-        if name == "table/ledger.json":
+        if name == "ledger.json":
             ledger = Ledger(path)
             ledger.is_done(Stage("one", print, {}))
             ledger.seconds("one")
@@ -148,7 +152,7 @@ def _errors(name: str, root: Path):
             journal.is_done("recording", "ab")
             earlier_outcome(journal)
         elif name.startswith("cells/"):
-            rate(root, [Encoding("dev_1", 3, "x264", 24)])
+            rate([path])
         elif name == "verify.json":
             with contents_of(path):
                 compare([VerifiedFile.from_json(_FILE)], read_signed(path).files, limit=1e-4)

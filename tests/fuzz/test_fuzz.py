@@ -67,9 +67,8 @@ def test_a_worker_that_does_not_begin_is_an_error(tmp_path):
     ["[]", "3", "null", '{"images": 5}', '{"held_out": 5, "images": ["a"]}', "[" * 100_000, '{"a":' * 100_000],
 )
 def test_a_runs_folder_with_other_json_is_an_error_in_one_line(content, tmp_path, capsys):
-    (tmp_path / "results.json").write_text("{}")
-    (tmp_path / "settings.json").write_text(content)
+    (tmp_path / "ledger.json").write_text(content)
     assert main(["study", "sr", "--out", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert f"{tmp_path / 'settings.json'}: " in error
+    assert f"{tmp_path / 'ledger.json'}: " in error
     assert error.count("\n") == 1
