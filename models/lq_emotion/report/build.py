@@ -14,9 +14,9 @@ from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import cloud_robotics, open_questions, provenance, results
 from lq_emotion.report.example_frames import frames
-from lq_emotion.report.paper_figures import paper_figures
 from lq_emotion.report.parts import Part, sections
 from lq_emotion.report.rate_distortion import rate_distortion
+from lq_emotion.report.results import paper_figures
 from lq_emotion.report.traces import traces
 from lq_emotion.studies.cloud_robotics.results import FILE
 from lq_emotion.studies.robust_lq.store import Store

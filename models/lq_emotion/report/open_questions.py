@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 
+from caffe_compat.errors import FileError
 from lq_emotion.common.document import Block, Text
 from lq_emotion.nets.switches import AS_CODE, describe_settings, format_setting
 from lq_emotion.report.provenance import finished_quickly, sr_images
-from lq_emotion.report.weights import published_weights
 from lq_emotion.studies.questions import Question, questions_table
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.store import Store
+from lq_emotion.verify.results import read_signed
+from lq_emotion.verify.tables import tables, verdict
 
 
 def disagreements(store: Store) -> Iterator[Block]:
@@ -95,3 +98,22 @@ def not_verified(store: Store) -> Iterator[Block]:
             f"**Length of training.** No net of valence was trained for more than {most:,} iterations; the authors' "
             "solvers take 30,000 (HR, LR), 60,000 (Joint) and 120,000 (Non-Joint)."
         )
+
+
+def published_weights(store: Store) -> Iterator[Block]:
+    """Yield the verdict and the tables of ROOT/verify.json."""
+    path = store.root / "verify.json"
+    if not path.exists():
+        yield Text(
+            "**Published weights.** The authors' trained weights were not verified in this folder; "
+            "`lq-emotion verify --weights DIR --out ROOT/verify.json` does."
+        )
+        return
+    try:
+        result = read_signed(path)
+    except FileError as error:
+        yield Text(f"**Published weights.** The result of `lq-emotion verify` cannot be shown: {error}.", "warning")
+        return
+    text = verdict(result)
+    yield replace(text, text=f"**Published weights.** {text.text}")
+    yield from tables(result)

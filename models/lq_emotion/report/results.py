@@ -123,3 +123,20 @@ def _evaluation(name: str, evaluation: Evaluation) -> Row:
     values = [value for part in (together, mean) for value in (part.rmse, part.cc, part.ccc)]
     values += [evaluation.concatenated_by_convention[convention].ccc for convention in ("population", "sample")]
     return row(name.replace("_on_", " on "), f"{together.frames:,}", *map(number, values))
+
+
+_CAPTIONS = {
+    1: "**Figure 1.** A face at full resolution and at every factor: enlarged again, and the pixels that are left.",
+    2: "**Figure 2.** The pipeline, with what each step makes of a frame.",
+    3: "**Figure 3.** The nets: SR-FCN, and the CNN that takes over its first three layers.",
+}
+
+
+def paper_figures(store: Store) -> Iterator[Block]:
+    """Yield the figures that were drawn."""
+    pngs = {number: read_png(store.root / "study" / f"figure{number}.png") for number in _CAPTIONS}
+    if not any(pngs.values()):
+        raise Absent("No Figures 1 to 3: `lq-emotion study run robust-lq` draws them.")
+    for place, png in pngs.items():
+        if png is not None:
+            yield Figure(f"figure_{place}", png, _CAPTIONS[place], f"Figure {place} of the paper, drawn anew")
