@@ -87,7 +87,13 @@ class Identities:
             self._tracks = []
         appearances = [_appearance(image, face) for face in faces]
         matches = self._match(faces, appearances)
-        tracks = [_seen(self._tracks[track], faces[face], appearances[face]) for face, track in matches.items()]
+        tracks = []
+        for position, number in matches.items():
+            track, face = self._tracks[number], faces[position]
+            step = (_centre(face) - _centre(track.face)) / (track.misses + 1)
+            velocity = (1 - _STEADY) * track.velocity + _STEADY * step
+            appearance = (1 - _SETTLING) * track.appearance + _SETTLING * appearances[position]
+            tracks.append(_Track(track.id, face, velocity, appearance))
         for position, track in enumerate(self._tracks):
             if position not in matches.values():
                 missed = replace(track, misses=track.misses + 1)
@@ -135,16 +141,6 @@ class Identities:
         _, track = max(plausible, key=lambda pair: pair[0])
         self._lost = deque((other for other in self._lost if other.id != track.id), _REMEMBERED)
         return replace(track, face=face, velocity=np.zeros(2), misses=0)
-
-
-def _seen(track: _Track, face: Face, appearance: Singles) -> _Track:
-    step = (_centre(face) - _centre(track.face)) / (track.misses + 1)
-    return _Track(
-        track.id,
-        face,
-        (1 - _STEADY) * track.velocity + _STEADY * step,
-        (1 - _SETTLING) * track.appearance + _SETTLING * appearance,
-    )
 
 
 def _centre(face: Face) -> Doubles:

@@ -112,9 +112,7 @@ class Verify:
                 if (label := read_label_name(mat_path(folder, name))) != "valence":
                     problem = "nets are scored on valence, as in Table 1"
                     raise DataError(problem, code="mismatch", file=folder, field="labels", value=label)
-        return Scoring(
-            crops, dict(self.settings.cells), self.settings.partitions, self.settings.delay, self.settings.device
-        )
+        return Scoring(crops, self.settings)
 
     def _without_files(self, tools: _Tools) -> Verification:
         recordings = self.settings.recordings if tools.scoring else None

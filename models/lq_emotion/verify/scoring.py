@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import write_text
 from lq_emotion.common.progress import Say
-from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.metrics.regression import MEASURES, Score
 from lq_emotion.nets.names import FACTORS, Method, crops_folder, factor_in, method_in, parse_label
 from lq_emotion.studies.robust_lq.published import compare
@@ -19,6 +18,9 @@ from lq_emotion.verify.crops import CropsFolders
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.results import CellScore
 from lq_emotion.verify.weights import LoadedWeights
+
+if TYPE_CHECKING:
+    from lq_emotion.verify.settings import VerifySettings
 
 DIGITS = 0.0005
 """The published numbers have three digits: scores agree with them within half of the last."""
@@ -53,23 +55,14 @@ def named_cell(name: str) -> ClaimedCell:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Recordings to score on.
+    """Folders of crops to score on, and the settings of the verification.
 
-    Attributes
-    ----------
-    crops : folders of crops.
-    cells : file -> cell, for files whose names do not show it.
-    partitions : the recordings' partitions, see `evaluation.evaluate`.
-    delay : delay of the gold standard in seconds, corrected for scoring. Nets trained as by the authors predict the
-        gold standard at the time of the face, with any delay in the preparation.
-    device : see `devices.choose_device`.
+    The delay of the gold standard is corrected for scoring. Nets trained as by the authors predict the gold standard at
+    the time of the face, with any delay in the preparation.
     """
 
     crops: CropsFolders
-    cells: Mapping[str, ClaimedCell]
-    partitions: Partitions | None = None
-    delay: float = 0.0
-    device: str = "auto"
+    settings: VerifySettings
 
     def score(self, weights: LoadedWeights, network: Network, say: Say) -> tuple[CellScore, ...]:
         """Return the scores of one file, one for each folder of crops."""
@@ -89,9 +82,9 @@ class Scoring:
                     data=folders[factor],
                     out=Path(name),
                     net=definition,
-                    partitions=self.partitions,
-                    delay=self.delay,
-                    device=self.device,
+                    partitions=self.settings.partitions,
+                    delay=self.settings.delay,
+                    device=self.settings.device,
                     mean=0.0,
                 )
                 together = Evaluate(settings, say).score()[0].scores[TOGETHER]
@@ -116,7 +109,7 @@ class Scoring:
         return f"{text} (for a folder of another name: {option})"
 
     def _cell(self, weights: LoadedWeights) -> ClaimedCell:
-        return self.cells.get(weights.name, named_cell(weights.name))
+        return dict(self.settings.cells).get(weights.name, named_cell(weights.name))
 
     def _factors(self, method: Method | None, claimed: int | None) -> list[int]:
         folders = self.crops.folders

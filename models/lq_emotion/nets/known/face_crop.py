@@ -33,24 +33,6 @@ class FaceCrop(Record):
         if not -0.5 < self.margin <= _WIDEST:  # NaN neither
             raise ValueError(f"margin is {self.margin}, expected more than -0.5 and up to {_WIDEST}")
 
-    def box(self, face: Face) -> tuple[int, int, int, int]:
-        """Return left, top, right and bottom in pixels, right and bottom excluded; parts may be outside the frame.
-
-        Raises
-        ------
-        DataError
-            The box of the face is not finite.
-        """
-        if not np.isfinite([face.x, face.y, face.width, face.height]).all():
-            raise DataError("the box is not finite", code="not-finite", field="face", value=face)
-        width, height = face.width, face.height
-        if self.square:
-            width = height = max(width, height)
-        centre_x, centre_y = face.x + face.width / 2, face.y + face.height / 2
-        half_x, half_y = width * (0.5 + self.margin), height * (0.5 + self.margin)
-        left, top = round(centre_x - half_x), round(centre_y - half_y)
-        return left, top, max(left + 1, round(centre_x + half_x)), max(top + 1, round(centre_y + half_y))
-
     def cut(self, image: Image, face: Face) -> Image:
         """Return the crop; pixels outside the frame repeat its edge.
 
@@ -68,8 +50,14 @@ class FaceCrop(Record):
         DataError
             The box is outside the frame, or not finite.
         """
+        if not np.isfinite([face.x, face.y, face.width, face.height]).all():
+            raise DataError("the box is not finite", code="not-finite", field="face", value=face)
+        across, down = (max(face.width, face.height),) * 2 if self.square else (face.width, face.height)
+        centre_x, centre_y = face.x + face.width / 2, face.y + face.height / 2
+        half_x, half_y = across * (0.5 + self.margin), down * (0.5 + self.margin)
+        left, top = round(centre_x - half_x), round(centre_y - half_y)
+        right, bottom = max(left + 1, round(centre_x + half_x)), max(top + 1, round(centre_y + half_y))
         height, width = image.shape[:2]
-        left, top, right, bottom = self.box(face)
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         if x0 >= x1 or y0 >= y1:
             problem = f"the box is outside the frame of {width} x {height}"

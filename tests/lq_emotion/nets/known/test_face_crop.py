@@ -18,11 +18,12 @@ def test_a_box_is_cut_as_it_is():
 
 
 def test_the_shorter_side_grows_to_the_longer_around_the_same_centre():
-    assert FaceCrop().box(Face(2, 1, 4, 6, 1.0)) == (1, 1, 7, 7)
+    np.testing.assert_array_equal(FaceCrop().cut(frame(), Face(2, 1, 4, 6, 1.0)), frame()[1:7, 1:7])
 
 
 def test_the_margin_is_a_part_of_the_side():
-    assert FaceCrop(margin=0.1).box(Face(10, 20, 20, 20, 1.0)) == (8, 18, 32, 42)
+    image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
+    np.testing.assert_array_equal(FaceCrop(margin=0.1).cut(image, Face(10, 20, 20, 20, 1.0)), image[18:42, 8:32])
 
 
 def test_what_lies_outside_the_frame_repeats_its_edge():
@@ -48,7 +49,7 @@ def test_a_box_outside_the_frame_is_refused():
 
 def test_a_box_that_is_not_finite_is_refused():
     with refused("not-finite"):
-        FaceCrop().box(Face(float("nan"), 1, 4, 4, 1.0))
+        FaceCrop().cut(frame(), Face(float("nan"), 1, 4, 4, 1.0))
 
 
 @pytest.mark.parametrize("margin", [float("nan"), 1e308, -0.5])
