@@ -82,34 +82,13 @@ class Estimate(Record):
         return self.iterations * self.seconds_per_iteration + self.test_batches * self.seconds_per_test_batch
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object in estimate.json."""
+        """Return the entry in logs/estimate.json."""
         return {**super().to_json(), "seconds": self.seconds}
 
 
-@dataclass(frozen=True)
-class Estimates(Record):
-    """logs/estimate.json; its string is a line for the user."""
-
-    trainings: tuple[Estimate, ...]
-
-    @property
-    def seconds(self) -> float:
-        """All trainings, one after another."""
-        return sum(training.seconds for training in self.trainings)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the object in estimate.json."""
-        return {"seconds": self.seconds, **super().to_json()}
-
-    def __str__(self) -> str:
-        per_iteration = {training.net: training.seconds_per_iteration for training in self.trainings}
-        nets = ", ".join(f"{net} {seconds:.2g} s an iteration" for net, seconds in per_iteration.items())
-        return (
-            f"training will take about {_duration(self.seconds)} here, one net after another ({nets}, timed just now)"
-        )
-
-
-def estimate(trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, threads: int, device: str) -> Estimates:
+def estimate(
+    trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, threads: int, device: str
+) -> list[Estimate]:
     """Time each different net of some trainings, and return how long each training will take, without short ones."""
     planned = []
     for training in trainings:
@@ -120,14 +99,22 @@ def estimate(trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, t
             planned.append((training.folder.name, net, iterations, solver))
     timed = list(dict.fromkeys(net for _, net, _, _ in planned))
     if not timed:
-        return Estimates(())
+        return []
     times = dict(zip(timed, _time_in_process(timed, asdict(switches), threads, device), strict=True))
     estimates = []
     for run, net, iterations, solver in planned:
         batches = (iterations // solver.test_interval + 1) * solver.test_iter[0]
         iteration, test_batch = times[net]
         estimates.append(Estimate(run, net[0], iterations, iteration, batches, test_batch))
-    return Estimates(tuple(estimates))
+    return estimates
+
+
+def describe(trainings: Sequence[Estimate]) -> str:
+    """Return a line for the user."""
+    total = sum(training.seconds for training in trainings)
+    per_iteration = {training.net: training.seconds_per_iteration for training in trainings}
+    nets = ", ".join(f"{net} {seconds:.2g} s an iteration" for net, seconds in per_iteration.items())
+    return f"training will take about {_duration(total)} here, one net after another ({nets}, timed just now)"
 
 
 def _time_in_process(

@@ -6,7 +6,7 @@ import pytest
 
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER
 from lq_emotion.training import estimate as module
-from lq_emotion.training.estimate import PlannedTraining, estimate
+from lq_emotion.training.estimate import PlannedTraining, describe, estimate
 from tests.lq_emotion.commands import TABLE, draw_recordings, run
 
 
@@ -31,15 +31,14 @@ def test_iterations_and_tests_that_are_left_are_counted(tmp_path, timed):
         (tmp_path / "LR-3/snapshots" / name).touch()
     short = PlannedTraining("vlqr", {"max_iter": 49}, (1,), tmp_path / "Joint-3")
     estimates = estimate([whole, begun, short], AS_CODE, threads=2, device="cpu")
-    counts = [(training.run, training.iterations, training.test_batches) for training in estimates.trainings]
+    counts = [(training.run, training.iterations, training.test_batches) for training in estimates]
     assert counts == [("HR", 30000, 3100), ("LR-3", 100, 4)]
     seconds = [30000 * 0.5 + 3100 * 0.125, 100 * 0.5 + 4 * 0.125]
-    assert [training.seconds for training in estimates.trainings] == seconds
+    assert [training.seconds for training in estimates] == seconds
     assert timed == [("HQ", None, (1,))]
-    assert estimates.to_json()["seconds"] == sum(seconds)
-    assert [training["seconds"] for training in estimates.to_json()["trainings"]] == seconds
-    assert "about 4 hours" in str(estimates)
-    assert estimate([short], AS_CODE, threads=2, device="cpu").trainings == ()
+    assert [training.to_json()["seconds"] for training in estimates] == seconds
+    assert "about 4 hours" in describe(estimates)
+    assert estimate([short], AS_CODE, threads=2, device="cpu") == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def test_every_net_can_be_timed(tmp_path, net, switches, monkeypatch):
     factors = (12, 16) if switches is AS_PAPER and net == "vlqr" else (1,)
     monkeypatch.setattr(module, "_time_in_process", module._time_all)
     training = PlannedTraining(net, {"batch": 2}, factors, tmp_path / net)
-    (timing,) = estimate([training], switches, threads=1, device="cpu").trainings
+    (timing,) = estimate([training], switches, threads=1, device="cpu")
     assert timing.seconds_per_iteration > 0
     assert timing.seconds_per_test_batch > 0
 
@@ -83,6 +82,6 @@ def test_the_table_prints_and_logs_the_estimate_before_it_begins(tmp_path, timed
 
 def test_nets_are_timed_in_a_process_of_its_own(tmp_path):
     training = PlannedTraining("pretrain", {"batch": 1}, (1,), tmp_path / "pretrain-3")
-    (timing,) = estimate([training], AS_CODE, threads=1, device="cpu").trainings
+    (timing,) = estimate([training], AS_CODE, threads=1, device="cpu")
     assert timing.iterations == 500_000
     assert timing.seconds_per_iteration > 0

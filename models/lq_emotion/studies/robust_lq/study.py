@@ -36,7 +36,7 @@ from lq_emotion.studies.robust_lq.results import (
 from lq_emotion.studies.robust_lq.stages import stages
 from lq_emotion.studies.robust_lq.table import title
 from lq_emotion.studies.robust_lq.tables import comparison_tables, variant_tables, write_markdown, write_table
-from lq_emotion.training.estimate import PlannedTraining, estimate
+from lq_emotion.training.estimate import PlannedTraining, describe, estimate
 from lq_emotion.workflow.stages import Stage
 from lq_emotion.workflow.study import Study
 
@@ -45,10 +45,12 @@ def _estimate(plan: StudyPlan, stages: list[Stage[PlannedTraining]], say: Say) -
     """Print how long the trainings will take, and write it to logs/estimate.json."""
     trainings = [stage.cost for stage in stages if stage.cost]
     estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
-    if estimates.trainings:
-        say(str(estimates))
+    if estimates:
+        say(describe(estimates))
+        seconds = sum(training.seconds for training in estimates)
+        content = {"seconds": seconds, "trainings": [training.to_json() for training in estimates]}
         (plan.root / "logs").mkdir(parents=True, exist_ok=True)
-        write_json(estimates.to_json(), plan.root / "logs" / "estimate.json")
+        write_json(content, plan.root / "logs" / "estimate.json")
 
 
 def _results(plan: StudyPlan, seconds: Mapping[str, float | None]) -> Tables:
