@@ -5,7 +5,7 @@ With `AS_CODE` the messages are those of the shipped prototxts (experiments/netw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from caffe_compat.errors import NetError
 from caffe_compat.schema import caffe_pb2 as pb
@@ -32,6 +32,7 @@ SWITCHES = frozenset(("quadrant_pooling", "convolutions", "normalisation", "lr_o
 """The switches that change CNN+D or its solver; besides `input_size`, which changes its data as well."""
 
 SOURCES = ("PATH/TO/train.txt", "PATH/TO/test.txt")
+BATCH = 128
 _NAME = "emotion_train_val"
 HIDDEN = 300
 """Hidden units of fc4 (paper 3.2)."""
@@ -42,19 +43,14 @@ _CHANNELS = (64, 128, 256)
 
 
 def cnn_d(
-    net: Net = Net.SCRATCH,
-    *,
-    switches: PaperSwitches = AS_CODE,
-    factor: int = 1,
-    sources: Sequence[str] = SOURCES,
-    batch: int = 128,
+    net: Net = Net.SCRATCH, *, switches: PaperSwitches = AS_CODE, factor: int = 1, batch: int = BATCH
 ) -> pb.NetParameter:
-    """Return the net to train, with lists of HDF5 files to train and to test with as `sources`.
+    """Return the net to train, whose data layers name the lists of HDF5 files as the authors do.
 
     `net`, a key of `CONVOLUTION_RATES`, decides how fast conv1 to conv3 learn; with `switches.input_size` "own" the
     faces are `factor` times smaller than 96. With the loss "ccc" the net ends in fc5: see `nets.losses.ccc_loss`.
     """
-    phases = zip(sources, (pb.TRAIN, pb.TEST), strict=True)
+    phases = zip(SOURCES, (pb.TRAIN, pb.TEST), strict=True)
     message = pb.NetParameter(name=_NAME)
     message.layer.extend(hdf5_data(path, batch, phase) for path, phase in phases)
     message.layer.extend(_body(net, switches, input_size(switches, factor)))

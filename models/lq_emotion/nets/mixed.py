@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from caffe_compat.errors import NetError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import euclidean_loss
-from lq_emotion.nets.cnn_d import cnn_d
+from lq_emotion.nets.cnn_d import BATCH, cnn_d
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import PaperSwitches
 
@@ -32,7 +32,7 @@ def mixed(
     *,
     switches: PaperSwitches,
     factors: Sequence[int],
-    batch: int = 128,
+    batch: int = BATCH,
 ) -> pb.NetParameter:
     """Return the net to train, with a branch for each factor; `batch` counts the samples of all branches together.
 

@@ -5,11 +5,11 @@ In the code it is CNN+D with its convolutions frozen; in the paper a fully conne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE, declare_inputs, euclidean_loss, face_normalisation, hdf5_data, silence
-from lq_emotion.nets.cnn_d import HIDDEN, SOURCES, cnn_d, cnn_d_deploy, features, head
+from lq_emotion.nets.cnn_d import BATCH, HIDDEN, SOURCES, cnn_d, cnn_d_deploy, features, head
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.sr_fcn import body, output_size
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
@@ -18,18 +18,16 @@ _NAME = "emotion_non_joint"
 _CONV4 = 256 * 5 * 5 + 1  # parameters of SR-FCN's last layer, which CNN+D does not have
 
 
-def non_joint(
-    *, switches: PaperSwitches = AS_CODE, sources: Sequence[str] = SOURCES, batch: int = 128
-) -> pb.NetParameter:
+def non_joint(*, switches: PaperSwitches = AS_CODE) -> pb.NetParameter:
     """Return the net of Non-Joint-s to train from SR-FCN's weights.
 
     In the code it is CNN+D with its convolutions frozen. With `switches.separate_regressor` it is what the paper says:
     SR-FCN, frozen and whole; its output goes into fc4 and fc5, with `hidden_units` between them.
     """
     if not switches.separate_regressor:
-        return cnn_d(Net.NON_JOINT, switches=switches, sources=sources, batch=batch)
+        return cnn_d(Net.NON_JOINT, switches=switches)
     net = pb.NetParameter(name=_NAME)
-    net.layer.extend(hdf5_data(path, batch, phase) for path, phase in zip(sources, (pb.TRAIN, pb.TEST), strict=True))
+    net.layer.extend(hdf5_data(path, BATCH, phase) for path, phase in zip(SOURCES, (pb.TRAIN, pb.TEST), strict=True))
     net.layer.extend(_layers(switches))
     if switches.loss != "ccc":
         net.layer.append(euclidean_loss("fc5", weight=2 if switches.loss == "mse" else None))

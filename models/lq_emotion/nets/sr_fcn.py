@@ -5,7 +5,7 @@ With `AS_CODE` the messages are those of the shipped prototxts (pretrain/, matla
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE, Learning, convolution, declare_inputs, euclidean_loss, hdf5_data, relu, silence
@@ -18,18 +18,13 @@ PATCH = 32
 _CHANNELS = (64, 128, 256, 1)
 
 
-def sr_fcn(
-    *,
-    switches: PaperSwitches = AS_CODE,
-    sources: Sequence[str] = SOURCES,
-    batches: Sequence[int] = (128, 2),
-) -> pb.NetParameter:
-    """Return the net to train on patches of 32 x 32; `sources` and `batches` are to train and to test with.
+def sr_fcn(*, switches: PaperSwitches = AS_CODE) -> pb.NetParameter:
+    """Return the net to train on patches of 32 x 32, 128 at a time, and to test 2 at a time.
 
     Its labels are `output_size(32)` rows and columns: with padding ``generate_train(size_label=32)`` makes them.
     """
     net = pb.NetParameter(name="Pretrain")
-    for path, batch, phase in zip(sources, batches, (pb.TRAIN, pb.TEST), strict=True):
+    for path, batch, phase in zip(SOURCES, (128, 2), (pb.TRAIN, pb.TEST), strict=True):
         net.layer.append(hdf5_data(path, batch, phase))
     net.layer.extend(body(switches))
     # EuclideanLoss divides the sum by 2 N; the mean divides it by N and the pixels of a patch

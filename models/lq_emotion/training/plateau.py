@@ -27,7 +27,7 @@ MOST = 3
 _SNAPSHOT = (".caffemodel", ".solverstate", ".resume.npz")
 
 
-def divisions(losses: Mapping[int, float], *, patience: int = PATIENCE, most: int = MOST) -> list[int]:
+def divisions(losses: Mapping[int, float]) -> list[int]:
     """Return the iterations at which the rate is divided, from the test losses by iteration.
 
     After a division the count restarts; the best loss stays. NaN is never an improvement.
@@ -39,7 +39,7 @@ def divisions(losses: Mapping[int, float], *, patience: int = PATIENCE, most: in
             best, waited = loss, 0
             continue
         waited += 1
-        if waited == patience and len(iterations) < most:
+        if waited == PATIENCE and len(iterations) < MOST:
             iterations.append(iteration)
             waited = 0
     return iterations
