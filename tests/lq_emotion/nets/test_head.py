@@ -21,7 +21,7 @@ from lq_emotion.nets.blocks import hdf5_data
 from lq_emotion.nets.head import features_input, headed_training_net, with_head
 from lq_emotion.nets.lstm import SequenceHead
 from lq_emotion.nets.small_resnet import small_resnet
-from lq_emotion.nets.tuning import Tuning
+from lq_emotion.nets.tuning import adam, sgd
 from tests.refusals import refused
 
 STUDIES = ("all_layers", "frozen_base", "lstm_adam")
@@ -46,11 +46,11 @@ def definition(study):
 
 
 def solver(study):
-    tuning = Tuning(
-        net="train.prototxt", snapshot_prefix="snap", base_lr=0.02 if study == "frozen_base" else 0.004, max_iter=30,
-        snapshot=10, display=1, random_seed=7,
-    )  # fmt: skip
-    return tuning.adam() if study == "lstm_adam" else tuning.sgd(iter_size=2 if study == "all_layers" else 1)
+    fields = {
+        "net": "train.prototxt", "snapshot_prefix": "snap", "base_lr": 0.02 if study == "frozen_base" else 0.004,
+        "max_iter": 30, "snapshot": 10, "display": 1, "random_seed": 7,
+    }  # fmt: skip
+    return adam(**fields) if study == "lstm_adam" else sgd(iter_size=2 if study == "all_layers" else 1, **fields)
 
 
 @pytest.mark.parametrize("study", STUDIES)

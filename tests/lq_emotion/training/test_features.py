@@ -15,7 +15,7 @@ from lq_emotion.common.lists import write_lines
 from lq_emotion.nets.blocks import hdf5_data
 from lq_emotion.nets.head import features_input, headed_training_net, with_head
 from lq_emotion.nets.small_resnet import small_resnet
-from lq_emotion.nets.tuning import Tuning
+from lq_emotion.nets.tuning import sgd
 from lq_emotion.training.features import FeatureNet, cache_features
 from tests.refusals import refused
 
@@ -70,11 +70,11 @@ def image_rows(folder):
 
 def trained(net, data, weights, folder, *, frozen, iterations):
     write_text(headed_training_net(net, [data], frozen=frozen), folder / "net.prototxt")
-    tuning = Tuning(
+    param = sgd(
         net=str(folder / "net.prototxt"), snapshot_prefix=str(folder / "snap"), base_lr=0.02, max_iter=iterations,
         snapshot=0, display=0, random_seed=7,
     )  # fmt: skip
-    with Solver(tuning.sgd()) as solver:
+    with Solver(param) as solver:
         solver.load_weights(weights)
         solver.step(iterations)
         return {name: value for name, value in solver.net.state_dict().items() if name.startswith(("dense", "scores"))}

@@ -10,7 +10,7 @@ from caffe_compat.build.weights import save_weights
 from caffe_compat.formats.files import write_text
 from lq_emotion.nets.head import base_of
 from lq_emotion.nets.lstm import SequenceHead
-from lq_emotion.nets.tuning import Tuning
+from lq_emotion.nets.tuning import adam
 from lq_emotion.training import sequences as module
 from lq_emotion.training.sequences import Sequences, predict_sequences, write_sequences
 from lq_emotion.training.trainer import Run
@@ -85,11 +85,11 @@ def trained(tmp_path_factory):
     write_text(definition, folder / "net.prototxt")
     run = Run(folder, "lstm", "LSTM")
     run.prefix.parent.mkdir()
-    tuning = Tuning(
+    solver = adam(
         net=str(folder / "net.prototxt"), snapshot_prefix=str(run.prefix), base_lr=0.02, max_iter=60, snapshot=60,
         display=20, random_seed=1,
     )  # fmt: skip
-    run.train(tuning.adam(), lambda _: None)
+    run.train(solver, lambda _: None)
     return data, definition, run.snapshot(60, ".caffemodel.h5")
 
 

@@ -30,7 +30,7 @@ from lq_emotion.datasets.ravdess.windows import LENGTH, window_frames
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.lstm import SequenceHead
-from lq_emotion.nets.tuning import Tuning
+from lq_emotion.nets.tuning import adam
 from lq_emotion.studies.cloud_robotics.images import best_base, net_path
 from lq_emotion.studies.cloud_robotics.link.table import MeasuredCell, clip_cost, operating_points
 from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan
@@ -221,12 +221,11 @@ def _solver(plan: CloudPlan, run: Run, tests: int) -> pb.SolverParameter:
     """Return Adam, whose rate is divided by ten when the loss on dev stalls, if there is a dev."""
     recipe = plan.recipe
     interval = max(1, recipe.sequence_iterations // _TESTS)
-    tuning = Tuning(
+    solver = adam(
         net=str(run.folder / "net.prototxt"), snapshot_prefix=str(run.prefix), base_lr=recipe.sequence_lr,
         max_iter=recipe.sequence_iterations, snapshot=interval, random_seed=plan.seed,
         test_iter=tests, test_interval=interval if tests else 0,
     )  # fmt: skip
-    solver = tuning.adam()
     solver.snapshot_format = pb.SolverParameter.BINARYPROTO
     if tests:
         solver.lr_policy, solver.gamma = "multistep", 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from lq_emotion.nets.head import LABEL, headed_training_net
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.outputs import Labels
-from lq_emotion.nets.tuning import Tuning
+from lq_emotion.nets.tuning import sgd
 from lq_emotion.studies.cloud_robotics.bases import Base, load_base
 from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.results import ImageResult, best_on_dev
@@ -213,8 +213,8 @@ def _train_head(plan: CloudPlan, base: Base, parameters: Mapping[str, float], fo
     source = features_path(plan, base.name).with_suffix(".txt")
     batch = plan.recipe.batch * plan.recipe.iter_size
     message = headed_training_net(base.head, [hdf5_data(str(source), batch, tops=(base.blob, LABEL))], frozen=False)
-    tuning = _tuning(plan, folder, parameters["stage1_lr"], plan.recipe.stage1_iterations)
-    solver = tuning.sgd(weight_decay=parameters["weight_decay"])
+    fields = _fields(plan, folder, parameters["stage1_lr"], plan.recipe.stage1_iterations)
+    solver = sgd(weight_decay=parameters["weight_decay"], **fields)
     return _train(plan, message, solver, folder, [features_path(plan, base.name)], None, say)
 
 
@@ -224,18 +224,19 @@ def _train_all(
     """Stage 2: train everything, and return a snapshot."""
     source = list_path(plan, "train")
     data = base.images(source, plan.recipe.batch, augmented=True)
-    tuning = _tuning(plan, folder, parameters["stage2_lr"], plan.recipe.stage2_iterations)
-    solver = tuning.sgd(iter_size=plan.recipe.iter_size, weight_decay=parameters["weight_decay"])
+    fields = _fields(plan, folder, parameters["stage2_lr"], plan.recipe.stage2_iterations)
+    solver = sgd(iter_size=plan.recipe.iter_size, weight_decay=parameters["weight_decay"], **fields)
     return _train(
         plan, headed_training_net(base.net, [data], frozen=False), solver, folder, [source, weights], weights, say
     )
 
 
-def _tuning(plan: CloudPlan, folder: Path, rate: float, iterations: int) -> Tuning:
-    return Tuning(
-        net=str(folder / "net.prototxt"), snapshot_prefix=str(Run(folder, "net", "").prefix), base_lr=rate,
-        max_iter=iterations, snapshot=max(1, iterations // _SNAPSHOTS), random_seed=plan.seed,
-    )  # fmt: skip
+def _fields(plan: CloudPlan, folder: Path, rate: float, iterations: int) -> dict[str, Any]:
+    """Return the fields of a solver that both stages have."""
+    return {
+        "net": str(folder / "net.prototxt"), "snapshot_prefix": str(Run(folder, "net", "").prefix), "base_lr": rate,
+        "max_iter": iterations, "snapshot": max(1, iterations // _SNAPSHOTS), "random_seed": plan.seed,
+    }  # fmt: skip
 
 
 def _train(

@@ -30,7 +30,7 @@ from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.nets.blocks import hdf5_data
 from lq_emotion.nets.head import HeadedNet, answer, headed_training_net
 from lq_emotion.nets.small_resnet import small_resnet
-from lq_emotion.nets.tuning import Tuning
+from lq_emotion.nets.tuning import sgd
 
 Doubles = npt.NDArray[np.float64]
 Drawn = Iterator[tuple[Image, int]]
@@ -171,9 +171,9 @@ def _solver(net: HeadedNet, folder: Path, iterations: int, seed: int) -> pb.Solv
         if layer.type == "BatchNorm":
             layer.batch_norm_param.moving_average_fraction = _KEPT
     write_text(message, folder / "net.prototxt")
-    solver = Tuning(
+    solver = sgd(
         net=str(folder / "net.prototxt"), snapshot_prefix=str(folder / "net"), base_lr=_RATE, max_iter=iterations,
         snapshot=0, display=0, random_seed=seed, test_iter=_TESTED, test_interval=iterations + 1,
-    ).sgd()  # fmt: skip
+    )  # fmt: skip
     solver.lr_policy, solver.power, solver.test_initialization = "poly", 1, False
     return solver
