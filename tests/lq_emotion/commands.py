@@ -9,15 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
 from lq_emotion.cli import main
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.evaluation.predictor import DEPLOY
+from matlab_ports.matfile import savemat
 
 ROOT = Path(__file__).parents[2]
-TABLE = ("study", "run", "robust-lq", "--only", "table")
+STUDY = ("study", "run", "robust-lq")
+TABLE = (*STUDY, "--only", "table")
 LINEAR = """
 input: "data" input_dim: 1 input_dim: 1 input_dim: {side} input_dim: {side}
 layer {{ name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param {{ num_output: 1 }} }}
@@ -91,6 +95,19 @@ def draw_recordings(folder, **settings):
     """Draw small recordings; return their folder."""
     make_recordings(folder, SyntheticSettings(**{"train": 1, "dev": 1, "size": (240, 240), **settings}), say=quiet)
     return folder
+
+
+def drawn_files(recordings, out):
+    """Return the options for drawn recordings with their true boxes, and for the folder of results."""
+    return "--recordings", str(recordings), "--boxes", str(recordings / "synthetic_face_boxes"), "--out", str(out)
+
+
+def save_crops(path, video, times=None, **labels):
+    """Write crops (H, W, T) as `prepare` does, 25 a second or at these times; return their file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    times = 0.04 * np.arange(np.shape(video)[2]) if times is None else times
+    savemat(path, {"video": video, **labels, "video_time": times}, "-v6")
+    return path
 
 
 def draw_weights(path, seed=3, definition=DEPLOY):

@@ -11,8 +11,8 @@ from caffe_compat.build.weights import save_weights
 from caffe_compat.formats.files import read_net
 from lq_emotion.datasets.avec.gold import read_gold
 from lq_emotion.nets.cnn_d import cnn_d_deploy, with_outputs
-from matlab_ports.matfile import loadmat, savemat
-from tests.lq_emotion.commands import TABLE, draw_recordings, failed, linear_net, run
+from matlab_ports.matfile import loadmat
+from tests.lq_emotion.commands import TABLE, draw_recordings, drawn_files, failed, linear_net, run, save_crops
 
 BOTH = ("valence", "arousal")
 SIDE = 24  # pixels of a crop
@@ -25,13 +25,12 @@ layer {{ name: "fc5" type: "InnerProduct" bottom: "data" top: "fc5" inner_produc
 
 def write(folder, dimensions=BOTH):
     """Write crops whose left half shows valence and whose right half shows arousal, from 0 to 1; test_1 has no labels."""
-    folder.mkdir(parents=True)
     for number, name in enumerate(("train_1", "dev_1", "dev_2", "test_1")):
         phase = np.arange(20) / 4 + number
         shown = {"valence": (1 + np.sin(phase)) / 2, "arousal": (1 + np.cos(0.7 * phase)) / 2}
         video = np.repeat([[shown[dimension] for dimension in BOTH]], SIDE // 2, axis=1).repeat(SIDE, axis=0)
         labels = {dimension: shown[dimension] for dimension in dimensions if name != "test_1"}
-        savemat(folder / f"{name}.mat", {"video": video, **labels, "video_time": 0.04 * np.arange(20)}, "-v6")
+        save_crops(folder / f"{name}.mat", video, **labels)
     return folder
 
 
@@ -112,8 +111,7 @@ def recordings(tmp_path_factory):
 
 
 def test_crops_training_files_and_nets_hold_both(recordings, tmp_path):
-    boxes = ("--boxes", recordings / "synthetic_face_boxes")
-    assert run("data", "prepare", "--recordings", recordings, "--out", tmp_path, "--dimension", "both", *boxes) == 0
+    assert run("data", "prepare", *drawn_files(recordings, tmp_path), "--dimension", "both") == 0
     root = tmp_path / "both"
     crops = loadmat(root / "data/raw_data/HQ/train_1.mat")
     assert list(crops) == ["video", "valence", "arousal", "video_time"]
@@ -141,24 +139,13 @@ def test_crops_training_files_and_nets_hold_both(recordings, tmp_path):
 @pytest.mark.slow
 def test_a_study_of_both_has_a_table_for_each(tmp_path):
     recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
-    files = ("--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", tmp_path)
     options = ("--rows", "HR", "Non-Joint", "OA", "--preset", "demo", "--scales", 3, "--mixture", 3, "--iterations", 1)
-    assert run(*TABLE, *files, "--dimension", "both", *options, "--device=cpu") == 0
+    table = (*TABLE, *drawn_files(recordings, tmp_path), "--dimension", "both", *options, "--device=cpu")
+    assert run(*table) == 0
     for dimension in BOTH:
         table = json.loads((tmp_path / "both/table" / dimension / "table.json").read_text())
         assert table["dimension"] == dimension
         assert [cell["method"] for cell in table["cells"]] == ["HR", "Non-Joint", "Joint-OA"]
         assert all(cell["scores"].endswith(f"{dimension}/scores.json") for cell in table["cells"])
         assert (table["cells"][0]["published"] is None) == (dimension == "arousal")
-    assert (
-        run(
-            *TABLE,
-            *files,
-            "--dimension",
-            "both",
-            *options,
-            "--device=cpu",
-            "--json",
-        )
-        == 0
-    )
+    assert run(*table, "--json") == 0

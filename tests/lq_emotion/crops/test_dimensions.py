@@ -12,7 +12,7 @@ from lq_emotion.datasets.synthetic.face import Expression, draw_features
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import simulate_signals
 from matlab_ports.matfile import loadmat, savemat
-from tests.lq_emotion.commands import TABLE, draw_recordings, draw_weights, failed, hashes, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, draw_weights, drawn_files, failed, hashes, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
@@ -102,9 +102,8 @@ def test_table_takes_the_dimension(recordings, root, capsys):
 @pytest.mark.slow
 def test_a_table_of_arousal_has_no_published_scores(tmp_path):
     recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
-    files = ("--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", tmp_path)
     options = ("--rows", "HR", "--preset", "demo", "--scales", 3, "--iterations", 1, "--delay", 0.4)
-    assert run(*TABLE, *files, "--dimension", "arousal", *options) == 0
+    assert run(*TABLE, *drawn_files(recordings, tmp_path), "--dimension", "arousal", *options) == 0
     table = json.loads((tmp_path / "arousal/table/table.json").read_text())
     assert (table["dimension"], table["settings"]["delay"]) == ("arousal", 0.4)
     (cell,) = table["cells"]

@@ -11,7 +11,7 @@ from lq_emotion.crops.h5 import H5Results, H5Settings, make_h5
 from matlab_ports.generate_h5 import Options, generate_h5
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.randstream import RandStream
-from tests.lq_emotion.commands import failed, quiet, run
+from tests.lq_emotion.commands import failed, quiet, run, save_crops
 from tests.matlab_ports.h5_recordings import assert_same, contents
 from tests.refusals import refused
 
@@ -24,13 +24,7 @@ def root(tmp_path):
     for number, name in enumerate(["train_1", "train_2", "train_10", "dev_1", "P16"]):
         random = np.random.RandomState(number)
         crops = tmp_path / "data" / "raw_data" / "HQ" / f"{name}.mat"
-        crops.parent.mkdir(parents=True, exist_ok=True)
-        variables = {
-            "video": random.rand(96, 96, 11),
-            "valence": random.rand(1, 11),
-            "video_time": np.arange(11) * 0.04,
-        }
-        savemat(crops, variables, version="-v6")
+        save_crops(crops, random.rand(96, 96, 11), valence=random.rand(1, 11))
     return tmp_path
 
 
@@ -69,8 +63,7 @@ def test_existing_files_are_rewritten_only_if_an_input_changed(root):
     assert H5Results.from_json(json.loads((root / "h5_files/HQ/h5.json").read_text())) == made
     assert lines == ["train: 32 samples are there already", "test: 8 samples are there already"]
     assert Path(made.train.files[0]).stat().st_mtime_ns == stamp
-    variables = {"video": np.zeros((96, 96, 8)), "valence": np.ones((1, 8)), "video_time": np.arange(8) * 0.04}
-    savemat(root / "data" / "raw_data" / "HQ" / "dev_1.mat", variables, version="-v6")
+    save_crops(root / "data" / "raw_data" / "HQ" / "dev_1.mat", np.zeros((96, 96, 8)), valence=np.ones((1, 8)))
     make_h5(root, H5Settings(**SMALL), say=quiet)
     assert Path(made.train.files[0]).stat().st_mtime_ns == stamp
     assert contents(made.test.files[0])[1].tolist() == [[1.0]] * 8
@@ -149,17 +142,8 @@ def test_the_command_makes_a_mixture_and_reports_it_as_json(root, capsys):
 
 def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsys):
     out = tmp_path / "run"
-    command = [
-        "study",
-        "train",
-        "--h5",
-        root / "h5_files/HQ",
-        "--out",
-        out,
-        "--iterations=1",
-        "--batch=2",
-        "--test-iter=1",
-    ]
+    training = ("--iterations=1", "--batch=2", "--test-iter=1")
+    command = ("study", "train", "--h5", root / "h5_files/HQ", "--out", out, *training)
 
     def made():
         assert run("data", "h5", "--out", root, "--chunk", 8) == 0

@@ -6,7 +6,7 @@ from PIL import Image
 
 from lq_emotion.crops.previews import box_overlay, contact_sheet, label_trace
 from lq_emotion.datasets.avec.gold import GoldStandard
-from matlab_ports.matfile import savemat
+from tests.lq_emotion.commands import save_crops
 from tests.videos import write_video
 
 
@@ -14,9 +14,7 @@ def crops(path, count):
     """Faces whose upper half is bright."""
     video = np.full((96, 96, count), 0.2)
     video[:48] = 0.8
-    time = np.arange(count) * 0.04
-    savemat(path, {"video": video, "valence": np.sin(time), "video_time": time})
-    return path
+    return save_crops(path, video, valence=np.sin(np.arange(count) * 0.04))
 
 
 def gray(path):

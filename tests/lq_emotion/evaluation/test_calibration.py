@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from lq_emotion.evaluation.postprocess import learn, medfilt1
-from matlab_ports.matfile import savemat
-from tests.lq_emotion.commands import linear_net, run
+from tests.lq_emotion.commands import linear_net, run, save_crops
 
 FRAMES = {"train_1": 260, "train_2": 240, "dev_1": 250, "dev_2": 230}
 
@@ -20,7 +19,7 @@ def data(tmp_path_factory):
     for number, (name, count) in enumerate(FRAMES.items()):
         gold = (-1) ** number * 0.5 + 0.1 * np.sin(np.arange(count) / 60)
         video = np.broadcast_to(gold + rng.standard_normal(count), (2, 2, count))
-        savemat(folder / f"{name}.mat", {"video": video, "valence": gold, "video_time": np.arange(count) * 0.04}, "-v6")
+        save_crops(folder / f"{name}.mat", video, valence=gold)
     return folder
 
 

@@ -49,8 +49,7 @@ def root(tmp_path_factory):
     """Recordings as prepare writes them, and the complete gold standard."""
     root = tmp_path_factory.mktemp("a root")
     data, gsd = root / "data" / "raw_data" / "HQ", root / "data" / "gsd"
-    data.mkdir(parents=True)
-    gsd.mkdir()
+    gsd.mkdir(parents=True)
     rng = np.random.default_rng(0)
     for name, count in FRAMES.items():
         grid = np.setdiff1d(np.arange(count + len(GAPS)), GAPS)
@@ -58,7 +57,7 @@ def root(tmp_path_factory):
         gold = np.sin(np.arange(time.size) / 3)
         light = (0.4 + 0.3 * gold[grid]) + 0.05 * rng.standard_normal(count)
         video = np.clip(rng.random((96, 96, 1)) * light, 0, 1)
-        savemat(data / f"{name}.mat", {"video": video, "valence": gold[grid], "video_time": time[grid]}, "-v6")
+        commands.save_crops(data / f"{name}.mat", video, time[grid], valence=gold[grid])
         savemat(gsd / f"{name}.mat", {"gsd": gold[:, None], "time": time[:, None]})
     return root
 

@@ -20,8 +20,7 @@ from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import cells
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from lq_emotion.studies.robust_lq.rate_distortion import SWEEP, Model, SweepSettings
-from matlab_ports.matfile import savemat
-from tests.lq_emotion.commands import linear_net, quiet
+from tests.lq_emotion.commands import linear_net, quiet, save_crops
 
 FRAMES = {"P1": 40, "P2": 30, "dev_1": 50, "dev_2": 20}
 SIDE = 24  # pixels of a crop
@@ -40,14 +39,11 @@ def gold(name, dimension="valence"):
 def write(root, dimension="valence", *, delay=0, side=SIDE):
     """Write crops whose every pixel is the label; late labels repeat their first value."""
     folder = root / "data" / "raw_data" / "HQ"
-    folder.mkdir(parents=True)
     for name, count in FRAMES.items():
         values = gold(name, dimension)
         video = np.broadcast_to(values, (side, side, count))
         labels = np.r_[[values[0]] * delay, values[: count - delay]]
-        savemat(
-            folder / f"{name}.mat", {"video": video, dimension: labels, "video_time": 0.04 * np.arange(count)}, "-v6"
-        )
+        save_crops(folder / f"{name}.mat", video, **{dimension: labels})
     return folder
 
 

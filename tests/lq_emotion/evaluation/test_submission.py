@@ -9,7 +9,7 @@ from lq_emotion.datasets.avec.gold import read_gold
 from lq_emotion.evaluation.submission import Submission, fill
 from lq_emotion.metrics.regression import score
 from matlab_ports.matfile import savemat
-from tests.lq_emotion.commands import failed, linear_net, run
+from tests.lq_emotion.commands import failed, linear_net, run, save_crops
 
 SHOWN = {"dev_1": [0, 1, 2, 5, 6, 9], "test_1": [2, 3, 7], "test_2": [0, 1]}  # frames with a crop
 LENGTH = 12  # times of the gold standard
@@ -94,9 +94,7 @@ def test_delay_and_post_processing_come_from_an_evaluation(data, mean, tmp_path)
 def test_an_oracle_without_gaps_scores_one_at_its_delay(tmp_path):
     root, time = tmp_path / "data", np.arange(200) * 0.04
     faces, gold = np.sin(time), np.sin(np.clip(time - 0.4, 0, None))  # raters react 0.4 s late
-    (root / "raw_data/HQ").mkdir(parents=True)
-    content = {"video": np.broadcast_to(faces, (2, 2, 200)), "valence": gold, "video_time": time}
-    savemat(root / "raw_data/HQ/dev_1.mat", content, "-v6")
+    save_crops(root / "raw_data/HQ/dev_1.mat", np.broadcast_to(faces, (2, 2, 200)), valence=gold)
     net, out = linear_net(tmp_path, 2, weight=0.25, bias=0.0), tmp_path / "out"
     assert (
         run("study", "submission", *net, "--data", root / "raw_data/HQ", "--out", out, "--names", "dev_1", "--delay=.4")

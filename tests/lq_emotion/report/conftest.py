@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lq_emotion.studies.robust_lq.published import published
-from matlab_ports.matfile import savemat
+from tests.lq_emotion.commands import save_crops
 
 SCORES = {  # rmse, cc, ccc
     ("HR", 1): (0.2, 0.5, 0.4), ("LR", 3): (0.3, None, 0.0), ("Joint-OA", 3): (0.1, 0.6, 0.45),
@@ -104,9 +104,7 @@ def whole(tmp_path_factory):
     put(root / "rd/rate.png", png(50, 20))
     rows, columns = np.mgrid[:96, :96] / 96
     video = np.stack([0.5 + 0.3 * np.sin(9 * rows + k) * columns for k in range(3)], axis=2)
-    (root / "data/raw_data/HQ").mkdir(parents=True)
-    variables = {"video": video, "valence": np.zeros(3), "video_time": np.arange(3.0)}
-    savemat(root / "data/raw_data/HQ/dev_1.mat", variables, "-v6")
+    save_crops(root / "data/raw_data/HQ/dev_1.mat", video, valence=np.zeros(3))
     return root
 
 

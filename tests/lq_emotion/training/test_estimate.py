@@ -58,19 +58,7 @@ def test_every_net_can_be_timed(tmp_path, net, switches, monkeypatch):
 
 def test_the_table_prints_and_logs_the_estimate_before_it_begins(tmp_path, timed, capsys):
     recordings, out = draw_recordings(tmp_path / "recordings", frames=50), tmp_path / "a root"
-    assert (
-        run(
-            *TABLE,
-            "--recordings",
-            recordings,
-            "--out",
-            out,
-            "--scales",
-            3,
-            "--dry-run",
-        )
-        == 0
-    )
+    assert run(*TABLE, "--recordings", recordings, "--out", out, "--scales", 3, "--dry-run") == 0
     output = capsys.readouterr().out
     assert "training will take about" in output
     assert "HQ 0.5 s an iteration" in output

@@ -6,7 +6,6 @@ import shutil
 import numpy as np
 import pytest
 
-from matlab_ports.matfile import savemat
 from tests.lq_emotion import commands
 from tests.lq_emotion.commands import draw_weights
 
@@ -68,10 +67,8 @@ def crops():
 
     def put(root, folder, names=("dev_1",), frames=6):
         rng = np.random.default_rng(0)
-        (root / folder).mkdir(parents=True)
         for name in names:
-            video, time = rng.random((96, 96, frames)), np.arange(frames) * 0.04
-            variables = {"video": video, "valence": np.sin(time * 9), "video_time": time}
-            savemat(root / folder / f"{name}.mat", variables, "-v6")
+            labels = np.sin(9 * 0.04 * np.arange(frames))
+            commands.save_crops(root / folder / f"{name}.mat", rng.random((96, 96, frames)), valence=labels)
 
     return put

@@ -13,7 +13,7 @@ from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_record
 from lq_emotion.faces.boxfiles import read_boxes
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.videoreader import VideoReader
-from tests.lq_emotion.commands import failed, hashes, quiet, run
+from tests.lq_emotion.commands import drawn_files, failed, hashes, quiet, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -124,8 +124,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
 
 
 def test_prepare_accepts_the_tree_and_its_true_boxes(made, tmp_path):
-    files = ("--recordings", made, "--out", tmp_path, "--boxes", made / "synthetic_face_boxes")
-    assert run("data", "prepare", *files, "--no-figures") == 0
+    assert run("data", "prepare", *drawn_files(made, tmp_path), "--no-figures") == 0
     gold = read_gsd(tmp_path / "data/gsd/dev_1.mat")
     assert len(gold.gsd) == 200
     outcomes = json.loads((tmp_path / "data/prepare.json").read_text())["recordings"]

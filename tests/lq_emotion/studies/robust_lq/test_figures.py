@@ -11,20 +11,16 @@ from lq_emotion.nets.switches import AS_PAPER
 from lq_emotion.studies.robust_lq.figures.figure1 import draw_factors
 from lq_emotion.studies.robust_lq.figures.figure2 import Pipeline, draw_pipeline
 from lq_emotion.studies.robust_lq.figures.figure3 import boxes, draw_architectures
-from matlab_ports.matfile import savemat
-from tests.lq_emotion.commands import draw_weights
+from tests.lq_emotion.commands import draw_weights, save_crops
 from tests.refusals import refused
 
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
     """A recording of 12 crops that slowly brighten from left to right."""
-    path = tmp_path_factory.mktemp("raw data") / "HQ" / "dev_8.mat"
-    path.parent.mkdir()
     video = np.clip(np.linspace(0.2, 0.8, 96)[:, None] + 0.02 * np.arange(12), 0, 1)[None].repeat(96, axis=0)
-    time = 0.04 * np.arange(12)
-    savemat(path, {"video": np.float32(video), "valence": np.sin(time)[:, None], "video_time": time[:, None]}, "-v6")
-    return path
+    path = tmp_path_factory.mktemp("raw data") / "HQ" / "dev_8.mat"
+    return save_crops(path, np.float32(video), valence=np.sin(0.04 * np.arange(12)))
 
 
 def pixels(path):

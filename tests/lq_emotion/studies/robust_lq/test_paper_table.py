@@ -6,7 +6,7 @@ import h5py
 import pytest
 
 from caffe_compat.formats.files import read_net
-from tests.lq_emotion.commands import TABLE, draw_recordings, kill, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, drawn_files, kill, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow
@@ -25,18 +25,8 @@ def root(recordings, tmp_path_factory):
 
 
 def arguments(recordings, out, *more):
-    files = ["--recordings", str(recordings), "--boxes", str(recordings / "synthetic_face_boxes"), "--out", str(out)]
-    return [
-        *TABLE,
-        *files,
-        "--preset",
-        "small",
-        "--iterations",
-        "2",
-        "--scales",
-        "12",
-        *more,
-    ]
+    options = ("--preset", "small", "--iterations", "2", "--scales", "12")
+    return [*TABLE, *drawn_files(recordings, out), *options, *more]
 
 
 def begun(capsys):

@@ -18,7 +18,7 @@ from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.stages import coded_models, stages
 from lq_emotion.training.settings import Changes
-from tests.lq_emotion.commands import TABLE, draw_recordings, kill, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, drawn_files, kill, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -169,9 +169,8 @@ def test_a_plan_that_cannot_run_is_refused_before_anything_is_written(recordings
 
 
 def arguments(recordings, out):
-    files = ["--recordings", str(recordings), "--out", str(out), "--boxes", str(recordings / "synthetic_face_boxes")]
     rows = ["--rows", "HR", "Joint-OA", "--scales", "3", "--max-factor", "3", "--mixture", "3", "4"]
-    return [*TABLE, *files, *rows, "--preset", "small", "--iterations", "3"]
+    return [*TABLE, *drawn_files(recordings, out), *rows, "--preset", "small", "--iterations", "3"]
 
 
 def numbers(out):

@@ -16,7 +16,7 @@ from lq_emotion.studies.robust_lq.rd_results import Point, SweepResults
 from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
-from matlab_ports.matfile import loadmat, open_frames, savemat
+from matlab_ports.matfile import loadmat, open_frames
 from tests.lq_emotion import commands
 from tests.lq_emotion.commands import draw_weights
 from tests.lq_emotion.three_frames import write_three_frame_net
@@ -43,8 +43,7 @@ def data(tmp_path_factory):
     for name, count in FRAMES.items():
         t = np.arange(count)
         video = 0.45 + 0.2 * np.sin(6 * x + 0.2 * t) * np.cos(9 * y) + 0.1 * np.sin(t / 3)
-        content = {"video": video, "valence": np.sin(t / 3), "video_time": t * 0.04}
-        savemat(folder / f"{name}.mat", content, "-v6")
+        commands.save_crops(folder / f"{name}.mat", video, valence=np.sin(t / 3))
     return folder
 
 

@@ -12,7 +12,7 @@ from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.stages import stages
-from tests.lq_emotion.commands import TABLE, draw_recordings, failed, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, drawn_files, failed, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
@@ -38,9 +38,8 @@ def pretrain(tmp_path):
 
 
 def table(recordings, pretrain, out):
-    files = ["--recordings", recordings, "--boxes", recordings / "synthetic_face_boxes", "--out", out]
     options = ["--sr-images", pretrain, "--rows", "Joint", "--scales", 3, "--preset", "small", "--iterations", 1]
-    return [*TABLE, *files, *options]
+    return [*TABLE, *drawn_files(recordings, out), *options]
 
 
 def test_patches_are_cut_from_the_authors_own_folder_as_it_is(recordings, pretrain, tmp_path):

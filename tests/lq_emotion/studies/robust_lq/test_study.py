@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.lq_emotion.commands import draw_recordings, kill, run
+from tests.lq_emotion.commands import STUDY, draw_recordings, drawn_files, kill, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow
@@ -16,10 +16,9 @@ def recordings(tmp_path_factory):
 
 
 def arguments(recordings, out, *more):
-    files = ["--recordings", str(recordings), "--out", str(out), "--boxes", str(recordings / "synthetic_face_boxes")]
     nets = ["--scales", "3", "4", "--mixture", "3", "--max-factor", "4", "--seeds", "2"]
     coded = ["--qps", "24", "44", "--codecs", "x264", "--coded-frames", "30"]
-    return ["study", "run", "robust-lq", *files, *nets, *coded, "--preset", "small", "--iterations", "2", *more]
+    return [*STUDY, *drawn_files(recordings, out), *nets, *coded, "--preset", "small", "--iterations", "2", *more]
 
 
 def numbers(out):

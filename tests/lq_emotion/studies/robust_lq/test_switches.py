@@ -30,9 +30,9 @@ from lq_emotion.studies.robust_lq.recipes import recipe
 from lq_emotion.studies.robust_lq.stages import stages
 from lq_emotion.studies.robust_lq.work import DRAWS, do_h5, do_prepare, do_sr_data
 from matlab_ports.imresize import imresize
-from matlab_ports.matfile import loadmat, savemat
+from matlab_ports.matfile import loadmat
 from matlab_ports.prepare_dataset import stretch_luma
-from tests.lq_emotion.commands import TABLE, draw_recordings, failed
+from tests.lq_emotion.commands import TABLE, draw_recordings, failed, save_crops
 from tests.refusals import refused
 
 ROOT = Path(__file__).parents[4]
@@ -201,12 +201,9 @@ def test_gray_is_y_from_black_to_white():
 
 
 def faces(folder, names=("train_1", "dev_1"), count=70):
-    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for name in names:
-        video, valence = rng.random((96, 96, count)), rng.random((1, count))
-        variables = {"video": video, "valence": valence, "video_time": np.arange(count)}
-        savemat(folder / f"{name}.mat", variables, version="-v6")
+        save_crops(folder / f"{name}.mat", rng.random((96, 96, count)), valence=rng.random((1, count)))
 
 
 def prepared(plan, boxes, out, **switches):
