@@ -22,6 +22,7 @@ from lq_emotion.quality import Condition
 from lq_emotion.video import camera
 from lq_emotion.video.frames import Frame
 from lq_emotion.video.sources import find_sources
+from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.predict.instruments import (
     CLASSES,
     DIMENSIONS,
@@ -35,10 +36,6 @@ from tests.refusals import refused
 
 FACE = ["face_id", "detected", "score", "face_x", "face_y", "face_w", "face_h"]
 POINTS = [f"lm{number}_{axis}" for number in range(5) for axis in "xy"]
-
-
-def quiet(_line):
-    pass
 
 
 def clip(folder, frames, name="clip.mkv", **options):

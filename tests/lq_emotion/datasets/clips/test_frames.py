@@ -34,12 +34,9 @@ def test_a_video_is_sampled_at_the_frames_shown(video):
     assert numbers(samples) == [0, 3, 6, 9, 12, 15, 18, 21, 24, 27]
 
 
-def test_at_the_rate_of_the_video_each_frame_comes_once(video):
-    assert numbers(frames_of(clip(video), 15)) == list(range(30))
-
-
-def test_at_a_higher_rate_frames_repeat(video):
-    assert numbers(frames_of(clip(video, 0.0, 0.2), 30)) == [0, 0, 1, 1, 2, 2]
+@pytest.mark.parametrize(("rate", "end", "expected"), [(15, np.inf, [*range(30)]), (30, 0.2, [0, 0, 1, 1, 2, 2])])
+def test_at_the_rate_of_the_video_each_frame_comes_once_and_at_a_higher_one_frames_repeat(video, rate, end, expected):
+    assert numbers(frames_of(clip(video, 0.0, end), rate)) == expected
 
 
 def test_start_and_end_cut_a_part_out(video):

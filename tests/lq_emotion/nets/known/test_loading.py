@@ -34,6 +34,13 @@ def own(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def mini(tmp_path):
+    """Weights of mini-XCEPTION, without other files."""
+    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
+    return tmp_path / "x.caffemodel"
+
+
 def files(folder):
     return {
         "definition": folder / "deploy.prototxt",
@@ -42,10 +49,9 @@ def files(folder):
     }
 
 
-def test_recognised_weights_load_by_path(tmp_path):
-    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
-    model = load_model(tmp_path / "x.caffemodel")
-    assert (model.name, model.outputs.names[0], model.weights) == ("mini-xception", "angry", tmp_path / "x.caffemodel")
+def test_recognised_weights_load_by_path(mini, tmp_path):
+    model = load_model(mini)
+    assert (model.name, model.outputs.names[0], model.weights) == ("mini-xception", "angry", mini)
     assert "FER-2013" in model.limits
 
 
@@ -62,20 +68,18 @@ def test_the_authors_nets_estimate_valence_of_transposed_crops(tmp_path):
     assert model.net(torch.from_numpy(white)[None]).shape == (1, 1)
 
 
-def test_a_folder_stands_for_its_only_weights(tmp_path):
-    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
+def test_a_folder_stands_for_its_only_weights(mini, tmp_path):
     model = load_model(tmp_path)
-    assert model.weights == tmp_path / "x.caffemodel"
+    assert model.weights == mini
     (tmp_path / "y.caffemodel").touch()
     with refused("wrong-count"):
         load_model(tmp_path)
 
 
-def test_files_beside_recognised_weights_count_more_than_what_is_known(tmp_path):
-    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
+def test_files_beside_recognised_weights_count_more_than_what_is_known(mini, tmp_path):
     (tmp_path / "x.labels.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
     (tmp_path / "x.crop.json").write_text('{"margin": 0.25}')
-    model = load_model(tmp_path / "x.caffemodel")
+    model = load_model(mini)
     assert model.outputs == Labels(tuple("abcdefg"))
     assert model.crop.margin == 0.25
 
@@ -131,17 +135,15 @@ def test_an_added_model_loads_by_name(own, tmp_path):
     assert model.preprocessing.resize == (8, 8)
 
 
-def test_recognised_weights_are_added_under_their_name(tmp_path):
-    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
-    name, _ = add_model(tmp_path / "x.caffemodel", Store(tmp_path / "home"))
+def test_recognised_weights_are_added_under_their_name(mini, tmp_path):
+    name, _ = add_model(mini, Store(tmp_path / "home"))
     assert name == "mini-xception"
     assert load_model("mini-xception", home=tmp_path / "home").outputs.names[3] == "happy"
 
 
-def test_recognised_weights_may_have_a_name_of_their_own(tmp_path):
-    save_weights(load_net(MINI_XCEPTION), tmp_path / "x.caffemodel")
+def test_recognised_weights_may_have_a_name_of_their_own(mini, tmp_path):
     (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
-    name, _ = add_model(tmp_path / "x.caffemodel", Store(tmp_path / "home"), name="mine", labels=tmp_path / "names.txt")
+    name, _ = add_model(mini, Store(tmp_path / "home"), name="mine", labels=tmp_path / "names.txt")
     assert name == "mine"
     assert load_model("mine", home=tmp_path / "home").outputs == Labels(tuple("abcdefg"))
 

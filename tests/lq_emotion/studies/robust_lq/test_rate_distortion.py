@@ -231,11 +231,6 @@ def test_a_net_of_three_frames_is_refused_before_anything_is_written(data, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--weights", "A"], ["--qps", "x"], ["--scales", "0"]])
-def test_wrong_usage_is_2(data, weights, tmp_path, wrong):
-    assert run(data, weights, tmp_path, *wrong) == 2
-
-
 @pytest.mark.parametrize("change", [{"frames": "x"}, {"total_bits": "many"}, {"psnr": -1}])
 def test_a_malformed_cell_is_an_error_with_its_name(change, swept, tmp_path):
     path = tmp_path / "dev_1.json"
