@@ -2,12 +2,8 @@
 
 import hashlib
 import os
-import random
 import signal
-import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +15,6 @@ from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_record
 from lq_emotion.evaluation.predictor import DEPLOY
 from matlab_ports.matfile import savemat
 
-ROOT = Path(__file__).parents[2]
 STUDY = ("study", "run", "robust-lq")
 TABLE = (*STUDY, "--only", "table")
 LINEAR = """
@@ -42,33 +37,6 @@ def failed(capsys, *argv, code=1):
 
 def quiet(_line):
     pass
-
-
-def kill(arguments, times, *, begun=(1, 3), seconds=0.15):
-    """Start a command again and again, and kill it up to some seconds after a stage begins; return the number of kills.
-
-    It is the first to the third stage, or another range of `begun`; a command without so many ends by itself.
-    """
-    python = [sys.executable, "-c", "import sys; from lq_emotion.cli import main; sys.exit(main())"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    moments, kills = random.Random(0), 0
-    for _ in range(times):
-        with subprocess.Popen(
-            [*python, *arguments], env=environment, start_new_session=True, stdout=subprocess.PIPE, text=True
-        ) as process:
-            stages = moments.randint(*begun)
-            for line in process.stdout:
-                stages -= "begins" in line
-                if stages == 0:
-                    break
-            time.sleep(moments.uniform(0, seconds))
-            running = process.poll() is None
-            if running:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.stdout.read()
-        assert running or process.returncode == 0
-        kills += running
-    return kills
 
 
 def hashes(folder):

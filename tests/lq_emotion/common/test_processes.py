@@ -11,17 +11,8 @@ import pytest
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from lq_emotion.common.processes import WorkerLostError, as_done, processes
+from tests.lq_emotion.processes import ENVIRONMENT, PATIENCE, eventually
 from tests.refusals import refused
-
-ROOT = Path(__file__).parents[3]
-PATIENCE = 60  # seconds until a test gives up what takes a fraction of one
-
-
-def eventually(fact):
-    end = time.monotonic() + PATIENCE
-    while not fact() and time.monotonic() < end:
-        time.sleep(0.02)
-    return fact()
 
 
 def alive(pid):
@@ -110,7 +101,7 @@ def test_workers_end_with_their_parent(tmp_path, number):
     """However it ends: they begin nothing new, and hold its output no longer."""
     (tmp_path / "parent.py").write_text(PARENT)
     command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
     assert eventually(lambda: len(begun(tmp_path)) == 2 or parent.poll() is not None)
     assert parent.poll() is None
     parent.send_signal(number)

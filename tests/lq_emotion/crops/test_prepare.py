@@ -2,7 +2,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,9 +12,9 @@ from lq_emotion.crops.prepare import prepare, table
 from lq_emotion.crops.recording import PreparationSettings
 from lq_emotion.datasets.avec.gold import combine_ratings
 from matlab_ports.matfile import loadmat, savemat
-from tests.conftest import ROOT
 from tests.lq_emotion.commands import failed, quiet, run
 from tests.lq_emotion.datasets.avec import trees
+from tests.lq_emotion.processes import ENVIRONMENT, program
 from tests.refusals import refused
 from tests.videos import write_video
 
@@ -347,11 +346,8 @@ def test_a_full_disk_is_one_error_and_leaves_no_partial_file(tree, out):
     resource = pytest.importorskip("resource")
 
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))  # noqa: E731
-    command = "import sys; from lq_emotion.cli import main; sys.exit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", command, "data", "prepare", "--recordings", str(tree), "--out", str(out), "--names", "dev_1", "--no-figures"],
-        preexec_fn=limit, capture_output=True, text=True, cwd=ROOT, check=False,
-    )  # fmt: skip
+    words = program("data", "prepare", "--recordings", tree, "--out", out, "--names", "dev_1", "--no-figures")
+    done = subprocess.run(words, preexec_fn=limit, capture_output=True, text=True, env=ENVIRONMENT, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "dev_1" in done.stdout

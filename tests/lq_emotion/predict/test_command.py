@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,9 +16,8 @@ from caffe_compat.formats.files import write_text
 from lq_emotion.nets.known import installation
 from tests.lq_emotion.commands import failed, run
 from tests.lq_emotion.predict.instruments import DIMENSIONS, definition_of, estimator, frames_with_squares
+from tests.lq_emotion.processes import ENVIRONMENT, program
 from tests.lq_emotion.video.clips import write_clip
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -56,10 +54,9 @@ def test_json_lines_go_to_stdout(tmp_path, net, capsys):
 
 def test_a_reader_of_json_lines_may_go(tmp_path, net):
     command = [sys.executable, "-c", "import sys; from lq_emotion.entry import main; sys.exit(main())", "predict"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'models'}"}
     words = [*command, clip(tmp_path, 400), *net, "--jsonl"]
     pipe = subprocess.PIPE
-    with subprocess.Popen([*map(str, words)], stdout=pipe, stderr=pipe, env=environment) as process:
+    with subprocess.Popen([*map(str, words)], stdout=pipe, stderr=pipe, env=ENVIRONMENT) as process:
         assert json.loads(process.stdout.readline())["frame"] == 0
         process.stdout.close()
         assert process.stderr.read() == b""
@@ -98,21 +95,12 @@ def test_a_source_that_cannot_be_read_is_an_error_of_one_line(tmp_path, net, cap
     assert "bad.mp4" in stderr.splitlines()[-1]
 
 
-def environment():
-    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'models'}"}
-
-
-def command(*words):
-    code = "import sys; from lq_emotion.cli import main; sys.exit(main())"
-    return [sys.executable, "-c", code, "predict", *map(str, words)]
-
-
 @pytest.mark.slow
 def test_after_a_kill_the_same_command_ends_with_the_same_files(tmp_path, net):
     path = clip(tmp_path, 1500)
     out, other = tmp_path / "out", tmp_path / "other"
-    words = (path, *net, "--overlay")
-    with subprocess.Popen(command(*words, "--out", out), env=environment(), stdout=subprocess.DEVNULL) as process:
+    words = ("predict", path, *net, "--overlay")
+    with subprocess.Popen(program(*words, "--out", out), env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
         unfinished = out / "clip.estimates.csv.unfinished"
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not (unfinished.is_file() and unfinished.stat().st_size > 5000):
@@ -121,7 +109,7 @@ def test_after_a_kill_the_same_command_ends_with_the_same_files(tmp_path, net):
     assert unfinished.read_text().count("\n") > 20
     assert not (out / "clip.estimates.csv").exists()
     for folder in (out, other):
-        subprocess.run(command(*words, "--out", folder), env=environment(), check=True)
+        subprocess.run(program(*words, "--out", folder), env=ENVIRONMENT, check=True)
     for name in ("clip.estimates.csv", "clip.estimates.html", "clip.overlay.mp4"):
         assert (out / name).read_bytes() == (other / name).read_bytes()
     assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in other.iterdir())
@@ -138,7 +126,7 @@ def test_memory_does_not_grow_with_the_video(tmp_path, net):
     for count in (100, 2000):
         path = clip(tmp_path, count, f"{count}.mp4", height=360, width=640)
         words = [sys.executable, "-c", code, "predict", path, *net, "--overlay"]
-        done = subprocess.run([*map(str, words)], env=environment(), check=True, capture_output=True, text=True)
+        done = subprocess.run([*map(str, words)], env=ENVIRONMENT, check=True, capture_output=True, text=True)
         peaks.append(int(done.stdout.splitlines()[-1]) / 1024)
     assert peaks[1] < peaks[0] + 40  # MiB; 2,000 frames are 1,318 MiB
 

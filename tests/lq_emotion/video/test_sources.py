@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import os
 import socket
 import struct
 import subprocess
@@ -22,10 +21,9 @@ from lq_emotion.video.container import Video
 from lq_emotion.video.frames import Selection
 from lq_emotion.video.images import read_image
 from lq_emotion.video.sources import Kind, SourceName, find_sources
+from tests.lq_emotion.processes import ENVIRONMENT
 from tests.lq_emotion.video.clips import gray_levels, number_of, write_clip, write_truncated
 from tests.refusals import refused
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def frames_of(path, **selection):
@@ -219,9 +217,8 @@ def read_from_stdin(stdin):
         "from lq_emotion.video.sources import find_sources\n"
         "with find_sources(['-'])[0].open() as source: print([f.index for f in source], source.problem, source.name)"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'models'}"}
     given = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
-    done = subprocess.run([sys.executable, "-c", code], **given, capture_output=True, env=environment, check=True)
+    done = subprocess.run([sys.executable, "-c", code], **given, capture_output=True, env=ENVIRONMENT, check=True)
     return done.stdout.decode().strip()
 
 

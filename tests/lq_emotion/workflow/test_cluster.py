@@ -1,7 +1,6 @@
 """Stages on a Dask cluster: each once, on workers that see the same files; a worker that is lost costs its stage only."""
 
 import dataclasses
-import os
 import subprocess
 import sys
 import time
@@ -14,12 +13,11 @@ import pytest
 
 from lq_emotion.workflow import cluster
 from lq_emotion.workflow.stages import Ledger, Stage, perform
+from tests.lq_emotion.processes import ENVIRONMENT, PATIENCE, eventually
 from tests.lq_emotion.workflow.toys import fail, write
 from tests.refusals import refused
 
 distributed = pytest.importorskip("distributed")
-ROOT = Path(__file__).parents[3]
-PATIENCE = 60  # seconds until a test gives up what takes a few
 
 
 def toys(folder, names, seconds=0.0, after=""):
@@ -113,7 +111,7 @@ def dask(*command):
     """Run a part of Dask as a user does, with leases that run out soon."""
     soon = {"LEASE_TIMEOUT": "1s", "LEASE_VALIDATION_INTERVAL": "200ms"}
     environment = {f"DASK_DISTRIBUTED__SCHEDULER__LOCKS__{name}": value for name, value in soon.items()}
-    environment |= {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "models")])}
+    environment |= ENVIRONMENT
     words = [sys.executable, "-m", "dask", *map(str, command), "--no-dashboard", "--host", "127.0.0.1"]
     process = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -121,13 +119,6 @@ def dask(*command):
     finally:
         process.terminate()
         process.wait(PATIENCE)
-
-
-def eventually(fact):
-    end = time.monotonic() + PATIENCE
-    while not (value := fact()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return value
 
 
 @pytest.fixture
@@ -180,8 +171,7 @@ def test_stages_end_with_the_main_process_that_is_killed(tmp_path, machines):
     folder = tmp_path / "study"
     folder.mkdir()
     (tmp_path / "main.py").write_text(MAIN)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "models")])}
-    main = subprocess.Popen([sys.executable, str(tmp_path / "main.py"), str(folder), address], env=environment)
+    main = subprocess.Popen([sys.executable, str(tmp_path / "main.py"), str(folder), address], env=ENVIRONMENT)
     assert eventually(lambda: len(runs(folder)) == 2)
     main.kill()
     main.wait(PATIENCE)

@@ -2,12 +2,10 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import cv2
 import pytest
@@ -15,9 +13,9 @@ import pytest
 from lq_emotion.workflow.search import FIRST, Parameter, Search, Trial, proposal
 from lq_emotion.workflow.search_plot import draw_course
 from lq_emotion.workflow.stages import Ledger, perform
+from tests.lq_emotion.processes import ENVIRONMENT, ROOT
 from tests.refusals import refused
 
-ROOT = Path(__file__).parents[3]
 RATE = Parameter("rate", 1e-5, 1.0, log=True)
 DECAY = Parameter("decay", 1e-6, 1e-2, log=True)
 
@@ -147,10 +145,7 @@ def test_a_killed_search_goes_on_to_the_same_trials(tmp_path):
     def course(name, *deaths):
         for deadly in (*deaths, -1):
             command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path / name), str(deadly)]
-            paths = os.pathsep.join([str(ROOT), str(ROOT / "models")])
-            code = subprocess.run(
-                command, check=False, env={**os.environ, "PYTHONPATH": paths}, stdout=subprocess.DEVNULL
-            ).returncode
+            code = subprocess.run(command, check=False, env=ENVIRONMENT, stdout=subprocess.DEVNULL).returncode
             assert code == (0 if deadly == -1 else -signal.SIGKILL)
         return [json.loads((tmp_path / name / f"trial_{number:02}.json").read_text()) for number in range(5)]
 

@@ -7,15 +7,13 @@ import subprocess
 import sys
 import textwrap
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from caffe_compat.errors import DataError
 from lq_emotion.workflow.stages import Ledger, Stage, perform
+from tests.lq_emotion.processes import ENVIRONMENT
 from tests.refusals import refused
-
-ROOT = Path(__file__).parents[3]
 
 
 def copy(source, target, suffix=""):
@@ -161,7 +159,7 @@ def test_after_a_kill_only_unfinished_stages_run(tmp_path):
     )
 
     def run():
-        settings = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "capture_output": True}
+        settings = {"cwd": tmp_path, "env": ENVIRONMENT, "capture_output": True}
         return subprocess.run([sys.executable, str(script)], check=False, text=True, **settings)
 
     assert run().returncode == -signal.SIGKILL

@@ -13,7 +13,8 @@ from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings, make_fer
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
 from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.small_resnet import small_resnet
-from tests.lq_emotion.commands import kill, quiet, run
+from tests.lq_emotion.commands import quiet, run
+from tests.lq_emotion.processes import kill
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow

@@ -6,7 +6,8 @@ import h5py
 import pytest
 
 from caffe_compat.formats.files import read_net
-from tests.lq_emotion.commands import TABLE, draw_recordings, drawn_files, kill, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, drawn_files, run
+from tests.lq_emotion.processes import kill
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow

@@ -19,6 +19,7 @@ from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat, open_frames
 from tests.lq_emotion import commands
 from tests.lq_emotion.commands import draw_weights
+from tests.lq_emotion.processes import kill
 from tests.lq_emotion.three_frames import write_three_frame_net
 from tests.refusals import refused
 
@@ -181,7 +182,7 @@ def test_other_weights_are_predicted_anew_and_other_options_are_coded_anew(data,
 
 def test_a_killed_sweep_resumes_and_ends_in_the_same_table(data, weights, swept, tmp_path):
     out = tmp_path / "rd"
-    assert commands.kill([str(word) for word in arguments(data, weights, out)], times=2) == 2
+    assert kill(arguments(data, weights, out), times=2) == 2
     assert not (out / "rd.csv").exists()
     assert run(data, weights, out) == 0
     assert (out / "rd.csv").read_text() == (swept / "rd.csv").read_text()

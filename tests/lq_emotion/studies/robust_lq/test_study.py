@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.lq_emotion.commands import STUDY, draw_recordings, drawn_files, kill, run
+from tests.lq_emotion.commands import STUDY, draw_recordings, drawn_files, run
+from tests.lq_emotion.processes import kill
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow

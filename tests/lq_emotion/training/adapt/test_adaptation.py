@@ -33,19 +33,8 @@ layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }
 """
 LABELS = "angry\nhappy\nneutral\n"
 OPTIONS = (
-    "--detector",
-    "haar",
-    "--iterations",
-    24,
-    "--batch",
-    8,
-    "--base-lr",
-    0.003,
-    "--device=cpu",
-    "--split",
-    0.5,
-    0.25,
-    0.25,
+    *("--detector", "haar", "--device=cpu", "--split", 0.5, 0.25, 0.25),
+    *("--iterations", 24, "--batch", 8, "--base-lr", 0.003),
 )
 
 
