@@ -139,7 +139,20 @@ def test_crops_training_files_and_nets_hold_both(recordings, tmp_path):
 @pytest.mark.slow
 def test_a_study_of_both_has_a_table_for_each(tmp_path):
     recordings = draw_recordings(tmp_path / "recordings", frames=150, seed=2)
-    options = ("--rows", "HR", "Non-Joint", "OA", "--preset", "demo", "--scales", 3, "--mixture", 3, "--iterations", 1)
+    options = (
+        "--rows",
+        "HR",
+        "Non-Joint",
+        "Joint-OA",
+        "--preset",
+        "demo",
+        "--scales",
+        3,
+        "--mixture",
+        3,
+        "--iterations",
+        1,
+    )
     table = (*TABLE, *drawn_files(recordings, tmp_path), "--dimension", "both", *options, "--device=cpu")
     assert run(*table) == 0
     for dimension in BOTH:

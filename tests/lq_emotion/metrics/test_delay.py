@@ -9,7 +9,7 @@ from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.stages import stages
 from matlab_ports.matfile import loadmat
-from tests.lq_emotion.commands import draw_weights, failed, linear_net, run
+from tests.lq_emotion.commands import draw_weights, failed, linear_net, quiet, run
 from tests.lq_emotion.datasets.avec import trees
 from tests.videos import write_video
 
@@ -145,5 +145,5 @@ def test_recordings_prepared_with_two_delays_are_refused(tree, roots, oracle, tm
 def test_table_prepares_with_the_delay(tree, tmp_path):
     prepare, *_ = stages(StudyPlan(recordings=tree, out=tmp_path, rows=(Method.HR,), scales=(3,), delay=0.4))
     assert prepare.settings["delay"] == 0.4
-    prepare.run()
+    prepare.run(quiet)
     assert loadmat(tmp_path / "data/raw_data/LR3/dev_1.mat")["delay"].tolist() == [[0.4]]

@@ -97,7 +97,7 @@ def test_a_plateau_is_found_on_training_recordings_if_asked(tmp_path, capsys):
     assert (h5["train"]["recordings"], h5["test"]["recordings"]) == (["train_1", "train_3"], ["train_2"])
     assert (tmp_path / "root/runs/LR-12/plateau.json").is_file()
     table = json.loads((tmp_path / "root/table/table.json").read_text())
-    assert table["switches"]["validation"] == "train"
+    assert table["settings"]["switches"]["validation"] == "train"
     assert "; as the paper but validation=train" in (tmp_path / "root/table/table.md").read_text()
     scores = json.loads((tmp_path / "root/scores/LR-12_on_LR12_own/scores.json").read_text())
     assert "dev_1" in scores["scores"]
@@ -119,7 +119,20 @@ def numbers(out):
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_table(recordings, tmp_path):
-    quick = ("--as", "paper", "--switch", "loss=ccc", "--rows", "LR", "OA", "--scales", "12", "16", "--threads", "1")
+    quick = (
+        "--as",
+        "paper",
+        "--switch",
+        "loss=ccc",
+        "--rows",
+        "LR",
+        "Joint-OA",
+        "--scales",
+        "12",
+        "16",
+        "--threads",
+        "1",
+    )
     assert run(*arguments(recordings, tmp_path / "whole", *quick, "--iterations", "60")) == 0
     assert (
         kill(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60"), 6, begun=(1, 2), seconds=4) > 1

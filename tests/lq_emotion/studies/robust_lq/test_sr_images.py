@@ -59,7 +59,7 @@ def test_patches_are_cut_from_the_authors_own_folder_as_it_is(recordings, pretra
 @pytest.mark.slow
 def test_the_authors_own_folder_is_taken_as_it_is(recordings, pretrain, tmp_path):
     assert run(*table(recordings, pretrain, tmp_path / "root")) == 0
-    done = json.loads((tmp_path / "root/table/ledger.json").read_text())["done"]
+    done = json.loads((tmp_path / "root/ledger.json").read_text())["done"]
     assert "train pretrain-3" in done
     assert json.loads((tmp_path / "root/table/table.json").read_text())["settings"]["images"] == str(pretrain)
 
