@@ -160,7 +160,7 @@ def nets(reference: Path) -> Iterator[list[str]]:
             names = [key[11:] for key in record.files if key.startswith("out_sample/")]
             parts = {name: (record[f"out_sample/{name}"], record[f"out_index/{name}"]) for name in names}
         inputs = dict(zip(net.inputs, data, strict=True))
-        yield [title + ("" if by_caffe else ", beside OpenCV"), *cells(net, inputs, whole | parts)]
+        yield [title + ("" if by_caffe else ", compared with OpenCV"), *cells(net, inputs, whole | parts)]
 
 
 def layers() -> Iterator[list[str]]:
@@ -237,7 +237,7 @@ def main() -> None:
     tables = {
         "nets": (["net", *FORMATS], nets(args.reference)),
         "layers": (["record", *FORMATS], grouped(layers())),
-        "int8": (["net", "images", "KiB", "ms", "beside float32"], int8(args.reference)),
+        "int8": (["net", "images", "KiB", "ms", "compared with float32"], int8(args.reference)),
     }
     for name, (heads, rows) in tables.items():
         if args.only in (None, name):

@@ -67,7 +67,7 @@ def _markdown(types: Sequence[Layer]) -> str:
 
 
 def _fork_tables(types: Sequence[Layer]) -> str:
-    """Return the tables of docs/forks.md: what each layer reads; the file it follows, and its witness."""
+    """Return the tables of docs/forks.md: fields that each layer reads; the file it follows, and its check."""
     reads = [(layer.type, ", ".join(layer.forks), layer.summary, _fields(layer)) for layer in types]
     sources = [
         (layer.type, layer.forks[0], f"{FORKS[layer.forks[0]].source}: {layer.origin}", str(layer.witness or ""))
@@ -76,7 +76,7 @@ def _fork_tables(types: Sequence[Layer]) -> str:
     return (
         markdown_table(("layer", "fork", "does", "reads"), reads)
         + "\n"
-        + markdown_table(("layer", "fork", "source", "witness"), sources)
+        + markdown_table(("layer", "fork", "source", "checked against"), sources)
     )
 
 
