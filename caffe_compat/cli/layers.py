@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.cli.table import markdown_table, write_table
-from caffe_compat.definition.forks import FORKS
 from caffe_compat.layers import Layer, every_layer
 
 
@@ -17,7 +16,7 @@ def define(part: argparse.ArgumentParser) -> None:
     form = part.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write JSON")
     form.add_argument("--markdown", action="store_true", help="the table of docs/layers.md")
-    form.add_argument("--forks", action="store_true", help="the tables of docs/forks.md")
+    form.add_argument("--forks", action="store_true", help="the lists of docs/forks.md")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,22 +61,14 @@ def _mark(layer: Layer) -> str:
 
 def _markdown(types: Sequence[Layer]) -> str:
     """Return the support table of docs/layers.md."""
-    rows = [(layer.type, layer.summary, _fields(layer)) for layer in types]
-    return markdown_table(("layer", "does", "reads"), rows)
+    return markdown_table(("layer", "does"), [(layer.type, layer.summary) for layer in types])
 
 
 def _fork_tables(types: Sequence[Layer]) -> str:
-    """Return the tables of docs/forks.md: fields that each layer reads; the file it follows, and its check."""
+    """Return the table and the list of docs/forks.md: fields that each layer reads; the file it follows, its check."""
     reads = [(layer.type, ", ".join(layer.forks), layer.summary, _fields(layer)) for layer in types]
-    sources = [
-        (layer.type, layer.forks[0], f"{FORKS[layer.forks[0]].source}: {layer.origin}", str(layer.witness or ""))
-        for layer in types
-    ]
-    return (
-        markdown_table(("layer", "fork", "does", "reads"), reads)
-        + "\n"
-        + markdown_table(("layer", "fork", "source", "checked against"), sources)
-    )
+    sources = [f"- {layer.type} ({layer.forks[0]}), {layer.witness or 'none'}: `{layer.origin}`\n" for layer in types]
+    return markdown_table(("layer", "fork", "does", "reads"), reads) + "\n" + "".join(sources)
 
 
 def _fields(layer: Layer) -> str:
