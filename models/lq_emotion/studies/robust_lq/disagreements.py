@@ -132,7 +132,7 @@ DISAGREEMENTS = (
     ),
     Question(
         "mixture of Joint-OA",
-        "“a mixture of LR frames ... generated from HR frames”; it does not say how often a factor is chosen",
+        "“a mixture of LR frames ... generated from HR frames”, without how often a factor is chosen",
         evidence="a frame has the same factor in every epoch",
         switches=("mixture",),
         where="3.3",
@@ -170,8 +170,8 @@ DISAGREEMENTS = (
             "receptive fields are 14 and 32 pixels instead of 9 and 13"
         ),
         answer=(
-            "with pooling, SR-FCN's output would be smaller than the face it is to reconstruct; the paper does not say "
-            "how it would grow again"
+            "with pooling, SR-FCN's output would be smaller than the face it is to reconstruct; the paper does not "
+            "state how it would grow again"
         ),
         where="3.2",
         code="the same convolutions, but no pooling between them in SR-FCN",
@@ -190,7 +190,7 @@ DISAGREEMENTS = (
         "last samples of a file",
         "",
         evidence="tests during training see fewer frames than evaluation",
-        answer="`lq-emotion data h5 --keep-remainder` keeps them; the paper says nothing about it",
+        answer="`lq-emotion data h5 --keep-remainder` keeps them",
         code="the last N mod 128 samples of a file are lost",
         line=f"{_H5}:65",
     ),
@@ -198,7 +198,7 @@ DISAGREEMENTS = (
         "augmentation",
         "",
         evidence="it is switched off",
-        answer="the paper has no augmentation; `lq-emotion data h5 --augment` does the same as the script",
+        answer="`lq-emotion data h5 --augment` does the same as the script",
         code="an option that replaces frames by mirrored ones",
         line=f"{_H5}:47-49",
     ),

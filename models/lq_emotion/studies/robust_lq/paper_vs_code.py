@@ -23,9 +23,7 @@ _HEAD = """\
 
 *Robust Emotion Recognition from Low Quality and Low Bit Rate Video* (arXiv 1709.03126) and the code that its authors
 published disagree in places. By default this package follows the code, because the published weights were trained with
-it.
-
-Most disagreements are switches. Each entry cites the paper's section (§) and the lines in
+it. Each entry cites the paper's section (§) and the lines in
 [the authors' repository](https://github.com/bowenc0221/Robust-LQ-Emotion-Recognition) at commit dde3c1c.
 
 ## Choose a side
@@ -37,38 +35,32 @@ lq-emotion study train ... --as paper --switch loss=ccc        # one net, on HDF
 ```
 
 If a switch changes, the stages that it affects run again, and so do those that depend on them. Trainings with other
-settings move to `runs_before`.
-
-table.json, the titles of the tables and the report name the switches. Each training records its changes in train.json
+settings move to `runs_before`. Results and report name the switches. Each training records its changes in train.json
 and the net to apply in deploy.prototxt, which `evaluate` and `rd` find by themselves.
-
-In Python, pass `replace(AS_PAPER, loss="ccc")` to the builders in `lq_emotion.nets`.
 
 ## Switches
 
-The code's setting is in bold, the paper's in italics.
+The code's setting is in bold, the paper's in italics. HQ, vlqr, vlqr_non_joint and pretrain are trainings.
 """
 _CHOSEN = {
     "input_size": "LR-s and Joint-s take 96/s × 96/s. Joint-OA learns from every frame at every factor of the mixture: "
-    "it has a branch for each size, with shared weights (a batch of 128 holds 43, 43 and 42). Non-Joint stays "
+    "it has a branch for each size, with shared weights (a batch of 128 has 43, 43 and 42). Non-Joint stays "
     "enlarged, because SR-FCN returns as many pixels as it takes. `rd` uses enlarged faces only.",
     "luminance": "`gray` is Y stretched so that black is 0 and white is 1.",
     "normalisation": "`face` is an MVN layer of the net. It normalises the face that valence is predicted from: the "
     "input, or SR-FCN's output with separate_regressor. SR-FCN itself learns from images as they are. `file` is the "
     "code's option; recordings are scored with the training file's mean and deviation.",
-    "sr_images": "Without `--sr-images` there are no natural images, and faces of the training recordings replace "
-    "them.",
+    "sr_images": "Without `--sr-images`, faces of the training recordings replace the natural images.",
     "sr_schedule": "`paper` keeps the code's iterations between tests and between snapshots.",
     "lr_on_plateau": f"The rate falls to a tenth after {PATIENCE} successive tests that are no better than the best, "
     f"at most {MOST} times. SR-FCN's rate is constant in the paper too.",
-    "validation": f"`dev` by default, with `--as paper` too: the paper names no other recordings. `train` takes one of "
-    f"{VALIDATION} training recordings, rounded up and spread evenly over their names in natural order: train_3 and "
-    "train_7 of AVEC's nine. test.h5 then has these in place of dev's, and neither the nets nor SR-FCN learn from "
-    "them. It needs lr_on_plateau=on. `lq-emotion study train` tests on what `lq-emotion data h5 --train ... --dev "
-    "...` puts into test.h5.",
-    "separate_regressor": "The paper gives no size. The fully connected net has as many hidden units as give the net "
-    "as many parameters as CNN+D, which § 4.1 claims for all models: 33 on the paper's side (1,336,196 parameters, the "
-    "others 1,333,401), 299 with the code's other settings.",
+    "validation": f"`dev` by default, with `--as paper` too. `train` takes one of {VALIDATION} training recordings, "
+    "rounded up and spread evenly over their names in natural order: train_3 and train_7 of AVEC's nine. test.h5 then "
+    "has these in place of dev's, and neither the nets nor SR-FCN learn from them. It needs lr_on_plateau=on. "
+    "`lq-emotion study train` tests on the recordings of `lq-emotion data h5 --train ... --dev ...`.",
+    "separate_regressor": "The paper gives no size. The fully connected net has the hidden units that give it as many "
+    "parameters as CNN+D, which § 4.1 claims for all models: 33 on the paper's side (1,336,196 parameters, the others "
+    "1,333,401), 299 with the code's other settings.",
     "mixture": f"`each_epoch` writes a file of {DRAWS} passes with new draws each, and then repeats it. With "
     "input_size=own nothing is drawn.",
     "smallest_face": "Frames without any face are dropped either way.",
@@ -109,13 +101,13 @@ def _section(entry: Question) -> Iterator[str]:
     lines = ", ".join(f"`{line}`" for line in entry.line.split(", "))
     yield f"### {entry.subject[0].upper()}{entry.subject[1:]}"
     yield ""
-    yield f"- **Paper**: {entry.text} (§ {entry.where})." if entry.where else "- **Paper**: silent."
+    if entry.where:
+        yield f"- **Paper**: {entry.text} (§ {entry.where})."
     yield f"- **Code**: {entry.code} ({lines})."
     yield f"- **Effect**: {entry.evidence}."
     for switch in entry.switches:
-        yield f"- **Switch**: `{switch}`: {_settings(switch)}."
         if switch in _CHOSEN:
-            yield f"- **Chosen here**: {_CHOSEN[switch]}"
+            yield f"- **Here**: {_CHOSEN[switch]}"
     if not entry.switches:
         yield f"- **No switch**: {entry.answer}."
     yield ""
@@ -132,7 +124,7 @@ def _settings(name: str) -> str:
 def _touches(name: str) -> str:
     others = {f"train {net}" for net in Net if builder(net).shipped is None}  # nets that the authors do not have
     changed = dict.fromkeys(part for value in choices()[name] for part in parts(name, value))
-    return ", ".join(part for part in changed if part not in others)
+    return ", ".join(part.removeprefix("train ") for part in changed if part not in others)
 
 
 if __name__ == "__main__":

@@ -152,9 +152,9 @@ def test_the_document_is_current():
 
 
 def test_the_document_marks_the_codes_and_the_papers_settings():
-    assert "`max_factor`: **12**, *16*" in markdown()
-    assert "`mixture`: ***one_draw***, each_epoch" in markdown()
-    assert "`quadrant_pooling`: **off**, *on*" in markdown()
+    assert "| [`max_factor`](#largest-factor-of-joint-oa) | **12**, *16* |" in markdown()
+    assert "| [`mixture`](#mixture-of-joint-oa) | ***one_draw***, each_epoch |" in markdown()
+    assert "| [`quadrant_pooling`](#third-pooling) | **off**, *on* |" in markdown()
 
 
 @pytest.mark.parametrize(
