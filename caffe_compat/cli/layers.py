@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from caffe_compat.cli.table import markdown_table, write_table
+from caffe_compat.cli.table import write_table
 from caffe_compat.layers import Layer, every_layer
 
 
@@ -15,8 +15,8 @@ def define(part: argparse.ArgumentParser) -> None:
     """Add the flags."""
     form = part.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write JSON")
-    form.add_argument("--markdown", action="store_true", help="the table of docs/layers.md")
-    form.add_argument("--forks", action="store_true", help="the lists of docs/forks.md")
+    form.add_argument("--markdown", action="store_true", help="the list of docs/layers.md")
+    form.add_argument("--forks", action="store_true", help="the list of docs/forks.md")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(_markdown([layer for layer in types if not layer.forks]))
         return 0
     if args.forks:
-        sys.stdout.write(_fork_tables([layer for layer in types if layer.forks]))
+        sys.stdout.write(_fork_layers([layer for layer in types if layer.forks]))
         return 0
     table = [("type", "does", "not supported")]
     for layer in types:
@@ -60,16 +60,19 @@ def _mark(layer: Layer) -> str:
 
 
 def _markdown(types: Sequence[Layer]) -> str:
-    """Return the support table of docs/layers.md."""
-    return markdown_table(("layer", "does"), [(layer.type, layer.summary) for layer in types])
+    """Return the list of docs/layers.md."""
+    return "".join(f"- {layer.type}: {layer.summary}\n" for layer in types)
 
 
-def _fork_tables(types: Sequence[Layer]) -> str:
-    """Return the table and the list of docs/forks.md: fields that each layer reads; the file it follows, its check."""
-    reads = [(layer.type, ", ".join(layer.forks), layer.summary, _fields(layer)) for layer in types]
-    sources = [f"- {layer.type} ({layer.forks[0]}), {layer.witness or 'none'}: `{layer.origin}`\n" for layer in types]
-    return markdown_table(("layer", "fork", "does", "reads"), reads) + "\n" + "".join(sources)
+def _fork_layers(types: Sequence[Layer]) -> str:
+    """Return the list of docs/forks.md: fields that each layer reads, the file it follows, and its check."""
+    return "".join(
+        f"- **{layer.type}** ({', '.join(layer.forks)}): {layer.summary}. {_fields(layer)}"
+        f"{layer.witness or 'No check'} of `{layer.origin}`\n"
+        for layer in types
+    )
 
 
 def _fields(layer: Layer) -> str:
-    return ", ".join(field for account in layer.accounts.values() for field in account.read)
+    names = ", ".join(field for account in layer.accounts.values() for field in account.read)
+    return names and f"Fields: {names}. "

@@ -55,13 +55,13 @@ class Source(enum.Enum):
 class Witness(enum.StrEnum):
     """What a layer type of a fork was checked against, the strongest first."""
 
-    RECORDED = "recording"
+    RECORDED = "Recording"
     """What a build of the fork computed."""
-    WEIGHTS = "published weights"
+    WEIGHTS = "Published weights"
     """Nets with weights that their authors published, against another program that runs them."""
-    TRANSCRIPTION = "transcription"
+    TRANSCRIPTION = "Transcription"
     """A slow transcription of the fork's code, written apart from the layer."""
-    TESTS = "tests"
+    TESTS = "Tests"
     """Tests of what the fork's code does, without a second program: of what draws, and of what reads files."""
 
 

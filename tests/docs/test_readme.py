@@ -1,4 +1,4 @@
-"""The README's program runs, and the page of layers says what the registry says."""
+"""The README's program runs, and the page of layers agrees with the registry."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert {p.name for p in tmp_path.iterdir()} == {"HQ.pt", "again.caffemodel"}
 
 
-def test_the_table_of_layers_is_the_registrys(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_list_of_layers_is_the_registrys(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layers", "--markdown"]) == 0
     page = (ROOT / "docs" / "layers.md").read_text(encoding="utf-8")
     assert page.split("<!-- layers -->\n")[1].split("<!-- /layers -->")[0] == capsys.readouterr().out
