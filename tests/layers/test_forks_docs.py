@@ -16,4 +16,4 @@ def test_the_list_of_fork_layers_is_the_registrys(capsys):
 def test_every_fork_is_listed_with_where_it_is():
     assert FORKS
     for name, schema in FORKS.items():
-        assert f"| `{name}` | {schema.source} |\n" in TEXT
+        assert f"- `{name}`: {schema.source}\n" in TEXT

@@ -40,7 +40,7 @@ and the net to apply in deploy.prototxt, which `evaluate` and `rd` find by thems
 
 ## Switches
 
-The code's setting is in bold, the paper's in italics. HQ, vlqr, vlqr_non_joint and pretrain are trainings.
+The code's setting is in bold, the paper's in italics.
 """
 _CHOSEN = {
     "input_size": "LR-s and Joint-s take 96/s × 96/s. Joint-OA learns from every frame at every factor of the mixture: "
