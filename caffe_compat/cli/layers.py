@@ -65,14 +65,9 @@ def _markdown(types: Sequence[Layer]) -> str:
 
 
 def _fork_layers(types: Sequence[Layer]) -> str:
-    """Return the list of docs/forks.md: fields that each layer reads, the file it follows, and its check."""
+    """Return the list of docs/forks.md: the file that each layer follows, and its check."""
     return "".join(
-        f"- **{layer.type}** ({', '.join(layer.forks)}): {layer.summary}. {_fields(layer)}"
-        f"{layer.witness or 'No check'} of `{layer.origin}`\n"
+        f"- **{layer.type}** ({', '.join(layer.forks)}): {layer.summary}. {layer.witness or 'No check'} of "
+        f"`{layer.origin}`\n"
         for layer in types
     )
-
-
-def _fields(layer: Layer) -> str:
-    names = ", ".join(field for account in layer.accounts.values() for field in account.read)
-    return names and f"Fields: {names}. "

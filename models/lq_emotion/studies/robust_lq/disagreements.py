@@ -103,9 +103,8 @@ DISAGREEMENTS = (
         "“divided by 10 when we observe that the validation set performance stops to improve”, and “the AVEC "
         "development set of 9 sequences as our testing set”; no other validation set is named",
         evidence=(
-            "with lr_on_plateau and validation=dev the recordings that are scored decide when the "
-            "rate falls: a look at "
-            "the test set, which may flatter the scores"
+            "with lr_on_plateau and validation=dev the recordings that are scored decide when the rate falls: a look "
+            "at the test set, which may flatter the scores"
         ),
         switches=("validation",),
         where="4",
@@ -165,13 +164,12 @@ DISAGREEMENTS = (
         "“Its first three layers are configured the same as the first three layers of the target CNN”; of the CNN, “"
         "The first two layers are followed by 2 × 2 max pooling while the third layer is followed by quadrant pooling”",
         evidence=(
-            "conv2 and conv3 learn on maps of full resolution, and begin in the CNN on maps 2 and 4 "
-            "times coarser: their "
-            "receptive fields are 14 and 32 pixels instead of 9 and 13"
+            "conv2 and conv3 learn on maps of full resolution, and begin in the CNN on maps 2 and 4 times coarser: "
+            "their receptive fields are 14 and 32 pixels instead of 9 and 13"
         ),
         answer=(
-            "with pooling, SR-FCN's output would be smaller than the face it is to reconstruct; the paper does not "
-            "state how it would grow again"
+            "with pooling, SR-FCN's output would be smaller than the face; the paper does not state how it would grow "
+            "again"
         ),
         where="3.2",
         code="the same convolutions, but no pooling between them in SR-FCN",
@@ -238,10 +236,7 @@ DISAGREEMENTS = (
     Question(
         "parameters",
         "“all models to have the same amount of parameters”",
-        evidence=(
-            "with separate_regressor, Non-Joint differs from the other rows by at most 0.2 %: on the paper's side, 33 "
-            "hidden units and 1,336,196 parameters against 1,333,401"
-        ),
+        evidence=("with separate_regressor, Non-Joint differs from the other rows by at most 0.2 %"),
         answer="the nets fulfil the paper's claim (tested)",
         where="4.1",
         code="the same net for all rows; Non-Joint learns 1,920,601 of its 2,946,649",

@@ -54,10 +54,10 @@ _CHOSEN = {
     "sr_schedule": "`paper` keeps the code's iterations between tests and between snapshots.",
     "lr_on_plateau": f"The rate falls to a tenth after {PATIENCE} successive tests that are no better than the best, "
     f"at most {MOST} times. SR-FCN's rate is constant in the paper too.",
-    "validation": f"`dev` by default, with `--as paper` too. `train` takes one of {VALIDATION} training recordings, "
-    "rounded up and spread evenly over their names in natural order: train_3 and train_7 of AVEC's nine. test.h5 then "
-    "has these in place of dev's, and neither the nets nor SR-FCN learn from them. It needs lr_on_plateau=on. "
-    "`lq-emotion study train` tests on the recordings of `lq-emotion data h5 --train ... --dev ...`.",
+    "validation": f"`train` takes one of {VALIDATION} training recordings, rounded up and spread evenly over their "
+    "names in natural order: train_3 and train_7 of AVEC's nine. test.h5 then has these in place of dev's, and neither "
+    "the nets nor SR-FCN learn from them. It needs lr_on_plateau=on. `lq-emotion study train` tests on the recordings "
+    "of `lq-emotion data h5 --train ... --dev ...`.",
     "separate_regressor": "The paper gives no size. The fully connected net has the hidden units that give it as many "
     "parameters as CNN+D, which § 4.1 claims for all models: 33 on the paper's side (1,336,196 parameters, the others "
     "1,333,401), 299 with the code's other settings.",
