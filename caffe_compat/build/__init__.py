@@ -1,1 +1,1 @@
-"""From a graph to a torch module, with its weights and its preprocessing."""
+"""Turn a graph into a torch module, with its weights and its preprocessing."""

@@ -1,4 +1,4 @@
-"""Notice when a net is no longer what its programs were made for: modules, hooks, attributes, weights, any of it."""
+"""Notice changes of a net that its programs do not know: of modules, hooks, attributes, weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``survey``: which definitions below a folder are built, and what the others lack."""
+"""``survey``: list the definitions below a folder that are built, and what the others lack."""
 
 from __future__ import annotations
 

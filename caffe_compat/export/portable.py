@@ -1,4 +1,4 @@
-"""What every format starts from: a net of modules as plain as possible, and its definition."""
+"""The starting point of every format: a net of modules as plain as possible, and its definition."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from caffe_compat.graph.graph import NetGraph, build_graph
 from caffe_compat.layers import Shape
 
 _GROWTH = (0, 0, 160, 192)
-"""How much larger an example is than the definition's input: unequal, and whole steps of strides up to 32."""
+"""Added to the definition's input for an example: unequal, and whole steps of strides up to 32."""
 _OPTIONS: dict[str, Any] = {
     name: True
     for name in inspect.signature(torch.export.export).parameters

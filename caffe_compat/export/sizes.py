@@ -1,4 +1,4 @@
-"""Which sizes of a net may vary: its shapes are worked out again for inputs of other sizes."""
+"""Find the sizes of a net that may vary: its shapes are inferred again for inputs of other sizes."""
 
 from __future__ import annotations
 

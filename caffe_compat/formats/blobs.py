@@ -1,4 +1,4 @@
-"""Keep the values of blobs as arrays beside hollow messages."""
+"""Keep the values of blobs as arrays, apart from their messages."""
 
 from __future__ import annotations
 

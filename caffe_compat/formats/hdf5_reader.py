@@ -1,4 +1,4 @@
-"""Read untrusted HDF5 files: only values that the file itself holds.
+"""Read untrusted HDF5 files: only values in the file itself.
 
 HDF5 reads values that were never written as zeros, and follows links, virtual datasets and external storage to any file
 of the machine. So a small file can declare any number of values, or include other files.

@@ -1,1 +1,1 @@
-"""From a definition to a frozen graph: shapes, shared blobs, costs, and what a backward pass reaches."""
+"""Turn a definition into a frozen graph: shapes, shared blobs, costs, and the reach of a backward pass."""

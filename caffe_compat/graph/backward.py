@@ -1,4 +1,4 @@
-"""Which layers, bottoms and parameters a backward pass computes gradients for.
+"""Find the layers, bottoms and parameters that get gradients in a backward pass.
 
 Source of the rules: BVLC Caffe 9b89154, Net::Init (need_backward, blobs under a loss, propagate_down, force_backward)
 and, per layer type, AllowForceBackward and whether Backward_cpu asks propagate_down at all.

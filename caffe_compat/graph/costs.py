@@ -1,4 +1,4 @@
-"""What a layer costs: multiply-accumulates and memory."""
+"""Costs of a layer: multiply-accumulates and memory."""
 
 from __future__ import annotations
 

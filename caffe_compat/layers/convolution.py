@@ -1,4 +1,4 @@
-"""Convolution, over one to three spatial axes, and Im2col: what a convolution's kernel sees, as columns.
+"""Convolution, over one to three spatial axes, and Im2col: the windows of a convolution, as columns.
 
 Modules of its own are a faster convolution for few outputs (one matrix product, then shifted sums), and a 1 x 1
 convolution with a stride and few input channels, without oneDNN's error in its gradient: the weight gradient writes

@@ -1,4 +1,4 @@
-"""What a layer computes, where it is one of the few functions of maps that :mod:`caffe_compat.kernels.fast` has.
+"""The few functions of maps that :mod:`caffe_compat.kernels.fast` computes, as a layer states them.
 
 A layer type says so by `Layer.function`, so that a user's own layer and a fork's can be fast, too. All functions take
 maps (N, C, height, width), those of single values (N, C), too.

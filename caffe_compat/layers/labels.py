@@ -1,4 +1,4 @@
-"""What the layers share whose bottoms hold whole numbers, as floats: class labels and indices."""
+"""Utilities of layers whose bottoms contain whole numbers as floats: class labels and indices."""
 
 from __future__ import annotations
 

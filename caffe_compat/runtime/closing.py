@@ -1,4 +1,4 @@
-"""Close objects that hold a thread or a file of a C library at the program's exit, unless they were closed before.
+"""Close objects that own a thread or a file of a C library at the program's exit, unless they were closed before.
 
 While the interpreter shuts down, threads are stopped together with the locks they hold, and libraries such as h5py are
 unloaded before the objects that need them. All such objects must be closed by then.

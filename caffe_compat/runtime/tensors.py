@@ -1,4 +1,4 @@
-"""What torch does to a tensor or in a pass beside computing: compiled code must ask, because it would pass it over."""
+"""State of torch, other than values, that compiled code would ignore: subclasses, modes, hooks and the like."""
 
 from __future__ import annotations
 

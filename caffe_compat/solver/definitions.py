@@ -1,4 +1,4 @@
-"""Which nets a solver trains and tests, by Caffe's rules.
+"""The nets that a solver trains and tests, by Caffe's rules.
 
 Facts from BVLC Caffe 9b89154, solver.cpp: exactly one of net, net_param, train_net, train_net_param; test nets from
 test_net_param, then test_net, then as often from the generic net (net or net_param) as test_iter values remain; the

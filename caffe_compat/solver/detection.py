@@ -1,4 +1,4 @@
-"""The detection test of SSD's solver: the average precision of what DetectionEvaluate found right and wrong.
+"""The detection test of SSD's solver: average precision from the rows of DetectionEvaluate.
 
 Facts from weiliu89/caffe (ssd), solver.cpp (TestDetection) and util/bbox_util.cpp (ComputeAP); sums are float32's.
 """

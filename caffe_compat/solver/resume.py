@@ -1,4 +1,4 @@
-"""Keep beside a snapshot what Caffe's leaves out: the position in the data and the random states.
+"""Save, next to a snapshot, the state that Caffe's omits: the position in the data and the random states.
 
 A run resumed from PREFIX_iter_N.solverstate starts its data from the beginning, in Caffe and here. Where
 PREFIX_iter_N.resume.npz lies beside it, the run goes on instead as if it had never stopped: on the CPU, bit for bit.

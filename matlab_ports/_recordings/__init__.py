@@ -1,1 +1,1 @@
-"""What the scripts that prepare, shuffle and evaluate recordings share; it uses the toolbox functions."""
+"""Code shared by the scripts that prepare, shuffle and evaluate recordings; it uses the toolbox functions."""

@@ -1,4 +1,4 @@
-"""Names and delay of a recording's labels, as its MAT-file states them beside the frames.
+"""Names and delay of a recording's labels, as its MAT-file states them next to the frames.
 
 The authors' scripts know ``valence`` only. Files of the same form may hold ``arousal`` instead or too, and ``delay``:
 by how many seconds the labels were shifted back to meet the faces they describe.

@@ -1,1 +1,1 @@
-"""What every port may use: errors, file formats, writing files; nothing here imports a port."""
+"""Utilities of all ports: errors, file formats, writing files. No module here imports a port."""

@@ -1,4 +1,4 @@
-"""Read the frames of a video in a MAT-file a few at a time; memory never holds the whole video.
+"""Read the frames of a video in a MAT-file a few at a time; the whole video is never in memory.
 
 In a file of any version, frames lie one after the other, columns first as MATLAB orders them. Uncompressed frames
 (``-v6``, and ``-v7.3`` without filters) are read from their place. Deflated frames are inflated once, piece by piece,

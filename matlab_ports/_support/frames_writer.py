@@ -1,4 +1,4 @@
-"""Write the frames of a video into a MAT-file as they come; memory never holds the whole video."""
+"""Write the frames of a video into a MAT-file as they come; the whole video is never in memory."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the engine and the ports share: the form of errors, whole files, and a command's streams; no torch."""
+"""Code shared by the engine and the ports, without torch: errors, whole files, and a command's streams."""

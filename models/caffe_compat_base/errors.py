@@ -48,7 +48,7 @@ Code = Literal[
     "wrong-format",  # a file of another kind
     "wrong-type",  # a value of another type or dtype
 ]
-"""What kind of problem an error reports. Codes are stable; messages may be reworded."""
+"""Kind of problem that an error reports. Codes are stable; messages may be reworded."""
 
 
 class CaffeCompatError(Exception):

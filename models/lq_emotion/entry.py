@@ -1,4 +1,4 @@
-"""Where ``lq-emotion`` begins: nothing else is imported yet, so that Ctrl-C ends its imports cleanly too."""
+"""The entry point of ``lq-emotion``; it imports nothing else yet, so that Ctrl-C ends its imports cleanly too."""
 
 from caffe_compat import entry
 

@@ -1,4 +1,4 @@
-"""The compiled code: found, asked what the processor can do, called."""
+"""The compiled code: find it, choose the instruction set of the processor, call it."""
 
 from __future__ import annotations
 

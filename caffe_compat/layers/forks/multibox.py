@@ -1,4 +1,4 @@
-"""MultiBoxLoss: what trains SSD, a location loss of matched boxes and a class loss of these and of hard negatives.
+"""MultiBoxLoss, the loss of SSD: a location loss of matched boxes and a class loss of these and of hard negatives.
 
 Facts from weiliu89/caffe (ssd), multibox_loss_layer.cpp.
 """

@@ -1,4 +1,4 @@
-"""What MultiBoxLoss compares predictions with: the ground truth that each prior box is given, and its class.
+"""The targets of MultiBoxLoss: the ground truth that is matched to each prior box, and its class.
 
 That is SSD's matching; its mining chooses the boxes that are trained as background.
 

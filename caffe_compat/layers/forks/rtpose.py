@@ -1,4 +1,4 @@
-"""What OpenPose's first release (caffe_rtpose) puts behind its net: maps resized and averaged, their peaks.
+"""The last layers of OpenPose's first release (caffe_rtpose): maps resized and averaged, and their peaks.
 
 Both layers follow the fork's code for GPUs. Its code for CPUs computes something else: ImResize with OpenCV's cubic,
 one map at a time, and Nms with two columns for each peak, where its top has three.

@@ -1,4 +1,4 @@
-"""Which layer makes each value of a net and which layers read it, with in-place layers resolved."""
+"""The flow of values in a net: the layer that makes each value and those that read it, in-place layers resolved."""
 
 from __future__ import annotations
 

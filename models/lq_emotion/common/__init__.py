@@ -1,1 +1,1 @@
-"""What every room uses: JSON files, fingerprints, natural order, devices."""
+"""Utilities shared by all packages: JSON files, fingerprints, natural order, devices."""

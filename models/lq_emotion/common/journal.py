@@ -1,4 +1,4 @@
-"""What was done already: a journal beside the results says what they were made from."""
+"""A journal of finished work: a JSON file next to the results records their inputs."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From any video, images or camera to rows, an overlay and a page: what nets estimate about the faces in it."""
+"""Write rows, an overlay and a page with the estimates of nets about the faces in a video, images or a camera."""

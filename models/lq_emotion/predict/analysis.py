@@ -1,4 +1,4 @@
-"""From frames to faces with ids, conditions and estimates."""
+"""Analyse frames: faces with ids, conditions and estimates."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What was run, found and not verified, as one HTML page and as Markdown."""
+"""The report of a study: one HTML page and Markdown."""

@@ -1,4 +1,4 @@
-"""Where paper and code disagree, and what could not be verified."""
+"""Disagreements of paper and code, and claims that could not be verified."""
 
 from __future__ import annotations
 

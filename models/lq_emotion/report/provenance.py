@@ -1,4 +1,4 @@
-"""What was run: data, settings, versions, times and trainings."""
+"""Provenance of the results: data, settings, versions, times and trainings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long trainings will take on this machine, from iterations timed before the first of them begins.
+"""Estimate the time of trainings on this machine, from iterations that are timed before the first one begins.
 
 ``python -m lq_emotion.training.estimate`` times in a process of its own, which leaves the caller's
 threads, random numbers and memory alone: JSON in on stdin, JSON out on stdout.

@@ -1,4 +1,4 @@
-"""Where stages run: in this process, or several at once in processes of this machine."""
+"""Run stages in this process, or several at once in processes of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the study trains, and on which crops it scores what it trained."""
+"""Trainings of the study, and the crops that each net is scored on."""
 
 from __future__ import annotations
 

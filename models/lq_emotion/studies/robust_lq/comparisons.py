@@ -1,4 +1,4 @@
-"""What the scores of a study can bear: an interval for each cell, and tests of Joint-OA against the other methods.
+"""Confidence intervals for a study's scores, and tests of Joint-OA against the other methods.
 
 The paper concludes from the differences of single numbers. Here each difference has its interval over recordings and
 its p, adjusted by Holm's method for all tests of the study; the published difference is set against that interval.

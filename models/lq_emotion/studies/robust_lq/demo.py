@@ -1,4 +1,4 @@
-"""The demo: the study in small on people who are drawn for it, and what its net is worth on video.
+"""The demo: a small version of the study on synthetic people, followed by predictions on video.
 
 Folders below ROOT: ``recordings``; those of a study (see `stages`); ``trust`` (Joint-OA's weights with their
 calibration); ``predict`` (rows and pages). The recipe is the demo's own (recipes/demo.toml): Caffe's Adam, small

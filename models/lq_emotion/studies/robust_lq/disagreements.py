@@ -1,4 +1,4 @@
-"""Where the paper (arXiv 1709.03126) and the authors' code disagree: one list for docs, report and switches.
+"""Disagreements of the paper (arXiv 1709.03126) and the authors' code: one list for docs, report and switches.
 
 `paper_vs_code` writes docs/paper_vs_code.md from it. Lines are those of
 github.com/bowenc0221/Robust-LQ-Emotion-Recognition at dde3c1c.
@@ -29,7 +29,7 @@ DISAGREEMENTS = (
     Question(
         "gray",
         "“convert color frames to gray-scale”",
-        evidence="values lie between 16/255 and 235/255",
+        evidence="values are between 16/255 and 235/255",
         switches=("luminance",),
         where="4",
         code="Y of BT.601 over 255",

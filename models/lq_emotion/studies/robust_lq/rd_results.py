@@ -1,4 +1,4 @@
-"""What a sweep leaves in rd.json."""
+"""Results of a sweep: rd.json."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stages of the study do; each may be called in another process, or on another machine."""
+"""The work of the study's stages; each may be called in another process, or on another machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an adaptation leaves in adapt.json."""
+"""Results of an adaptation: adapt.json."""
 
 from __future__ import annotations
 

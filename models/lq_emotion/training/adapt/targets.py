@@ -1,4 +1,4 @@
-"""What a head learns from the labels of clips."""
+"""Training targets of a head, from the labels of clips."""
 
 from __future__ import annotations
 

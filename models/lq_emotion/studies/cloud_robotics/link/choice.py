@@ -1,4 +1,4 @@
-"""Which point of a table suits a link: the best score that its bandwidth carries within the delay."""
+"""Choose the point of a table for a link: the best score that fits the bandwidth and the delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `lq-emotion link` returns and writes."""
+"""Results of `lq-emotion link`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures share: faces as panels, arrows between panels."""
+"""Elements of the figures: faces as panels, arrows between panels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How close enlarged images come to the original: nearest neighbour, bicubic, SR-FCN."""
+"""PSNR of enlarged images: nearest neighbour, bicubic, SR-FCN."""
 
 from __future__ import annotations
 
