@@ -2,7 +2,7 @@
 
 The script joins all recordings in memory, degrades (``mix``), shuffles, mirrors and normalises them there, and writes
 full chunks. Here all random numbers are drawn first, and each chunk is then gathered from the recordings: the file is
-the same, but memory holds a few chunks only.
+the same, but with a few chunks in memory only.
 """
 
 from __future__ import annotations

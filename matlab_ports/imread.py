@@ -37,7 +37,7 @@ def imread(filename: str | Path) -> npt.NDArray[Any]:
     ------
     PortError
         The file is missing or empty, is a named pipe, is not an image, is truncated, declares more than 89,478,485
-        pixels or more than it can hold, or holds indices into a colormap.
+        pixels or more than it can hold, or has indices into a colormap.
     """
     path = Path(filename)
     require_file(path)

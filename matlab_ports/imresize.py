@@ -183,7 +183,7 @@ def _resize_stack(stack: Array, out: Array, taps: Sequence[tuple[Doubles, npt.ND
 
 
 def _pair(name: str, value: object) -> tuple[float, float]:
-    """Convert `value` to two numbers; None stands for NaN."""
+    """Convert `value` to two numbers; None means NaN."""
     try:
         first, second = (math.nan if v is None else float(v) for v in value)  # type: ignore[attr-defined]
     except (TypeError, ValueError):

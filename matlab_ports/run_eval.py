@@ -205,7 +205,7 @@ def read_labels(data_path: str | Path, file_name: Sequence[str], label: str | No
     file_name
         Names of the recordings.
     label
-        ``valence`` or ``arousal``; by default the one that a file holds.
+        ``valence`` or ``arousal``; by default the one in the file.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The authors' ``store2hdf5.m`` (Caffe's ``matlab/hdf5creation``): write samples to an HDF5 file, or append to one.
 
 Arrays keep MATLAB's order of axes here, samples last. HDF5, and so h5py and Caffe, see the axes reversed: ``(i, j, c,
-n)`` in MATLAB is ``[n, c, j, i]`` in the file, so **every image lies transposed in the file**. Only `to_hdf5_axes`
+n)`` in MATLAB is ``[n, c, j, i]`` in the file, so **every image is transposed in the file**. Only `to_hdf5_axes`
 reverses the axes.
 
 The layout is MATLAB's: superblock version 0, 32-bit little-endian floats, unlimited along the samples, no filters, the

@@ -1,7 +1,7 @@
 """Run a graph on torch modules: the calls that a net is made of, and the executor that makes them layer by layer.
 
 A Split hands the same tensor to every reader, a Silence computes nothing, ``propagate_down: false`` detaches a bottom,
-and a module with several tops returns a tuple: this module alone says so. The fused module of
+and a module with several tops returns a tuple: this module alone defines it. The fused module of
 :func:`caffe_compat.build.net.build_net` and the executor behind debug_info, ``time``, ``diff --run`` and ``verify`` are
 both made of :func:`call_layers`.
 """

@@ -1,6 +1,6 @@
 """Run a net for inference by programs in C: layers fused, convolutions by tiles, buffers reused.
 
-Layers say by `Layer.function` what they compute; those that are not among the functions of
+Layers state by `Layer.function` what they compute; those that are not among the functions of
 :mod:`caffe_compat.layers.functions` run as torch modules between the programs. Results differ from torch's own kernels
 by rounding alone.
 """
@@ -256,7 +256,7 @@ class _Sum:
 
     @property
     def is_linear(self) -> bool:
-        """Tell whether the sums are still what the weights say."""
+        """Tell whether the sums are still those of the weights."""
         return self.finish.residual < 0 and not self.is_rectified and not self.finish.pooled
 
     @property

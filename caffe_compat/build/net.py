@@ -167,7 +167,7 @@ class CaffeNet(fx.GraphModule):
         return torch.stack(terms).sum() if terms else torch.zeros(())
 
     def every_blob(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Run and return every blob of the net as Caffe holds it after the pass (in-place layers done).
+        """Run and return every blob of the net as in Caffe after the pass (in-place layers done).
 
         Nothing is fused or overwritten on the way, so that each value can be asked for its gradient.
         """
@@ -240,7 +240,7 @@ def load_net(
     Returns
     -------
     A torch module; ``net.inputs`` names the inputs of forward, ``net.meta["report"]`` is the :class:`LoadReport` of the
-    weights, ``net.meta["preprocessing"]`` the preprocessing kept in NAME.preprocess.json beside them, or None.
+    weights, ``net.meta["preprocessing"]`` the preprocessing kept in NAME.preprocess.json next to them, or None.
 
     Raises
     ------

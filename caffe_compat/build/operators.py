@@ -110,7 +110,7 @@ def _side(pool: nn.Module | None) -> int:
 def innermost(x: Any) -> Any:
     """Return a blob with its channels innermost, the layout in which torch's kernels are fastest on the CPU.
 
-    With one channel both layouts are one and torch takes the default; the strides say which is meant.
+    With one channel both layouts are one and torch takes the default; the strides tell them apart.
     """
     if type(x) is not torch.Tensor or x.dim() != 4 or not x.is_floating_point():
         return x

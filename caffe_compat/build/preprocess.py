@@ -2,8 +2,8 @@
 
 The arithmetic is that of Caffe's data layers (BVLC Caffe 9b89154, data_transformer.cpp):
 ``(x * raw_scale - mean) * scale`` with x from 0 to 255, blue first, the mean image subtracted before the crop, the
-crop in the middle. A caffemodel does not say how images were prepared: a small file beside it, NAME.preprocess.json,
-keeps it, and :func:`caffe_compat.load_net` finds that file.
+crop in the middle. A caffemodel does not record how images were prepared: a small file next to it does,
+NAME.preprocess.json, which :func:`caffe_compat.load_net` finds.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def to_json(preprocessing: Preprocessing) -> str:
 
 
 def save_preprocessing(preprocessing: Preprocessing, weights: PathLike) -> Path:
-    """Write the preprocessing file beside weights, complete or not at all; return its path."""
+    """Write the preprocessing file next to weights, complete or not at all; return its path."""
     path = sidecar_path(weights)
     with atomic_path(path) as partial:
         partial.write_text(to_json(preprocessing), encoding="utf-8")
@@ -251,7 +251,7 @@ def save_preprocessing(preprocessing: Preprocessing, weights: PathLike) -> Path:
 
 
 def sidecar_path(weights: PathLike) -> Path:
-    """Return the path of the preprocessing file beside weights: ``a/HQ.caffemodel`` -> ``a/HQ.preprocess.json``."""
+    """Return the path of the preprocessing file of weights: ``a/HQ.caffemodel`` -> ``a/HQ.preprocess.json``."""
     path = Path(weights)
     name = path.name.removesuffix(".h5")
     stem = name.removesuffix(Path(name).suffix) if Path(name).suffix else name
@@ -259,7 +259,7 @@ def sidecar_path(weights: PathLike) -> Path:
 
 
 def load_preprocessing(weights: PathLike) -> Preprocessing | None:
-    """Return the preprocessing kept beside a file of weights, or None.
+    """Return the preprocessing kept with a file of weights, or None.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def read_preprocessing(path: PathLike) -> Preprocessing:
     Raises
     ------
     FileError
-        The file cannot be read, is of another kind, or holds an invalid value.
+        The file cannot be read, is of another kind, or has an invalid value.
     """
     file = Path(path)
     require_regular(file)

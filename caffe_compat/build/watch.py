@@ -48,7 +48,7 @@ class Form:
         return cls(type(module), own, shapes)
 
     def fits(self, module: nn.Module) -> bool:
-        """Tell whether a module is in eval mode and computes what its layer says, with plain float32 weights."""
+        """Tell whether a module is in eval mode and computes its layer's function, with plain float32 weights."""
         if type(module) is not self.type or module.training or is_altered(module):
             return False
         if not all(_is_equal(vars(module).get(name, self), value) for name, value in self.attributes.items()):
@@ -133,7 +133,7 @@ class Watch:
         self._is_ready = self._snapshot.ready()
 
     def _guard(self, x: Tensor, before: Tensor | None) -> None:
-        """Guard a tensor unless something can write to it unseen: it was guarded before, or nothing else holds it."""
+        """Guard a tensor unless something can write to it unseen: it was guarded before, or nothing else has it."""
         clone = None
         if offsets() is not None:
             if (before is not None and is_guarded(x, before)) or not is_shared(x, self._own[_storage(x)]):

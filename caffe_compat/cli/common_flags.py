@@ -65,7 +65,7 @@ def accept_all(part: argparse.ArgumentParser) -> None:
 
 
 def _integer(text: str) -> int:
-    """Parse an environment variable of glog; 0 if it holds no number."""
+    """Parse an environment variable of glog; 0 if it is no number."""
     return int(text) if text.lstrip("-").isdecimal() else 0
 
 

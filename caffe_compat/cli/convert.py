@@ -127,7 +127,7 @@ def _export(net: CaffeNet, args: Namespace, target_format: str) -> str:
 
 
 def _preprocessing(args: Namespace, source: Path) -> Preprocessing | None:
-    """Return the preprocessing named by ``--preprocess``, else the one saved beside the source."""
+    """Return the preprocessing named by ``--preprocess``, else the one saved next to the source."""
     if not args.preprocess:
         return load_preprocessing(source)
     if Path(args.preprocess).suffix == ".json":

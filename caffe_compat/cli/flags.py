@@ -31,7 +31,7 @@ def add_device(part: argparse.ArgumentParser) -> None:
 def add_state(part: argparse.ArgumentParser) -> None:
     """Add ``--level`` and ``--stage``."""
     part.add_argument("--level", type=int, default=0, help="level of the net state (default 0)")
-    part.add_argument("--stage", default="", metavar="A,B", help="stages, beside those in the net's own state")
+    part.add_argument("--stage", default="", metavar="A,B", help="stages, in addition to those in the net's own state")
 
 
 def add_signals(part: argparse.ArgumentParser) -> None:

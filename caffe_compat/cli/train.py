@@ -39,7 +39,7 @@ def define(part: ArgumentParser) -> None:
     part.add_argument("--solver", required=True, metavar="FILE", help="solver definition (prototxt)")
     part.add_argument("--weights", metavar="A,B", help="initial weights, matched by layer name; not with --snapshot")
     part.add_argument(
-        "--snapshot", metavar="FILE", help="resume from this solver state, exactly if its .resume.npz is beside it"
+        "--snapshot", metavar="FILE", help="resume from this solver state, exactly if its .resume.npz is next to it"
     )
     part.add_argument(
         "--restart_data", action="store_true", help="with --snapshot: read the data from the start, as Caffe does"

@@ -6,8 +6,8 @@ exceed one; a file's datasets share their number of rows; float and integer data
 transform_param is refused. With shuffle the order of files is drawn at the start and after every pass, the order of
 rows when a file is opened and once more when reading goes on to it.
 
-Relative names are looked up in the working directory (Caffe's rule), then beside the file that names them. Beyond
-Caffe, names in a list that begin with ``./`` or ``../`` are looked up beside the list first, and white space does not
+Relative names are looked up in the working directory (Caffe's rule), then next to the file that names them. Beyond
+Caffe, names in a list that begin with ``./`` or ``../`` are looked up next to the list first, and white space does not
 end a name between double quotes.
 """
 

@@ -5,7 +5,7 @@ and an integer; root_folder is prepended unchanged; with shuffle the current ord
 each pass; rand_skip skips fewer lines than its value, in the first pass only; the first image of a batch sets its
 shape.
 
-Names are looked up in the working directory (Caffe's rule), then beside the list.
+Names are looked up in the working directory (Caffe's rule), then next to the list.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Facts from alexgkendall/caffe-segnet (dense_image_data_layer.cpp) and hszhao/PSPNet (image_seg_data_layer.cpp,
 data_transformer.cpp: TransformImgAndSeg). A line has the names of an image and of its labels; root_folder is prepended
-unchanged to both. Names are looked up in the working directory, then beside the list.
+unchanged to both. Names are looked up in the working directory, then next to the list.
 
 The random numbers are drawn from a generator of the layer, in the order of the forks' code. SegNet's draws those of
 mirror and crop from the generator that the whole process shares, in a thread of its own: no run repeats another.

@@ -30,7 +30,7 @@ _LONGEST = 30
 
 
 class _Line(threading.Thread, Closing):
-    """The thread and its queues. It holds no reference to the consumer, which can therefore be collected."""
+    """The thread and its queues. It has no reference to the consumer, which can therefore be collected."""
 
     def __init__(self, source: DataSource, *, pin: bool) -> None:
         super().__init__(name=f"caffe-prefetch-{source.tops[0]}", daemon=True)
@@ -148,5 +148,5 @@ class Prefetch(DataSource):
 
 
 def ahead(source: DataSource, *, pin: bool = False) -> DataSource:
-    """Return a source that prefetches as many batches as `source.prefetch` says; `source` itself if 0."""
+    """Return a source that prefetches `source.prefetch` batches; `source` itself if 0."""
     return Prefetch(source, source.prefetch, pin=pin) if source.prefetch > 0 else source

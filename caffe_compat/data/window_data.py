@@ -3,7 +3,7 @@
 Facts from BVLC Caffe 9b89154, window_data_layer.cpp: a batch is first background (overlap below bg_threshold, class 0),
 then fg_fraction of it objects (overlap of fg_threshold or more), each drawn from all of its kind; images are read in
 colour; a window is stretched to crop_size, with context_pad widened before so that as many pixels of it lie around,
-with crop_mode "square" made a square before; what lies outside the picture stays 0 after the mean; mirror is drawn
+with crop_mode "square" made a square before; what is outside the picture stays 0 after the mean; mirror is drawn
 after the window; the mean is taken from the middle of mean_file; window_data_param.scale multiplies.
 
 The list of images and windows has words separated by white space: for each image ``# number``, path, channels, height,

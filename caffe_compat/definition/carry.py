@@ -34,7 +34,7 @@ def set_field(message: Message, name: str, value: Any, *, whole: bool = False) -
 def keep_marks(old: Message, new: V1LayerParameter | LayerParameter) -> None:
     """Copy the place and the unknown fields of a layer to a message of another type.
 
-    The identifier of an unknown V1 type becomes the string it stands for. A number means another field in another
+    The identifier of an unknown V1 type becomes its string. A number means another field in another
     message, so the unknown fields of a binary file are kept as text only.
     """
     place = where(old)

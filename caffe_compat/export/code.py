@@ -35,7 +35,7 @@ class Sources:
     ----------
     imports : import statements.
     definitions : name -> source.
-    origins : name -> the object it stands for.
+    origins : name -> its object.
     reasons : name of what cannot be written -> why.
     """
 
@@ -59,7 +59,7 @@ class Sources:
             raise
 
     def _is_new(self, name: str, value: object) -> bool:
-        """Tell whether a name is not defined yet, and note what it stands for."""
+        """Tell whether a name is not defined yet, and note its object."""
         if name in self.origins and self.origins[name] is not value:
             raise NotPortableError(f"two definitions have the name {name}")
         is_new = name not in self.origins
@@ -73,7 +73,7 @@ class Sources:
         self.definitions[name] = source
 
     def _add_name(self, name: str, value: object, scope: ModuleType) -> None:
-        """Add what a name of a module stands for: an import, a class or function, or a constant."""
+        """Add the definition of a name of a module: an import, a class or function, or a constant."""
         statement, origin = _import_of(name, scope)
         package = origin.partition(".")[0]
         if package in {"torch", *sys.stdlib_module_names}:

@@ -45,7 +45,7 @@ class Samples:
 
 
 def open_samples(net: CaffeNet, source: Path, *, with_preprocessing: bool = False) -> Samples:
-    """Return the samples in a folder of images, which are prepared as the net's preprocessing says, or in a file.
+    """Return the samples in a folder of images, which are prepared by the net's preprocessing, or in a file.
 
     A file, ``.npy`` or HDF5 with a dataset for each input, has what the model takes. Where every image is in a
     folder named like a label, that is its class; HDF5 may have the classes or values in a dataset ``label``. If the

@@ -30,7 +30,7 @@ from caffe_compat.graph.graph import LayerNode
 _LOAD = '''
 
 def load(weights: str | Path = "") -> Net:
-    """Return the net with the values of a file, by default the one beside this module; ready for inference."""
+    """Return the net with the values of a file, by default the one next to this module; ready for inference."""
     from safetensors.torch import load_file
 
     net = Net()
@@ -40,7 +40,7 @@ def load(weights: str | Path = "") -> Net:
 
 
 def to_python(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: bool = False) -> None:
-    """Write a Python module with the net as a class, and its values beside it: ``net.py`` and ``net.safetensors``.
+    """Write a Python module with the net as a class, and its values next to it: ``net.py`` and ``net.safetensors``.
 
     The values are those of :func:`caffe_compat.export.tensors.to_safetensors`. With the preprocessing ``forward`` takes
     images, (N, C, H, W) in RGB with values of 0 to 255.
@@ -75,7 +75,7 @@ class _Writer:
         self.variables = _distinct(net.caffe.shapes, {"self"})
 
     def lines(self, values: str) -> Iterator[str]:
-        """Yield the lines of the file; `values` is the name of the file beside it."""
+        """Yield the lines of the file; `values` is the name of the file next to it."""
         body = [*self._constructor(), "", *self._forward()]
         yield '"""A Caffe net as a PyTorch module, written by caffe-compat.'
         yield ""

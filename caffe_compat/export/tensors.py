@@ -26,7 +26,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 def to_safetensors(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: bool = False) -> None:
     """Write a net's values as safetensors, in float32 and under the keys of its state_dict.
 
-    The metadata holds ``definition.prototxt``, ``forks`` and, where the net has them, ``preprocessing.json`` and
+    The metadata has ``definition.prototxt``, ``forks`` and, where the net has them, ``preprocessing.json`` and
     ``labels.txt``: :func:`load_safetensors` makes the net again.
     """
     require_inference(net)

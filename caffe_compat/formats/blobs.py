@@ -60,7 +60,7 @@ class BlobStore:
         self._values.update(other._values)
 
     def data(self, blob: BlobProto) -> Array:
-        """Return a view of a blob's values in its shape, in float32, or in float64 if the file holds doubles.
+        """Return a view of a blob's values in its shape, in float32, or in float64 if the file has doubles.
 
         Raises
         ------

@@ -103,7 +103,7 @@ def marks(message: Message, kind: bytes) -> list[bytes]:
 
 
 def add_unknown_field(message: Message, file: str, line: int, column: int, field: str, text: str) -> None:
-    """Add a mark that holds a field unknown to `message`."""
+    """Add a mark with a field unknown to `message`."""
     add_mark(
         message, UNKNOWN, "\0".join((file, str(line), str(column), field, text)).encode("utf-8", "surrogateescape")
     )
@@ -129,7 +129,7 @@ def where(message: Message) -> Where | None:
 def unknown_fields(message: Message) -> tuple[UnknownField, ...]:
     """Return the fields and enum identifiers in `message` itself that Caffe 1.0 does not know.
 
-    Those of a text file have a place; a binary file holds a field's number only.
+    Those of a text file have a place; a binary file has a field's number only.
     """
     unknown = []
     for field in _fields(message):

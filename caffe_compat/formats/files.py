@@ -232,7 +232,7 @@ def write_binary(message: Message, path: PathLike, store: BlobStore | None = Non
     Parameters
     ----------
     message : may be hollow.
-    store : holds the values of a hollow message's blobs.
+    store : values of a hollow message's blobs.
 
     Raises
     ------

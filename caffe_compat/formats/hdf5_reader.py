@@ -39,7 +39,7 @@ def find(root: h5py.Group, path: str, file: str | os.PathLike[str]) -> Any:
 
 
 def find_beside(file: h5py.File, name: str, path: Path, stack: contextlib.ExitStack) -> Any:
-    """Return the item that `find` returns, or the target of a link to a file beside `path`, as `lq-emotion` writes it.
+    """Return the item that `find` returns, or the target of a link to a file next to `path`, as `lq-emotion` writes it.
 
     Parameters
     ----------

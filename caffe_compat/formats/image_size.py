@@ -76,7 +76,7 @@ def open_image(source: str | os.PathLike[str] | BinaryIO, *, formats: tuple[str,
 
 
 def has_several(image: Image.Image) -> bool:
-    """Tell whether a file holds several images: an animation, or pages.
+    """Tell whether a file contains several images: an animation, or pages.
 
     What a camera adds to its photograph (MPO) and the reduced copies in a TIFF do not count. The first image is
     selected afterwards.

@@ -219,7 +219,7 @@ class Hollow:
                 raise self.window.error(start, "the list of numbers ends inside a number", name)
 
     def _payload(self, blob: Payload, number: int, wire: int, start: int, place: int, end: int) -> int:
-        """Record the values at `place`; return the place after them, or 0 if the field holds none."""
+        """Record the values at `place`; return the place after them, or 0 if the field has none."""
         size = PAYLOADS[number].itemsize
         segments = blob.segments.setdefault(number, [])
         if wire == 2:

@@ -33,7 +33,7 @@ def work(graph: NetGraph) -> int:
 
 
 def top_bytes(graph: NetGraph, node: LayerNode) -> int:
-    """Return the memory of a layer's tops in single precision; none for what lies in the memory of a bottom."""
+    """Return the memory of a layer's tops in single precision; none for those in the memory of a bottom."""
     if node.layer.top_view(node.spec.param) is not View.NONE:
         return 0
     return sum(_FLOAT * math.prod(graph.shapes[top]) for top in node.tops if top not in node.bottoms)

@@ -24,7 +24,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 RESERVED = frozenset(
     "training graph meta code caffe inputs returns losses params forward_dict total_loss every_blob".split()  # noqa: SIM905
 )
-"""Names a layer's module cannot have beside those of torch.fx.GraphModule: they are CaffeNet's own."""
+"""Names a layer's module cannot have, in addition to those of torch.fx.GraphModule: they are CaffeNet's own."""
 
 LARGEST = 2**31 - 1
 """Most values a blob may have: Caffe counts them in an int."""
@@ -47,7 +47,7 @@ class LayerNode:
     loss_weights : one per top.
     slots : its parameter blobs.
     written : the layer as written in the definition, with Caffe's split blobs.
-    message : the layer as a snapshot holds it.
+    message : the layer as in a snapshot.
     """
 
     key: str

@@ -23,14 +23,14 @@ class BlobView(BlobDef):
     Attributes
     ----------
     own : the blob as its layer would have it alone.
-    held : the owner's blob; it is the owner's tensor that the layer's module holds.
+    held : the owner's blob; the layer's module has the owner's tensor.
     """
 
     own: BlobDef = field(kw_only=True)
     held: BlobDef = field(kw_only=True)
 
     def to_torch(self, blob: torch.Tensor) -> torch.Tensor:
-        """Return Caffe's blob as the owner's module holds it."""
+        """Return Caffe's blob in the form of the owner's module."""
         return self.held.to_torch(blob.reshape(self.held.shape))
 
     def to_caffe(self, value: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ class Slot:
 
     @property
     def stored(self) -> BlobDef:
-        """The blob as the tensor under `key` holds it."""
+        """The blob in the form of the tensor under `key`."""
         return self.view or self.blob
 
 

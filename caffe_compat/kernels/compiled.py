@@ -29,7 +29,7 @@ _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call, which takes seconds; cache beside this file or in the user's cache if writable."""
+    """Compile at the first call, which takes seconds; cache next to this file or in the user's cache if writable."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither cache is writable

@@ -79,10 +79,10 @@ class BlobDef:
 
     Attributes
     ----------
-    name : attribute of the torch module that holds it.
+    name : attribute of the torch module.
     shape : Caffe's shape.
     filler : how Caffe draws its first values.
-    transposed : the torch module holds the transpose (2-d only).
+    transposed : the torch module has the transpose (2-d only).
     buffer : a statistic that no solver moves, not a parameter.
     """
 
@@ -93,7 +93,7 @@ class BlobDef:
     buffer: bool = False
 
     def to_torch(self, blob: torch.Tensor) -> torch.Tensor:
-        """Return Caffe's blob as the torch module holds it."""
+        """Return Caffe's blob in the form of the torch module."""
         return blob.t() if self.transposed else blob
 
     def to_caffe(self, value: torch.Tensor) -> torch.Tensor:
@@ -205,9 +205,9 @@ class Layer:
     keeps_sign: ClassVar[bool] = False
     """Whether values keep their signs, so that a ReLU in place above still sees where it let values pass."""
     reads: ClassVar[Reads] = Reads.NOTHING
-    """The values that the backward pass reads; for a layer in place, `in_place_fault` says more."""
+    """The values that the backward pass reads; see `in_place_fault` for a layer in place."""
     rereads_in_place: ClassVar[bool] = False
-    """Whether in place the gradient is that at the values which the memory holds when the net goes backward."""
+    """Whether in place the gradient is that at the values in memory when the net goes backward."""
     in_place_fault: ClassVar[str] = ""
     """Why Caffe computes a wrong gradient where the layer works in place."""
     clears_in_place: ClassVar[bool] = False
@@ -243,7 +243,7 @@ class Layer:
         return self.source is not Source.NONE
 
     def setup(self, param: pb.LayerParameter) -> None:
-        """Complete the message as Caffe's LayerSetUp leaves it (it is what a snapshot holds)."""
+        """Complete the message as Caffe's LayerSetUp leaves it (a snapshot has it)."""
         if self.is_loss and not param.loss_weight:
             param.loss_weight.append(1)
 
@@ -327,7 +327,7 @@ class Layer:
         return [f"({param.type})"]
 
     def drawn_output(self, param: pb.LayerParameter) -> str:
-        """Return what is written beside the arrows to the tops."""
+        """Return the text next to the arrows to the tops."""
         return ""
 
     # Where Caffe's passes differ from the function and its derivative. Only caffe_compat.pycaffe follows them there:
@@ -338,12 +338,12 @@ class Layer:
         return bottom
 
     def after_forward(self, spec: LayerSpec, memory: Memories) -> None:
-        """Leave in the blobs what Caffe's forward pass leaves there beside the tops."""
+        """Leave in the blobs what Caffe's forward pass leaves there in addition to the tops."""
 
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
         """Return the bottoms' gradients where Caffe's are not the function's, else None.
 
-        A list shorter than the bottoms holds the gradients of the first ones; the rest have none.
+        A list shorter than the bottoms has the gradients of the first ones; the rest have none.
         """
         return None
 

@@ -112,7 +112,7 @@ class HingeLoss(Loss):
         rows.add_(1).clamp_(min=0)
 
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
-        """Return what becomes of the margins that the scores' gradient holds, be they those of a pass before."""
+        """Return the result for the margins in the scores' gradient, those of an earlier pass included."""
         margins = memory.bottoms[0].gradients(memory.where)
         rows = margins.view(margins.shape[0], -1)
         index = self._labels(memory, rows.shape[1])

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 Value = bool | int | float | str | list[int] | list[float] | list[str]
 Defaults = Mapping[str, Value]
-"""Field -> default, whose type is the field's; an empty list stands for any number of numbers."""
+"""Field -> default, whose type is the field's; an empty list means any number of numbers."""
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _KINDS = {bool: _Field.TYPE_BOOL, int: _Field.TYPE_INT64, float: _Field.TYPE_DOUBLE, str: _Field.TYPE_STRING}

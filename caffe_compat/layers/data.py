@@ -60,7 +60,7 @@ class Fed(Layer):
 
 
 class ImageFed(Fed):
-    """Base of the layers that prepare images: the first top holds images, the second, if any, their labels."""
+    """Base of the layers that prepare images: the first top has images, the second, if any, their labels."""
 
     def batch_size(self, param: pb.LayerParameter) -> int:
         """Return the number of images in a batch."""

@@ -90,7 +90,7 @@ class Drawing:
 
 
 class Memory(Protocol):
-    """A blob as a layer meets it going backward: what its memory holds by then."""
+    """A blob as a layer meets it going backward: the values in its memory by then."""
 
     def values(self, where: torch.device, /) -> torch.Tensor:
         """Return the values on a device."""
@@ -125,7 +125,7 @@ class Memories:
 
     @property
     def is_changed(self) -> bool:
-        """Tell whether the first top no longer holds the layer's output, or its first bottom no longer what it took."""
+        """Tell whether the first top no longer has the layer's output, or its first bottom no longer what it took."""
         return self.in_place or not torch.equal(self.outputs[0], self.tops[0].values(self.where))
 
 
@@ -139,7 +139,7 @@ class Continuing(Protocol):
 
 
 Sizes = tuple[int | None, ...]
-"""A shape; None stands for a size that is free."""
+"""A shape; None means a free size."""
 
 Operand = str | float | Sequence[int] | npt.NDArray[Any]
 """An input of an ONNX operator: the name of a value, a float32, a list of int64, or an array."""

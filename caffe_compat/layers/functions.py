@@ -1,7 +1,7 @@
 """The few functions of maps that :mod:`caffe_compat.kernels.fast` computes, as a layer states them.
 
-A layer type says so by `Layer.function`, so that a user's own layer and a fork's can be fast, too. All functions take
-maps (N, C, height, width), those of single values (N, C), too.
+A layer type states its function in `Layer.function`, so that a user's own layer and a fork's can be fast, too. All
+functions take maps (N, C, height, width), those of single values (N, C), too.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class LRN(Layer):
             memory.tops[0].values(memory.where).copy_(factor.square())
 
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
-        """Return the gradient at what the memory holds; in place the factor's square replaces that from above."""
+        """Return the gradient at the values in memory; in place the factor's square replaces that from above."""
         message, (bottom,), (top,), where = spec.param.lrn_param, memory.bottoms, memory.tops, memory.where
         if not memory.is_changed or not self.writes_unasked(spec.param):
             return None

@@ -68,7 +68,7 @@ class MVN(Layer):
         return [onnx.node("Div", y, onnx.node("Add", onnx.node("Sqrt", variance), message.eps))]
 
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
-        """Return the gradient at what the top holds; in place its first steps overwrite the gradient from above."""
+        """Return the gradient at the top's values; in place its first steps overwrite the gradient from above."""
         message = spec.param.mvn_param
         if not message.normalize_variance or not memory.is_changed:
             return None

@@ -18,7 +18,7 @@ _SAME = "chooses among kernels that compute the same"
 
 
 def _memory(memory: Memories) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return what the memory of bottom, top and the top's gradient holds."""
+    """Return the values in the memory of bottom, top and the top's gradient."""
     top, where = memory.tops[0], memory.where
     return memory.bottoms[0].values(where), top.values(where), top.gradients(where)
 
@@ -134,7 +134,7 @@ class ELU(Layer):
 
 
 def _log_base(spec: LayerSpec, base: float, name: str) -> float:
-    """Return ln(base); -1 stands for e."""
+    """Return ln(base); -1 means e."""
     if base == -1:
         return 1.0
     if base <= 0 or not math.isfinite(base):
@@ -307,7 +307,7 @@ class Power(Layer):
         return Reads.NOTHING if power == 1 else Reads.BOTTOM if power == 2 else self.reads
 
     def caffe_gradients(self, spec: LayerSpec, memory: Memories) -> list[torch.Tensor] | None:
-        """Return the gradient at what the memory holds; in place the square of the factor, as Log's is."""
+        """Return the gradient at the values in memory; in place the square of the factor, as Log's is."""
         if not memory.is_changed:
             return None
         x, y, grad = _memory(memory)

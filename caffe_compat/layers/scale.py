@@ -131,7 +131,7 @@ class Scale(_AlongAxes):
     def overwrites_gradient(self, spec: LayerSpec, index: int) -> bool:
         """Tell whether the sums go straight into the factors' gradient, for which there must be one sum for each.
 
-        That is so where the factors are as many as the bottom's values, or where nothing lies before their axes and
+        That is so where the factors are as many as the bottom's values, or where nothing is before their axes and
         something after them (a batch of one).
         """
         if len(spec.bottoms) != 1 or index != 0:

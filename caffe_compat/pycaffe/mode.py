@@ -16,7 +16,7 @@ from caffe_compat.solver.log import CaffeLog
 
 
 class CaffeError(CaffeCompatError, RuntimeError):
-    """An error that genuine pycaffe raises as RuntimeError, or aborts the process for; `code` says of what kind."""
+    """An error that genuine pycaffe raises as RuntimeError, or aborts the process for; `code` gives its kind."""
 
 
 class ProcessRandomness(CRand):
@@ -146,7 +146,7 @@ def init_log(level: int = 0, stderr: bool = True) -> None:  # noqa: FBT001, FBT0
 
 
 def make_log() -> CaffeLog:
-    """Return the log: on stderr like Caffe's, silent if GLOG_minloglevel or init_log says so."""
+    """Return the log: on stderr like Caffe's, silent if GLOG_minloglevel or init_log demands it."""
     silent = max(_State.level, _minimum()) > 0
     return CaffeLog() if silent else CaffeLog(sys.stderr)
 

@@ -2,7 +2,7 @@
 
 glibc returns freed blocks over 32 MiB to the system, and requests new, zeroed pages for the next. A pass of CNN+D at
 batch 128 does so with 0.8 GB, a training iteration with 2 GB, and both spend up to 40 % of their time on it (on virtual
-machines). If the memory is kept, a training process holds up to 1.5 times its peak.
+machines). If the memory is kept, a training process takes up to 1.5 times its peak.
 """
 
 from __future__ import annotations

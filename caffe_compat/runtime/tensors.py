@@ -71,7 +71,7 @@ def is_transformed() -> bool:
 
 
 def is_batched(x: torch.Tensor) -> bool:
-    """Tell whether `x` stands for many tensors, as gradients do with ``is_grads_batched``."""
+    """Tell whether `x` represents many tensors, as gradients do with ``is_grads_batched``."""
     return bool(_C._functorch.is_batchedtensor(x) or _C._functorch.is_legacy_batchedtensor(x))
 
 

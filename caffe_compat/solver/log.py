@@ -57,7 +57,7 @@ class CaffeLog:
             stream.flush()
 
     def lines(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Write entries of severity I, each a place and a text; where nobody reads them they are not even made."""
+        """Write entries of severity I, each a place and a text; they are made only if they are written."""
         if self._streams and not self._least:
             for place, text in lines:
                 self.line(place, text)

@@ -61,7 +61,7 @@ class Solver(Closing):
     exact : add up convolutions in genuine Caffe's order, as :func:`caffe_compat.load_net` does: its bits, slower.
     fast : run on compiled kernels, as :func:`caffe_compat.load_net` does.
     fork : the fork of Caffe the nets are for (or several), where their layers do not tell.
-    resume : write a ``.resume.npz`` beside each snapshot, so that a run can go on as if it had never stopped.
+    resume : write a ``.resume.npz`` next to each snapshot, so that a run can go on as if it had never stopped.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class Solver(Closing):
                 self.load_weights(name.strip())
 
     def _make_net(self, net: PreparedNet) -> SolverNet:
-        """Return the net that a prepared definition stands for."""
+        """Return the net of a prepared definition."""
         return FedNet(
             net,
             rng=self._rng,
@@ -297,8 +297,8 @@ class Solver(Closing):
     def restore(self, path: str | PathLike[str], *, restart_data: bool = False) -> None:
         """Resume from a solver state of either format; its weights may have been moved with it.
 
-        With a ``.resume.npz`` beside it, data and random numbers continue where they were. With `restart_data` the data
-        starts from the beginning, as in Caffe.
+        With a ``.resume.npz`` next to it, data and random numbers continue where they were. With `restart_data` the
+        data starts from the beginning, as in Caffe.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Save, next to a snapshot, the state that Caffe's omits: the position in the data and the random states.
 
 A run resumed from PREFIX_iter_N.solverstate starts its data from the beginning, in Caffe and here. Where
-PREFIX_iter_N.resume.npz lies beside it, the run goes on instead as if it had never stopped: on the CPU, bit for bit.
+PREFIX_iter_N.resume.npz is next to it, the run goes on instead as if it had never stopped: on the CPU, bit for bit.
 Caffe does not look at that file, so both can take turns on one run.
 """
 
@@ -49,7 +49,7 @@ class Place:
     sources : of the net that is trained.
     tests : of the nets it is tested with; none where another worker tests.
     rng : generator of the shuffles.
-    device : its random state is kept beside the CPU's.
+    device : its random state is kept in addition to the CPU's.
     workers : each has a random state of its own; their data positions are the same.
     """
 
@@ -61,7 +61,7 @@ class Place:
 
 
 def resume_path(snapshot: Path) -> Path:
-    """Return the file beside a snapshot."""
+    """Return the resume file of a snapshot."""
     return snapshot.with_name(_SUFFIX.sub("", snapshot.name) + ".resume.npz")
 
 

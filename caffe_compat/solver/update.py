@@ -76,7 +76,7 @@ class Updater:
         self.regroup()
 
     def history_blobs(self) -> list[npt.NDArray[np.float32]]:
-        """Return the history as a snapshot holds it."""
+        """Return the history as in a snapshot."""
         return [
             blob.to_caffe(value).cpu().contiguous().numpy()
             for blob, value in zip(self._blobs(), self.history, strict=True)

@@ -103,7 +103,7 @@ class Share(DataSource):
         self._source.reset()
 
     def cursor(self) -> Cursor:
-        """Return where the source stands."""
+        """Return the position of the source."""
         return self._source.cursor()
 
     def fits(self, cursor: Cursor) -> bool:

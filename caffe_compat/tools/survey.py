@@ -51,7 +51,7 @@ _LACKS: Mapping[str, Lack] = {
 
 
 class Kind(enum.StrEnum):
-    """What a file holds."""
+    """Kind of a file's content."""
 
     NET = "net"
     SOLVER = "solver"
@@ -65,7 +65,7 @@ class Shapes:
 
     Attributes
     ----------
-    pattern : path below the surveyed folder; ``*`` stands for anything, slashes too.
+    pattern : path below the surveyed folder; ``*`` matches anything, slashes too.
     shapes : blob -> shape, for tops of data layers and of Python layers.
     forks : the forks the definitions were written for.
     """
@@ -110,7 +110,7 @@ class Surveyed:
 
 
 def kind_of(path: Path) -> Kind:
-    """Return what a file holds; a text with another ending than ``.txt`` that cannot be read counts as a net."""
+    """Return the kind of a file's content; an unreadable text with another ending than ``.txt`` counts as a net."""
     if not is_text(read_bytes(path)[:4096]):
         return Kind.OTHER
     if path.suffix != ".txt" and is_solver(path):

@@ -24,7 +24,7 @@ SCRIPTS = ("eval_video", "run_eval")
 def add(commands: Any) -> None:
     """Add the parsers of both commands."""
     video = add_command(
-        commands, eval_video, "The MAT-file holds results (1 x T) and, with --save_feature 1, feature (300 x T)."
+        commands, eval_video, "The MAT-file has results (1 x T) and, with --save_feature 1, feature (300 x T)."
     )
     video.add_argument("data", type=Path, help="MAT-file of a recording, with the variable video")
     video.add_argument("--savepath", type=Path, default=Path("output.mat"), help="MAT-file to write")
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
     partition = add_command(
         commands,
         run_eval,
-        "The MAT-file holds the script's workspace: the cells file_name, results, feature, ground_truth and "
+        "The MAT-file has the script's workspace: the cells file_name, results, feature, ground_truth and "
         "video_time; RMSE, CC and CCC of each recording; total_RMSE, total_CC and total_CCC.",
     )
     partition.add_argument("--data_path", type=Path, required=True, help="folder of the recordings' MAT-files")

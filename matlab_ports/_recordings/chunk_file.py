@@ -1,10 +1,10 @@
 """Write an HDF5 file chunk by chunk, so that an interrupted run can be resumed.
 
-The scripts' own loop over ``store2hdf5`` writes the file, under a hidden name beside the final one. A journal beside it
-records which chunks are on the disk and at which byte. A later run for the same samples repeats the loop and copies the
-values of those chunks instead of computing them. It never opens the incomplete HDF5 file, and its result equals that of
-an uninterrupted run byte for byte. A note beside a finished file records its fingerprint, so that a later run can tell
-that nothing is left to do.
+The scripts' own loop over ``store2hdf5`` writes the file, under a hidden name next to the final one. A journal next to
+it records which chunks are on the disk and at which byte. A later run for the same samples repeats the loop and copies
+the values of those chunks instead of computing them. It never opens the incomplete HDF5 file, and its result equals
+that of an uninterrupted run byte for byte. A note next to a finished file records its fingerprint, so that a later run
+can tell that nothing is left to do.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Chunk(NamedTuple):
 class Journal:
     """The record of the chunks that a run has on the disk; its lock shows whether that run is still alive.
 
-    Each line of the file is a JSON object. The first line holds the fingerprint of the HDF5 file.
+    Each line of the file is a JSON object. The first line has the fingerprint of the HDF5 file.
     """
 
     def __init__(self, path: Path, file: IO[str]) -> None:
@@ -318,7 +318,7 @@ def chunk_file(path: str | Path, fingerprint: object, chunksz: int, *, resume: b
 
 
 def _chunk_address(file: h5py.File, sample: int) -> int:
-    """Return the byte at which the chunk that begins with a sample lies."""
+    """Return the byte at which the chunk that begins with a sample is."""
     return int(file["data"].id.get_chunk_info_by_coord((sample, 0, 0, 0)).byte_offset)
 
 

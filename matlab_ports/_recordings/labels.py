@@ -18,7 +18,7 @@ DELAY = "delay"
 
 
 def read_label_names(path: str | Path) -> tuple[str, ...]:
-    """Return the names of the labels that a file holds, valence first; none in a recording without labels.
+    """Return the names of the labels in a file, valence first; none in a recording without labels.
 
     Raises
     ------
@@ -30,12 +30,12 @@ def read_label_names(path: str | Path) -> tuple[str, ...]:
 
 
 def read_label_name(path: str | Path) -> str:
-    """Return the name of the labels' variable: ``arousal`` where the file holds it, else ``valence``.
+    """Return the name of the labels' variable: ``arousal`` where the file has it, else ``valence``.
 
     Raises
     ------
     PortError
-        The file cannot be read, or holds both.
+        The file cannot be read, or has both.
     """
     names = read_label_names(path)
     if len(names) > 1:
@@ -46,7 +46,7 @@ def read_label_name(path: str | Path) -> str:
 
 
 def read_delay(path: str | Path) -> float:
-    """Return the seconds by which the labels were shifted back; 0 where the file does not say.
+    """Return the seconds by which the labels were shifted back; 0 where the file does not state it.
 
     Raises
     ------

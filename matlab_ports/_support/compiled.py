@@ -20,7 +20,7 @@ DOUBLE, SINGLE, UNSIGNED, SIGNED = range(4)  # how a pass stores its results
 
 
 def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call, which takes seconds; the result is cached beside this file or in the user's cache."""
+    """Compile at the first call, which takes seconds; the result is cached next to this file or in the user's cache."""
     try:
         return numba.njit(nogil=True, cache=True)(function)
     except RuntimeError:  # neither cache can be written

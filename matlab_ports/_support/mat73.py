@@ -101,7 +101,7 @@ def stored_class(item: h5py.Dataset | h5py.Group) -> str:
 
 
 def is_array(item: h5py.Dataset | h5py.Group) -> bool:
-    """Whether it holds numbers, logicals or text."""
+    """Whether it is of numbers, logicals or text."""
     if not isinstance(item, h5py.Dataset) or stored_class(item) in ("cell", "struct"):
         return False
     parts = [item.dtype[part] for part in item.dtype.names or ()]

@@ -16,7 +16,7 @@ from matlab_ports._support.errors import PortError
 
 @contextmanager
 def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on success the file gets its name, on any error nothing remains.
+    """Yield a temporary name next to `path`; on success the file gets its name, on any error nothing remains.
 
     Space for `size` bytes is reserved first, so that a disk that is too small is noticed before the work is done.
 

@@ -47,7 +47,7 @@ def partial_file(final: Path, mode: int = 0o666) -> Iterator[Path]:
 
 
 def partial_name(final: Path) -> Path:
-    """Return a name beside `final` that no other process uses."""
+    """Return a name next to `final` that no other process uses."""
     return final.with_name(f".{final.name[:100]}.{os.getpid()}-{secrets.token_hex(4)}{PARTIAL}")
 
 

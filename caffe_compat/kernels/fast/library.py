@@ -114,7 +114,7 @@ _RUN: list[Any] = [
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """Return the compiled code; where the package was installed without a compiler, say so, once, and return None."""
+    """Return the compiled code; warn once and return None where the package was installed without a compiler."""
     module = importlib.util.find_spec("caffe_compat.kernels.fast._native")
     if module is None or module.origin is None:
         problem, hint = "are missing", "install GCC or Clang, then caffe-compat again"
@@ -155,7 +155,7 @@ def vector_lengths() -> tuple[int, ...]:
 
 
 def workspace(floats: int) -> torch.Tensor:
-    """Return memory of so many floats, in large pages where the system has them."""
+    """Return memory for a number of floats, in large pages where the system has them."""
     library = _library()
     assert library is not None
     memory = torch.empty(floats, dtype=torch.float32)

@@ -24,7 +24,7 @@ GROUP = 2
 BLOCK = 1 << 20
 """Floats of tiles that are transformed at once: what a core has of the caches to itself,"""
 SHARE = 0.6
-"""or so many times the transformed weights, which are read for every block of tiles."""
+"""or this many times the transformed weights, which are read for every block of tiles."""
 FEWEST = 24
 """Rows that a product of matrices takes while its weights come from memory: fewer take no less time."""
 SMALL = 1 << 22
@@ -38,9 +38,9 @@ MOST_TAPS = 1 << 12
 MOST_CHANNELS = 1 << 15
 """Of a convolution by tiles, as SUMS_BLOCK in tiles.inc."""
 MOST_BORDER = 1 << 24
-"""Floats of padding beside as many as the map itself has: a window that hardly touches the map needs no such memory."""
+"""Floats of padding, besides those of the map itself: a window that hardly touches the map needs no such memory."""
 ALIGNMENT = 32
-"""Every image of a buffer begins at a multiple of so many floats."""
+"""Every image of a buffer begins at a multiple of this many floats."""
 
 
 @dataclass(frozen=True)
@@ -328,7 +328,7 @@ class Compiled:
         return {self._root(index) for index in maps if index >= 0}
 
     def _whole(self, channels: int) -> int:
-        """Return the floats of whole vectors that hold so many channels."""
+        """Return the floats of whole vectors for a number of channels."""
         return -(-channels // self._lanes) * self._lanes
 
     def _root(self, index: int) -> int:
@@ -408,7 +408,7 @@ class Compiled:
         return panels(weight.permute(2, 3, 1, 0).reshape(-1, outputs), self._lanes)
 
     def _scratch(self, threads: int) -> int:
-        """Return the floats that the steps need beside the buffers."""
+        """Return the floats that the steps need in addition to the buffers."""
         needed = [ALIGNMENT]
         for step in self._steps:
             if step.op is Op.CONVOLVE_TILES:
@@ -426,7 +426,7 @@ class Compiled:
         return -(-floats // ALIGNMENT) * ALIGNMENT
 
     def _layout(self, group: int, images: int, threads: int) -> tuple[library.CProgram, object]:
-        """Return the program with buffers for so many images; maps that are not needed at once share memory."""
+        """Return the program with buffers for a number of images; maps that are not needed at once share memory."""
         images = images if self._grouped < len(self._steps) else group
         key = group, images, threads
         if key in self._layouts:

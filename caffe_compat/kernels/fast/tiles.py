@@ -3,7 +3,7 @@
 A line of m outputs of a kernel of r taps is a product of polynomials, known from its values at m + r - 1 points.
 Winograd's convolutions take small fractions as points and lose digits by their powers; the powers of roots of unity are
 all of size 1, so that the error stays about that of a direct sum. The values at the roots are a Fourier transform of a
-line that is real: two of them are real, the others complex and in conjugate pairs, of which one stands for both.
+line that is real: two of them are real, the others complex and in conjugate pairs, of which one represents both.
 A complex product of two tiles is made of three real ones.
 
 ======  =======  =======  =================  ==========
@@ -16,7 +16,7 @@ kernel  tile     outputs  products each      direct sum
 
 Small tiles for small kernels: the weights' values, 36 for 9 or 100 for 25, have to be read from memory.
 
-A line of values at the points holds the one at 0, the one at infinity, the two real ones of the transform, then real
+A line of values at the points has the one at 0, the one at infinity, the two real ones of the transform, then real
 and imaginary part of each complex one.
 """
 

@@ -1,6 +1,6 @@
 """See in microseconds whether a pass can run compiled, and whether anything has changed that it relies on (watch.c).
 
-A weight of which a program holds a copy is guarded: its storage becomes copy-on-write. Whatever writes to it then, be
+A weight that a program has copied is guarded: its storage becomes copy-on-write. Whatever writes to it then, be
 it an operator, an optimizer, a view or ``.numpy()`` that asks for a pointer, first moves the weight to other memory, so
 that its address tells. What cannot be guarded is hashed.
 """
@@ -222,7 +222,7 @@ def is_shared(x: Tensor, own: int) -> bool:
 
 
 class Hashes:
-    """64 bits for every piece of the values of some tensors; what lies between the values counts.
+    """64 bits for every piece of the values of some tensors; what is between the values counts.
 
     The tensors stay where they are as long as these are asked for.
     """

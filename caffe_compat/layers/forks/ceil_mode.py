@@ -17,7 +17,7 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 @register
 class CeilModePooling(Pooling):
-    """Pooling that rounds up or down as ceil_mode says."""
+    """Pooling that rounds up or down by ceil_mode."""
 
     forks = ("pr3057",)
     summary = "pooling with ceil_mode in place of round_mode"

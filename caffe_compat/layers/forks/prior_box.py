@@ -155,7 +155,7 @@ class PriorBox(Layer):
 
 
 def _size(value: float) -> bool:
-    """Tell whether a value can be a size: positive, and no more than the fork's int holds."""
+    """Tell whether a value can be a size: positive, and within the fork's int."""
     return 0 < value < 2**31
 
 

@@ -45,7 +45,7 @@ def check_region(roi: npt.NDArray[np.floating], images: int) -> None:
 
 
 def regions_problem(spec: LayerSpec, bottom: int) -> Iterator[CaffeCompatError]:
-    """Yield an error unless a bottom holds 5 numbers for each region."""
+    """Yield an error unless a bottom has 5 numbers for each region."""
     rois = spec.bottoms[bottom]
     if not rois or count(rois[1:]) != 5:
         yield spec.error("needs 5 numbers per region", "bottom", rois, "image, x1, y1, x2, y2", code="shape-mismatch")

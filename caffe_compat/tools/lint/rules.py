@@ -37,7 +37,7 @@ RULES: dict[str, str] = {
     "weights-missing": "a layer that the weights do not contain",
     "weights-left-over": "a layer of the weights that the net does not contain",
     "weights-mismatch": "a layer whose weights have another shape",
-    "weights-not-finite": "a blob of the weights that holds NaN or infinite values",
+    "weights-not-finite": "a blob of the weights with NaN or infinite values",
     "solver": "a solver that cannot start",
     "solver-tests": "tests that never run, or lack test_iter",
     "solver-steps": "learning rate steps that are missing, out of order or never reached",
