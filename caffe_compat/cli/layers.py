@@ -15,7 +15,6 @@ def define(part: argparse.ArgumentParser) -> None:
     """Add the flags."""
     form = part.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="write JSON")
-    form.add_argument("--markdown", action="store_true", help="the list of docs/layers.md")
     form.add_argument("--forks", action="store_true", help="the list of docs/forks.md")
 
 
@@ -40,9 +39,6 @@ def run(args: argparse.Namespace) -> int:
         }
         sys.stdout.write(json.dumps(by_name) + "\n")
         return 0
-    if args.markdown:
-        sys.stdout.write(_markdown([layer for layer in types if not layer.forks]))
-        return 0
     if args.forks:
         sys.stdout.write(_fork_layers([layer for layer in types if layer.forks]))
         return 0
@@ -57,11 +53,6 @@ def run(args: argparse.Namespace) -> int:
 def _mark(layer: Layer) -> str:
     """Return the suffix of a type that is not Caffe's own."""
     return f" (fork: {', '.join(layer.forks)})" if layer.forks else " (own)" if layer.own else ""
-
-
-def _markdown(types: Sequence[Layer]) -> str:
-    """Return the list of docs/layers.md."""
-    return "".join(f"- {layer.type}: {layer.summary}\n" for layer in types)
 
 
 def _fork_layers(types: Sequence[Layer]) -> str:
