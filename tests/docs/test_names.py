@@ -1,4 +1,4 @@
-"""What the pages name exists: modules and functions, files of the checkout, commands and their flags."""
+"""Names in the pages exist: modules and functions, files of the checkout, commands and their flags."""
 
 import importlib
 import io
@@ -17,6 +17,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 NAME = re.compile(r"(?<![\w/.-])(?:caffe_compat|lq_emotion|matlab_ports)(?:\.\w+)+(?!\w*[/(]?\*)")
 IMPORT = re.compile(r"^from ((?:caffe_compat|lq_emotion|matlab_ports)[\w.]*) import ([\w, ]+)$", re.MULTILINE)
 FILE = re.compile(r"`((?:benchmarks|caffe_compat|docs|matlab_ports|models|prototxt|tests)/[\w./+-]+)`")
+SOURCE = re.compile(r"`((?:\w+/)+)([a-z_0-9]+)\.py(?::([\w.]+))?`")
+PACKAGES = {"": ".", "caffe_compat.": "caffe_compat", "lq_emotion.": "models/lq_emotion"}
 COMMAND = re.compile(r"\b(caffe-compat|lq-emotion) ([a-z][\w-]*)((?:.*\\\n)*.*)")
 MAINS = {"caffe-compat": caffe_compat.cli.main, "lq-emotion": lq_emotion.cli.main}
 
@@ -57,13 +59,26 @@ def test_modules_functions_and_files_exist(page):
 
 
 @every_page
-def test_commands_and_flags_exist(page):
-    code = re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+def test_source_files_and_what_they_define_exist(page):
     wrong = []
-    for program, command, rest in COMMAND.findall("".join(code)):
+    for folder, module, name in SOURCE.findall(page.read_text(encoding="utf-8")):
+        file = f"{folder}{module}.py"
+        found = [prefix for prefix, package in PACKAGES.items() if (ROOT / package / file).exists()]
+        dotted = "".join(found[:1]) + file.removesuffix(".py").replace("/", ".")
+        wrong += [] if found and (not name or exists(f"{dotted}.{name}")) else [f"{file}:{name}"]
+    assert wrong == []
+
+
+@every_page
+def test_commands_and_flags_exist(page):
+    text = page.read_text(encoding="utf-8")
+    code = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    spans = (span.replace("\n", " ") + "\n" for span in re.findall(r"`((?:caffe-compat|lq-emotion) [^`]*)`", text))
+    wrong = []
+    for program, command, rest in COMMAND.findall("".join([*code, *spans])):
         words = [command]
         shown = help_of(program, *words)
-        while re.match(r"usage:[^\n]* (ACTION|COMMAND) \.\.\.", shown):  # a group
+        while rest.split()[len(words) - 1 :] and re.match(r"usage:[^\n]* (ACTION|COMMAND) \.\.\.", shown):  # a group
             words.append(rest.split()[len(words) - 1])
             shown = help_of(program, *words)
         command = " ".join(words)
