@@ -6,39 +6,20 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-from caffe_compat.errors import DataError
 from caffe_compat.formats.files import write_text
 from lq_emotion.common.progress import Say
 from lq_emotion.metrics.regression import MEASURES, Score
-from lq_emotion.nets.names import FACTORS, Method, crops_folder, factor_in, method_in, parse_label
+from lq_emotion.nets.names import FACTORS, Method, crops_folder, factor_in, method_in
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.verify.crops import CropsFolders
 from lq_emotion.verify.networks import Network
 from lq_emotion.verify.results import CellScore
+from lq_emotion.verify.settings import ClaimedCell, VerifySettings
 from lq_emotion.verify.weights import LoadedWeights
-
-if TYPE_CHECKING:
-    from lq_emotion.verify.settings import VerifySettings
 
 DIGITS = 0.0005
 """The published numbers have three digits: scores agree with them within half of the last."""
-
-
-ClaimedCell = tuple[Method | None, int | None]
-"""The cell that weights claim to be: a method of Table 1 or None, and a factor or None for all."""
-
-
-def read_cell(text: str) -> tuple[str, ClaimedCell]:
-    """Read FILE=METHOD or FILE=METHOD-FACTOR, a cell of Table 1."""
-    name, _, cell = text.rpartition("=")
-    claim = parse_label(cell)
-    if not name or claim is None:
-        methods = ", ".join(method for method in Method if method is not Method.HR)
-        hint = f"FILE=HR, or FILE=METHOD-S of {methods} and S of {', '.join(map(str, FACTORS))}"
-        raise DataError("names no cell of Table 1", code="name-unknown", field="--cell", value=text, hint=hint)
-    return name, claim
 
 
 def named_cell(name: str) -> ClaimedCell:

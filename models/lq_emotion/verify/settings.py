@@ -5,10 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from caffe_compat.errors import DataError
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
+from lq_emotion.nets.names import FACTORS, Method, parse_label
 from lq_emotion.verify.crops import read_crops
-from lq_emotion.verify.scoring import ClaimedCell, read_cell
+
+ClaimedCell = tuple[Method | None, int | None]
+"""The cell that weights claim to be: a method of Table 1 or None, and a factor or None for all."""
+
+
+def read_cell(text: str) -> tuple[str, ClaimedCell]:
+    """Read FILE=METHOD or FILE=METHOD-FACTOR, a cell of Table 1."""
+    name, _, cell = text.rpartition("=")
+    claim = parse_label(cell)
+    if not name or claim is None:
+        methods = ", ".join(method for method in Method if method is not Method.HR)
+        hint = f"FILE=HR, or FILE=METHOD-S of {methods} and S of {', '.join(map(str, FACTORS))}"
+        raise DataError("names no cell of Table 1", code="name-unknown", field="--cell", value=text, hint=hint)
+    return name, claim
 
 
 @dataclass(frozen=True, kw_only=True)

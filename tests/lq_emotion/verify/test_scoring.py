@@ -6,7 +6,8 @@ from caffe_compat.errors import DataError
 from lq_emotion.evaluation.evaluate import Evaluate
 from lq_emotion.evaluation.settings import EvaluationSettings
 from lq_emotion.verify.crops import CropsFolders, factor_in, find_crops, read_crops
-from lq_emotion.verify.scoring import named_cell, read_cell
+from lq_emotion.verify.scoring import named_cell
+from lq_emotion.verify.settings import read_cell
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import loadmat, savemat
 from tests.refusals import refused
