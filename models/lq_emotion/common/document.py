@@ -81,7 +81,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; a note says what is missing, a warning what must not be overlooked."""
+    """A paragraph; a note names what is missing, a warning what must not be overlooked."""
 
     text: str
     kind: Literal["plain", "note", "warning"] = "plain"

@@ -12,7 +12,7 @@ from lq_emotion.common.json_files import contents_of, read_json, write_json
 
 
 class Journal:
-    """A JSON file that says which pieces of work are done, from what, and which files they wrote.
+    """A JSON file that records which pieces of work are done, from what, and which files they wrote.
 
     The file holds ``{.., "done": {NAME: {"fingerprint": .., "files": {FILE: SHA256, ..}, ..}, ..}}``. A piece of work
     is done if its fingerprint is that of the present inputs and settings, and its files, which each process reads once,
@@ -26,7 +26,7 @@ class Journal:
 
     Attributes
     ----------
-    details : what the file holds beside ``done``.
+    details : contents of the file other than ``done``.
     exists : whether there is such a file.
 
     Raises

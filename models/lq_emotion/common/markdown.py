@@ -1,4 +1,4 @@
-"""A report as Markdown, its figures in a folder beside it."""
+"""A report as Markdown, its figures in a folder next to it."""
 
 from __future__ import annotations
 

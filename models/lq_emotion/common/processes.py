@@ -111,7 +111,7 @@ def _begin(parent: Connection, threads: int) -> None:
 
 
 def _watch(parent: Connection) -> None:
-    """End the process once nobody holds the other end of the pipe."""
+    """End the process once no process has the other end of the pipe."""
     try:
         parent.recv_bytes()
     except (EOFError, OSError):

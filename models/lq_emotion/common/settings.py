@@ -272,7 +272,7 @@ def _unset(one: Field[Any]) -> Any:
 
 
 def _default(one: Field[Any], about: _Option) -> str:
-    """Return what the help says about the default."""
+    """Return the words of the help about the default."""
     if about.shown is not None:
         return f" (default: {about.shown})"
     value = _unset(one)

@@ -22,7 +22,7 @@ _BATCH_PIXELS = 1 << 24  # of all frames at a time: 48 MiB
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What a net says about a face.
+    """A net's estimate of a face.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Estimator:
     Parameters
     ----------
     model : the net.
-    calibration : by default the one beside its weights, if there is one.
+    calibration : by default the one next to its weights, if there is one.
 
     Raises
     ------
@@ -178,7 +178,7 @@ class Analysis:
 
 
 def _visible(followed: Sequence[Followed], image: Image) -> Iterator[Followed]:
-    """Yield the faces at least one pixel of which lies in the image: a face that is expected may have left it."""
+    """Yield the faces with at least one pixel in the image: a face that is expected may have left it."""
     height, width = image.shape[:2]
     for item in followed:
         face = item.face

@@ -81,7 +81,7 @@ def load_instruments(settings: PredictSettings) -> Instruments:
     estimators = tuple(Estimator(model) for model in loaded)
     for estimator in estimators:
         if settings.abstain and estimator.calibration is None:
-            problem, hint = "has no calibration, which says what to leave out", "make one: lq-emotion calibrate"
+            problem, hint = "has no calibration, which decides what to leave out", "make one: lq-emotion calibrate"
             raise DataError(problem, code="not-prepared", field="--abstain", value=estimator.name, hint=hint)
     if settings.detector not in DETECTORS:
         return Instruments(estimators, None)

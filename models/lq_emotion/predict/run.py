@@ -94,7 +94,7 @@ def _line(outcome: Outcome) -> str:
 
 @dataclass(frozen=True)
 class Results:
-    """The files of a source: NAME.estimates.csv and others beside it.
+    """The files of a source: NAME.estimates.csv and others next to it.
 
     Attributes
     ----------
@@ -117,13 +117,13 @@ class Results:
 
 
 def results_of(source: SourceName, form: str, out: Path | None) -> Results:
-    """Return the files of a source, in `out` or beside it; those of a live source have the present time in their name.
+    """Return the files of a source, in `out` or next to it; those of a live source have the present time in their name.
 
     Parameters
     ----------
     source : the source.
     form : of the rows, the suffix of their file.
-    out : folder; None puts them beside the source, or into the working directory.
+    out : folder; None puts them next to the source, or into the working directory.
     """
     folder = out or (source.files[0].parent if source.files else Path())
     stem = source.stem if source.files else f"{source.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -147,7 +147,7 @@ def predict_one(
     ----------
     source : where the frames come from.
     settings : what to do.
-    out : folder of the results; None puts them beside the source.
+    out : folder of the results; None puts them next to the source.
     instruments : nets and detector; by default those that the settings name.
     lines : stream for JSON lines, in place of the file of rows.
     progress : called with a number of frames, and the number of all as far as it is known.
@@ -173,7 +173,7 @@ def predict_one(
             written = [path for path in files.claimed(settings) if path.exists()]
             outcome = replace(outcome, files=tuple(written))
             journal.note(_WORK, made_from, [path for path in written if path.is_file()], outcome=outcome.to_json())
-    except BrokenPipeError:  # nobody reads the lines any more
+    except BrokenPipeError:  # the reader of the lines has gone
         raise
     except (CaffeCompatError, OSError) as error:
         return Outcome(source.stem, "failed", error=str(error))
@@ -278,7 +278,7 @@ def predict(
     ----------
     sources : see `video.sources.find_sources`.
     settings : what to do with each.
-    out : folder of all results; by default they lie beside their sources.
+    out : folder of all results; by default they are next to their sources.
     jobs : sources at a time, each in a process.
     cluster : address of a Dask scheduler, whose workers read the sources; each needs access to files and models.
     lines : stream for JSON lines in place of files with rows.

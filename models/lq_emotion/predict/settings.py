@@ -41,6 +41,6 @@ class PredictSettings(Settings):
         Raises
         ------
         DataError
-            The end lies before the start.
+            The end is before the start.
         """
         return Selection(self.every, self.start, float("inf") if self.end is None else self.end)

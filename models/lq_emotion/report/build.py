@@ -41,7 +41,7 @@ _PAPER = (
 
 
 def make_report(root: Path) -> Report:
-    """Return a report of what lies below ROOT, of either study. A line says what is missing or damaged.
+    """Return a report of what lies below ROOT, of either study. A line names what is missing or damaged.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def _lead(store: Store) -> Iterator[Text]:
     yield Text(f"Results of one run, compared with the paper ({_PAPER}).")
     try:
         if store.synthetic:
-            origin = "Synthetic recordings: the faces are drawn, nobody was filmed."
+            origin = "Synthetic recordings: the faces are drawn, no person was filmed."
             yield Text(f"{origin} No number here says anything about people.", "warning")
         with store.contents():
             yield from _in_short(store)

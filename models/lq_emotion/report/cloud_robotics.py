@@ -33,7 +33,7 @@ class _Source:
 
 
 def make_page(root: Path) -> Report:
-    """Return the report of a study from ROOT/study.json and ROOT/figures. A line says what is missing."""
+    """Return the report of a study from ROOT/study.json and ROOT/figures. A line names what is missing."""
     results = read_results(root)
     if results is None:
         hint = "`lq-emotion study run cloud-robotics` writes it"

@@ -22,7 +22,7 @@ def sections(
 ) -> tuple[Section, ...]:
     """Return the sections, each with the parts under its title. A line tells what is missing or damaged.
 
-    A `finished` study has no lines about parts that it was not asked for, and no sections without content.
+    A `finished` study has no lines about parts that it does not have, and no sections without content.
     """
     made = ((title, [b for part in pieces for b in _made(part, source, finished)]) for title, pieces in parts.items())
     return tuple(Section(title, tuple(blocks)) for title, blocks in made if blocks or not finished)

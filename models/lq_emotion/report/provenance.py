@@ -61,7 +61,7 @@ def _learnt_from(table: StudyResults) -> str:
 
 def _synthetic(settings: synthetic.SyntheticSettings) -> Text:
     return Text(
-        f"Nobody was filmed: {settings.train} recordings to train with and {settings.dev} to be scored on, of "
+        f"No person was filmed: {settings.train} recordings to train with and {settings.dev} to be scored on, of "
         f"{settings.frames:,} frames of {settings.size[0]} × {settings.size[1]} pixels, were drawn by "
         f"`lq-emotion data make recordings` with seed {settings.seed}. Mouth, eyes and brows follow random traces of "
         "valence and arousal."

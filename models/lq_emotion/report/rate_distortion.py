@@ -90,7 +90,7 @@ def _costs(coded: Sequence[Point], name: str) -> Table:
         Column("paper, bpp", "bits per pixel"),
         Column("PSNR, dB"),
     )
-    caption = f"{name}What coding costs at QP {PUBLISHED_QP}, beside the paper's approximate rates."
+    caption = f"{name}What coding costs at QP {PUBLISHED_QP}, compared with the paper's approximate rates."
     return Table(caption, columns, tuple(rows))
 
 

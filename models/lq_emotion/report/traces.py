@@ -27,7 +27,7 @@ _COLOURS: dict[str, str] = {
     Method.JOINT: "#2471a3",
     Method.NON_JOINT: "#8e6bb0",
 }
-_METHODS = 3  # lines in a panel, beside the gold standard
+_METHODS = 3  # lines in a panel, without the gold standard
 _FACTORS, _RECORDINGS = 3, 2  # rows and columns of panels
 _GAP = 1.5 * 0.04
 

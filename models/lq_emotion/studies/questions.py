@@ -15,7 +15,7 @@ class Question:
     Attributes
     ----------
     subject : topic.
-    text : what the text says; "" if it is silent.
+    text : the statement of the text; "" if it is silent.
     evidence : what speaks for an answer, or the effect of the code's choice; "" if nothing does.
     switches : settings that choose an answer.
     answer : what is done here, or why no setting chooses.

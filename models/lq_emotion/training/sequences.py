@@ -31,7 +31,7 @@ FILE_BYTES = 128 << 20
 
 
 class LabelledSequences(Protocol):
-    """A list of (features (T, C), label), or what reads them only when they are asked for."""
+    """A list of (features (T, C), label), or what reads them only when they are needed."""
 
     def __len__(self) -> int:
         """Return how many there are."""

@@ -232,7 +232,7 @@ def do_stage(run: Callable[[], None], lease: str, sizes: Mapping[Path, int], pat
 
 
 class _DroppedError(Exception):
-    """The stage is no longer wanted: nobody sees this."""
+    """The stage is no longer wanted: no one sees this."""
 
 
 def _require(wanted: bool) -> None:  # noqa: FBT001

@@ -3,7 +3,7 @@
 The first trials cover the space evenly (Sobol's sequence). Later ones follow from a Gaussian process fitted to all
 earlier trials (Matern 5/2, with a variance and a length scale for each parameter): they lie where the expected
 improvement is largest, and every fourth where the process itself is smallest, since expected improvement alone often
-explores while the best trial can still be refined. Where that place was tried before, the trial lies where the process
+explores while the best trial can still be refined. Where that place was tried before, the trial is where the process
 is least certain.
 What a trial tries is a function of the space, the seed and the results of the earlier trials alone, so a search that
 was killed goes on to the same trials as if it had never stopped.
@@ -31,8 +31,8 @@ Objective = Callable[[Mapping[str, float], Path, Say], float]
 """From the parameters of a trial, its folder and its log to the value to minimise; it continues a killed trial."""
 FIRST = 5
 """Trials that cover the space evenly, by default."""
-_REFINE = 4  # of so many later trials, one lies where the process is smallest
-_SAME = 1e-3  # of the scale: what lies nearer is taken for the same place
+_REFINE = 4  # of so many later trials, one is where the process is smallest
+_SAME = 1e-3  # of the scale: what is nearer is taken for the same place
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def test_the_papers_table_is_compared_with_its_text(page):
 
 def test_synthetic_recordings_are_announced_first(written):
     _, text, markdown = written
-    warning = '<p class="warning">Synthetic recordings: the faces are drawn, nobody was filmed.'
+    warning = '<p class="warning">Synthetic recordings: the faces are drawn, no person was filmed.'
     assert text.index(warning) < text.index("<nav") < text.index("<table")
     assert markdown.splitlines()[4].startswith("> **Synthetic recordings: ")
     assert "320 × 240 pixels, were drawn by" in text

@@ -50,7 +50,7 @@ _CANVAS = 120  # pixels in which a face is drawn before it is cut out
 _GRAY = (0.299, 0.587, 0.114)
 _README = """Synthetic images in the shape of FER+.
 
-Nobody was photographed and nobody voted. The faces are drawn, by `lq-emotion data make ferplus` of caffe-compat with
+No person was photographed, and none voted. The faces are drawn, by `lq-emotion data make ferplus` of caffe-compat with
 the settings in synthetic.json. They serve to try a program. Results on them say nothing about people.
 """
 

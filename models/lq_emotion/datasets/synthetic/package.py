@@ -50,7 +50,7 @@ _DRAWING = 2  # version of the drawn faces
 _STEP = 1 / RATE
 _README = """Synthetic recordings, in the shape of the AVEC 2016 package.
 
-Nobody was filmed. The faces are drawn, by `lq-emotion data make recordings` of caffe-compat with the settings in
+No person was filmed. The faces are drawn, by `lq-emotion data make recordings` of caffe-compat with the settings in
 synthetic.json; mouth, eyes and brows follow two random traces that take the places of valence and arousal, and six
 made-up raters follow them too. They serve to try a program. Results on them say nothing about people.
 """

@@ -36,7 +36,7 @@ _LEVELS = {Intensity.NORMAL: 0.6, Intensity.STRONG: 1.0}
 _SYLLABLES = {1: (0.7, 0.35, 0.85, 0.3, 0.5, 0.2, 0.9), 2: (1.0, 0.35, 0.3, 0.3, 0.5, 0.2, 0.9)}
 _README = """Synthetic videos in the shape of RAVDESS.
 
-Nobody was filmed. The faces are drawn, by `lq-emotion data make ravdess` of caffe-compat with the settings in
+No person was filmed. The faces are drawn, by `lq-emotion data make ravdess` of caffe-compat with the settings in
 synthetic.json. They serve to try a program. Results on them say nothing about people.
 """
 

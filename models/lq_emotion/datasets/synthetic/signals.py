@@ -12,7 +12,7 @@ RATE = 25  # frames per second
 RATERS = ("FM1", "FM2", "FM3", "FF1", "FF2", "FF3")
 _DROP_RATE = 0.004  # of all frames, missing from the video
 _OCCLUSION_INTERVAL = 45.0  # mean seconds between periods without a visible face
-VISIBLE, BEHIND, HAND, ABSENT = range(4)  # a face, a head from behind, a hand before the face, nobody
+VISIBLE, BEHIND, HAND, ABSENT = range(4)  # a face, a head from behind, a hand before the face, no one
 
 
 class Signals(NamedTuple):

@@ -52,7 +52,7 @@ _TESTS = 20  # of an LSTM's training
 
 @dataclass(frozen=True)
 class Decisions(Record):
-    """What a method says about the clips of the test actors.
+    """A method's predictions for the test actors' clips.
 
     Attributes
     ----------
@@ -249,7 +249,7 @@ def do_frames(plan: CloudPlan, _say: Say) -> None:
 
 
 def answers(plan: CloudPlan, name: str, versions: Sequence[Version]) -> dict[str, dict[str, int]]:
-    """Return what an LSTM says about the clips of the test actors, by version and clip: numbers of `EMOTIONS`."""
+    """Return an LSTM's predictions for the test actors' clips, by version and clip: numbers of `EMOTIONS`."""
     head, clips, decided = sequence_head(plan), clips_of(plan, plan.split.test), {}
     for version in versions:
         shown = Windows(plan, [version], clips)
@@ -265,7 +265,7 @@ def _write(plan: CloudPlan, name: str, decisions: Decisions) -> None:
 
 
 def read_decisions(plan: CloudPlan, name: str) -> Decisions:
-    """Return what a method says."""
+    """Return the predictions of a method."""
     return read_record(decisions_path(plan, name), Decisions)
 
 

@@ -95,7 +95,7 @@ OPEN_QUESTIONS = (
         "“81% accuracy on high resolution video, and maintain a minimum 67% accuracy across a range of resolutions”",
         "in table (c) the lowest, .67, is of 720p at 30 fps, the best quality; .81 is of 720p and of 144p, both at 15 "
         "fps",
-        answer="all cells beside the paper's",
+        answer="all cells, compared with the paper's",
     ),
     Question("table (b)", "the accuracies of the mode are not printed", answer="measured here alone"),
     Question("bit rate and latency", "not given", answer="measured by `lq-emotion link`"),

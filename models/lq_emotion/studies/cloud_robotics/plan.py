@@ -169,7 +169,7 @@ class CloudPlan(StudySettings):
 
     @property
     def synthetic(self) -> bool:
-        """Whether nobody was photographed or filmed."""
+        """Whether no person was photographed or filmed."""
         folders = [folder for folder in (self.ferplus, self.ravdess) if folder is not None]
         return any((folder / "synthetic.json").is_file() for folder in folders)
 

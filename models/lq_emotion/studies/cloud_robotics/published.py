@@ -1,7 +1,7 @@
 """The numbers of "Facial Expression Recognition for Cloud Robotics" (Maclean 2021).
 
 Table 1 is of FER+'s test images; its columns neutral and sadness are probably exchanged: only then do recalls weighted
-by the classes' frequencies give the accuracies beside them (`implied_accuracy`). Both readings are offered.
+by the classes' frequencies give the accuracies next to them (`implied_accuracy`). Both readings are offered.
 
 The tables (a) and (c) are of RAVDESS clips; (b), of the mode, is not in the text.
 """

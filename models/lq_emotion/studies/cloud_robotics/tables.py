@@ -1,4 +1,4 @@
-"""The study's tables beside the published ones: Table 1, (a) mean, (b) mode, (c) LSTM, and the transfer matrix."""
+"""The study's tables, compared with the published ones: Table 1, (a) mean, (b) mode, (c) LSTM, transfer matrix."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from lq_emotion.studies.cloud_robotics.results import ClipResult, CloudResults, 
 
 TITLE = "Facial expression recognition for cloud robotics"
 SYNTHETIC = (
-    "Synthetic: the faces are drawn, nobody was photographed or filmed. No number here says anything about people."
+    "Synthetic: the faces are drawn, no person was photographed or filmed. No number here says anything about people."
 )
 BASES = {"vggface2": "VGG Face", "imagenet": "ImageNet"}
 """The paper's names of the bases."""
 _LETTERS = {Aggregation.MEAN: "a", Aggregation.MODE: "b", Aggregation.LSTM: "c"}
 _TITLES = {
-    Aggregation.MEAN: "Mean of the frames' scores, beside the paper's",
+    Aggregation.MEAN: "Mean of the frames' scores, compared with the paper's",
     Aggregation.MODE: "Most frequent class of the frames, which is not in the paper",
-    Aggregation.LSTM: "LSTM trained on the version that is tested, beside the paper's",
+    Aggregation.LSTM: "LSTM trained on the version that is tested, compared with the paper's",
 }
 _READINGS = {Reading.PRINTED: "paper, as printed", Reading.EXCHANGED: "paper, neutral and sadness exchanged"}
 
@@ -59,8 +59,8 @@ def image_tables(results: CloudResults) -> Iterator[Table]:
     count = f"{results.images[0].scores.count:,}"
     images = f"{count} synthetic images in the form of FER+" if results.synthetic else f"{count} test images of FER+"
     caption = (
-        f"**Table 1.** Accuracy, recall and F1 on {images}, beside the paper's in both readings of its columns neutral "
-        "and sadness; Δ is here minus paper."
+        f"**Table 1.** Accuracy, recall and F1 on {images}, compared with the paper's in both readings of its columns "
+        "neutral and sadness; Δ is here minus paper."
     )
     yield Table(caption, tuple(columns), tuple(rows))
 

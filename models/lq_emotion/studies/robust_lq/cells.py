@@ -47,7 +47,7 @@ class StudyCell:
     Attributes
     ----------
     method : a row of the published table, or a variant.
-    factor : s of the method; 1 for HR, which stands in every column of the table.
+    factor : s of the method; 1 for HR, which is in every column of the table.
     tested : the factor of the crops.
     test : the crops' name.
     training : training of the net.

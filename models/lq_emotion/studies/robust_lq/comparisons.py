@@ -2,7 +2,7 @@
 
 The paper concludes from the differences of single numbers. Here each difference has its interval over recordings and
 its p, adjusted by Holm's method for all tests of the study; the published difference is set against that interval.
-`metrics.uncertainty` says what intervals and tests mean.
+`metrics.uncertainty` explains the intervals and tests.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ def explain_differences(comparisons: Comparisons) -> str:
         f"over seeds ({seeds}), with the {comparisons.level:.0%} jackknife interval over recordings. p is two-sided, "
         f"of the permutation test that exchanges the two methods' predictions of a recording ({exchanges} exchanges); "
         f"with {counted(fewest, 'recording')} it cannot be below {smallest:.2g}. Holm's p is adjusted for all "
-        f"{len(comparisons.differences)} tests of the table. The last column says whether the paper's difference, "
+        f"{len(comparisons.differences)} tests of the table. The last column shows whether the paper's difference, "
         "without its sign, exceeds half the width of this interval: whether it is larger than what other recordings "
         "alone would change."
     )

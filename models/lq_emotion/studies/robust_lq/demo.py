@@ -93,7 +93,7 @@ class DemoResults(Record):
     coded : CCC by net and QP, at the first factor that is coded.
     sr : gain of super-resolution.
     level, half_width : this part of the errors on faces as recorded is within the half-width of the interval.
-    videos : what `predict` says of a video that the nets never saw, and of its degraded copy.
+    videos : predictions of a video that the nets never saw, and of its degraded copy.
     made_from : hash of what decides the demo.
     """
 

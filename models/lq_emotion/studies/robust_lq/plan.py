@@ -19,7 +19,7 @@ from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.workflow.study import StudySettings
 
 VALIDATION = 5
-"""One of so many training recordings, rounded up, is for validation; our choice."""
+"""One of this number of training recordings, rounded up, is for validation; our choice."""
 
 
 class Part(StrEnum):
@@ -135,7 +135,7 @@ class StudyPlan(StudySettings):
 
     @property
     def synthetic(self) -> bool:
-        """Whether nobody was filmed."""
+        """Whether no person was filmed."""
         return (self.recordings / "synthetic.json").is_file()
 
     @property

@@ -189,7 +189,7 @@ def _predict(net: Net, frames: EnlargedFrames, device: str, dimension: str) -> D
 
 @lru_cache(maxsize=16)
 def _load(weights: Path, _sha256: str, definition: Path | None, device: str) -> Any:
-    """Load a net, once in a process as long as its weights stay what their hash says."""
+    """Load a net, once in a process as long as its weights have their hash."""
     return load_predictor(weights, definition, device=device)[0]
 
 

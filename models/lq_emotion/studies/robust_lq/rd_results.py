@@ -16,7 +16,7 @@ PUBLISHED_QP = 24
 
 @dataclass(frozen=True)
 class Coding(Record):
-    """How frames are coded, beside codec and QP.
+    """How frames are coded, apart from codec and QP.
 
     Attributes
     ----------

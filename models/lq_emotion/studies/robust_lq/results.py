@@ -16,7 +16,7 @@ from lq_emotion.studies.robust_lq.recipes import Variant
 
 @dataclass(frozen=True)
 class WeightsFile(Record):
-    """A file of weights: its path, below ROOT where it lies there, and its SHA-256."""
+    """A file of weights: its path, relative to ROOT where it is there, and its SHA-256."""
 
     file: str
     sha256: str

@@ -1,4 +1,4 @@
-"""Table 1: what was measured beside what is published, as CSV, Markdown, LaTeX and a figure.
+"""Table 1: measured and published scores, as CSV, Markdown, LaTeX and a figure.
 
 ROOT/table/table.json holds `StudyResults`, from which everything else is made. Scores are of all development recordings
 as one sequence, in AVEC's convention, as in the paper; of several seeds' nets, the mean and the standard deviation.
@@ -64,7 +64,7 @@ def write_csv(results: StudyResults, path: Path) -> None:
 
 
 def title(results: StudyResults) -> str:
-    """Return one line that says what the numbers are of."""
+    """Return one line about the origin of the numbers."""
     what = "SYNTHETIC recordings: no statement about people" if results.synthetic else results.settings.recordings
     switches = describe_settings(results.switches)
     late = f"; gold standard {results.settings.delay:g} s late" if results.settings.delay else ""

@@ -32,7 +32,7 @@ def test_the_tree_has_avecs_layout_and_is_marked_as_synthetic(made):
     assert [recording.name for recording in recordings] == ["train_1", "dev_1"]
     assert all(r.video and r.frame_time and r.gold and r.ratings for r in recordings)
     assert all(recording.boxes is None for recording in recordings)  # the true boxes are used only on request
-    assert "Nobody was filmed" in (made / "README.txt").read_text()
+    assert "No person was filmed" in (made / "README.txt").read_text()
     assert json.loads((made / "synthetic.json").read_text())["synthetic"] is True
     assert "SYNTHETIC" in recordings[0].gold.read_text()
 

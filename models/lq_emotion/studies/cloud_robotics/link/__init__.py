@@ -1,1 +1,1 @@
-"""The robot's side: which video to send over a link of so many bits a second, and what to expect of it."""
+"""The robot's side: which video to send over a link of a given bandwidth, and what to expect of it."""

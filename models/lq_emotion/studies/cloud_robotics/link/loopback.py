@@ -1,6 +1,6 @@
 """A sender and a receiver on this machine: what a stream really costs, and how long the answers to its frames take.
 
-Both share a clock and the processor; between them lies a TCP connection on 127.0.0.1, on which each coded frame is
+Both share a clock and the processor; between them is a TCP connection on 127.0.0.1, on which each coded frame is
 written when its last bit would have left the link. There is no radio: nothing is lost, and nothing propagates.
 """
 
@@ -139,8 +139,8 @@ def loop_back(
     frames : captured `point.fps` times a second, (H, W, 3) uint8, red first.
     point : how to send.
     kbps : bandwidth, in 1000 bits per second.
-    prepare, answer : the work of the robot and of the other end, beside coding.
-    patience : a frame is skipped if it would wait so many seconds.
+    prepare, answer : the work of the robot and of the other end, without coding.
+    patience : seconds of waiting after which a frame is skipped.
     timeout : seconds of silence after which the connection counts as broken.
 
     Raises

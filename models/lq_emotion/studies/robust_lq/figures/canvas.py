@@ -13,7 +13,7 @@ from lq_emotion.common.plots import INK
 Image = npt.NDArray[np.floating[Any]]
 STUDIO, GRAY = (16 / 255, 235 / 255), (0.0, 1.0)
 """Black and white of crops: those of luma, as MATLAB stores it, and those of gray (`PaperSwitches.luminance`)."""
-SYNTHETIC = "Synthetic recording: the face is drawn, nobody was filmed."
+SYNTHETIC = "Synthetic recording: the face is drawn, no person was filmed."
 
 
 def frame_number(frame: int | None, count: int) -> int:

@@ -40,7 +40,7 @@ def draw_factors(
     frame : number of the crop, from 0; by default the middle one.
     factors : s of each LR version.
     levels : black and white of the crops.
-    synthetic : the face is drawn; a line says so.
+    synthetic : the face is drawn; a line states it.
     """
     face, number = _crop(crops, frame)
     columns = 1 + len(factors)

@@ -47,7 +47,7 @@ class DemoRecipe:
 
 
 def test_stride(pixels: int) -> int:
-    """Return how far apart the patches to test on are, for held-out images of so many pixels in all."""
+    """Return how far apart the patches to test on are, for held-out images with this number of pixels in all."""
     return max(_AUTHORS_TEST_STRIDE, round(math.sqrt(pixels / _TEST_PATCHES)))
 
 
