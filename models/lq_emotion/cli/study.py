@@ -8,7 +8,6 @@ from typing import Any
 
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import absolute
 from lq_emotion.workflow.study import Study, StudySettings
 
 
@@ -35,7 +34,6 @@ def study_command(
 def _run(study: Study[Any, Any], settings: StudySettings, say: Say, *, report: bool) -> Any:
     from lq_emotion.report.build import report_on
 
-    settings = study.prepare(absolute(settings))
     if settings.dry_run:
         return study.dry_run(settings, say)
     results = study.run(settings, say)

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from lq_emotion.common.journal import require_folder
 from lq_emotion.common.lock import locked
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, absolute, option
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
 
@@ -75,6 +75,7 @@ class Study(Generic[SettingsT, ResultsT]):
 
     def todo(self, settings: SettingsT) -> list[tuple[Stage[Any], bool]]:
         """Return every stage, and whether it is done."""
+        settings = self.prepare(absolute(settings))
         ledger = _ledger(settings)
         return [(stage, ledger.is_done(stage)) for stage in self.stages(settings)]
 
@@ -83,7 +84,7 @@ class Study(Generic[SettingsT, ResultsT]):
         todo = self.todo(settings)
         for stage, done in todo:
             say(f"{'done' if done else 'to do':6} {stage.name}")
-        self.estimate(settings, [stage for stage, done in todo if not done], say)
+        self.estimate(absolute(settings), [stage for stage, done in todo if not done], say)
 
     def run(self, settings: SettingsT, say: Say = print) -> ResultsT:
         """Run what is missing, and return the results.
@@ -94,6 +95,7 @@ class Study(Generic[SettingsT, ResultsT]):
             A setting is out of range. A stage failed; what does not need it is done, and the same command goes on from
             there. Another process works in the folder.
         """
+        settings = self.prepare(absolute(settings))
         require_folder(settings.root)
         stages = self.stages(settings)
         with locked(settings.root, "study"):
