@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,38 +30,13 @@ FILE_BYTES = 128 << 20
 
 
 class LabelledSequences(Protocol):
-    """A list of (features (T, C), label), or what reads them only when they are needed."""
+    """A list of (features (T, C), label), or an object that reads each when its turn comes."""
 
     def __len__(self) -> int:
         """Return how many there are."""
 
     def __getitem__(self, index: int, /) -> tuple[Array, int]:
         """Return the features of the frames and the label of one."""
-
-
-@dataclass(frozen=True)
-class Sequences:
-    """Sequences in memory.
-
-    Attributes
-    ----------
-    features : (N, T, C) float32.
-    labels : (N,) int64.
-    """
-
-    features: Array
-    labels: npt.NDArray[np.int64]
-
-    def __post_init__(self) -> None:
-        if self.features.ndim != 3 or self.labels.shape != self.features.shape[:1]:
-            problem = f"features {self.features.shape} and labels {self.labels.shape}"
-            raise DataError(problem, code="shape-mismatch", hint="pass (N, T, C) and (N,)")
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int, /) -> tuple[Array, int]:
-        return self.features[index], int(self.labels[index])
 
 
 def write_sequences(

@@ -12,7 +12,7 @@ from lq_emotion.nets.head import base_of
 from lq_emotion.nets.lstm import SequenceHead
 from lq_emotion.nets.tuning import adam
 from lq_emotion.training import sequences as module
-from lq_emotion.training.sequences import Sequences, predict_sequences, write_sequences
+from lq_emotion.training.sequences import predict_sequences, write_sequences
 from lq_emotion.training.trainer import Run
 from tests.refusals import refused
 
@@ -66,8 +66,6 @@ def test_what_is_not_sequences_of_one_shape_is_refused(tmp_path):
     with refused("shape-mismatch", field="sequences[1]"):
         write_sequences([*small()[:1], (np.zeros((3, 1), np.float32), 0)], tmp_path, "train", batch=2)
     assert list(tmp_path.iterdir()) == []
-    with refused("shape-mismatch"):
-        Sequences(np.zeros((2, 4, 3), np.float32), np.zeros(3, np.int64))
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +77,7 @@ def trained(tmp_path_factory):
     patterns = np.where(labels[:, None] == 0, [[1, 1, -1, -1]], [[-1, -1, 1, 1]])
     features = patterns[:, :, None] * np.array([1, -1, 0.5]) + rng.normal(0, 0.3, (64, 4, 3))
     features = (features - features.mean(1, keepdims=True)).astype(np.float32)
-    data = Sequences(features, labels)
-    listing = write_sequences(data, folder, "train", batch=16, epochs=4)
+    listing = write_sequences(list(zip(features, labels, strict=True)), folder, "train", batch=16, epochs=4)
     definition = HEAD.training([HEAD.data(str(listing), 16)], sequences=16)
     write_text(definition, folder / "net.prototxt")
     run = Run(folder, "lstm", "LSTM")
@@ -90,29 +87,29 @@ def trained(tmp_path_factory):
         display=20, random_seed=1,
     )  # fmt: skip
     run.train(solver, lambda _: None)
-    return data, definition, run.snapshot(60, ".caffemodel.h5")
+    return features, labels, definition, run.snapshot(60, ".caffemodel.h5")
 
 
 def test_a_head_learns_what_the_mean_of_the_frames_does_not_tell(trained):
-    data, _, weights = trained
-    assert np.abs(data.features.mean(1)).max() < 1e-6
-    answers = predict_sequences(HEAD, weights, data.features[:21], batch=8)
+    features, labels, _, weights = trained
+    assert np.abs(features.mean(1)).max() < 1e-6
+    answers = predict_sequences(HEAD, weights, features[:21], batch=8)
     assert (answers.shape, answers.dtype) == ((21, 2), np.float32)
-    assert answers.argmax(1).tolist() == data.labels[:21].tolist()
+    assert answers.argmax(1).tolist() == labels[:21].tolist()
     assert answers.max(1).min() > 0.9
 
 
 def test_answers_are_those_of_the_training_net(trained):
-    data, definition, weights = trained
+    all_features, _, definition, weights = trained
     definition.layer.add(name="answer", type="Softmax", bottom=["scores"], top=["answer"])
     net = load_net(
         definition, weights, phase="TRAIN", input_shapes={"rows": (64, 3), "row_cont": (64,), "row_label": (64,)}
     )
     cont = np.repeat([0, 1, 1, 1], 16).astype(np.float32)
-    features = data.features[:16].swapaxes(0, 1).reshape(64, 3)
+    features = all_features[:16].swapaxes(0, 1).reshape(64, 3)
     inputs = {"rows": features, "row_cont": cont, "row_label": np.zeros(64, np.float32)}
     outputs = net.forward_dict({name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()})
-    answers = predict_sequences(HEAD, weights, data.features[:16], batch=5)
+    answers = predict_sequences(HEAD, weights, all_features[:16], batch=5)
     np.testing.assert_allclose(answers, outputs["answer"].detach(), atol=1e-6)
 
 
