@@ -28,7 +28,7 @@ from caffe_compat.solver import Solver
 from lq_emotion import prototxt
 from lq_emotion.nets.blocks import hdf5_data
 from lq_emotion.nets.head import HeadedNet, base_of, features_input, headed_training_net, with_head
-from lq_emotion.nets.tuning import Tuning
+from lq_emotion.nets.tuning import sgd
 
 BLOB = "pool5/7x7_s1"
 CASES = ("idle", "features", "stage 1", "stage 2")
@@ -48,11 +48,11 @@ def solver(net: HeadedNet, blob: str, shape: tuple[int, ...], batch: int, iter_s
     (folder / "list.txt").write_text(f"{folder / 'data.h5'}\n")
     data = [hdf5_data(str(folder / "list.txt"), batch, tops=(blob, "label"))]
     write_text(headed_training_net(net, data, frozen=False), folder / "net.prototxt")
-    tuning = Tuning(
+    param = sgd(
         net=str(folder / "net.prototxt"), snapshot_prefix=str(folder / "snap"), base_lr=1e-5, max_iter=10**6,
-        snapshot=0, display=0,
+        snapshot=0, display=0, random_seed=0, iter_size=iter_size,
     )  # fmt: skip
-    return Solver(tuning.sgd(iter_size=iter_size))
+    return Solver(param)
 
 
 def iteration(case: str, args: argparse.Namespace, folder: Path) -> Callable[[], object]:
