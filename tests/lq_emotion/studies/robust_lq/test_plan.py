@@ -18,16 +18,9 @@ from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.stages import coded_models, stages
 from lq_emotion.training.settings import Changes
-from tests.lq_emotion.commands import TABLE, draw_recordings, drawn_files, run
+from tests.lq_emotion.commands import TABLE, drawn_files, run
 from tests.lq_emotion.processes import kill
 from tests.refusals import refused
-
-pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return draw_recordings(tmp_path_factory.mktemp("a table") / "recordings", train=2, frames=150, seed=2)
 
 
 def plan(recordings, out, **changes):

@@ -12,14 +12,7 @@ from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.stages import stages
-from tests.lq_emotion.commands import TABLE, draw_recordings, drawn_files, failed, run
-
-pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return draw_recordings(tmp_path_factory.mktemp("sr") / "recordings", frames=140, seed=2)
+from tests.lq_emotion.commands import TABLE, drawn_files, failed, run
 
 
 @pytest.fixture

@@ -4,16 +4,10 @@ import json
 
 import pytest
 
-from tests.lq_emotion.commands import STUDY, draw_recordings, drawn_files, run
+from tests.lq_emotion.commands import STUDY, drawn_files, run
 from tests.lq_emotion.processes import kill
 
-pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    return draw_recordings(tmp_path_factory.mktemp("a study") / "recordings", train=2, frames=150, seed=2)
 
 
 def arguments(recordings, out, *more):
