@@ -58,7 +58,7 @@ def _mark(layer: Layer) -> str:
 def _fork_layers(types: Sequence[Layer]) -> str:
     """Return the list of docs/forks.md: the file that each layer follows, and its check."""
     return "".join(
-        f"- **{layer.type}** ({', '.join(layer.forks)}): {layer.summary}. {layer.witness or 'No check'} of "
-        f"`{layer.origin}`\n"
+        f"- **{layer.type}** ({', '.join(layer.forks)}): {layer.summary}. "
+        f"{layer.witness or 'No check'}: `{layer.origin}`\n"
         for layer in types
     )
