@@ -59,7 +59,7 @@ _CHOSEN = {
     "the nets nor SR-FCN learn from them. It needs lr_on_plateau=on. `lq-emotion study train` tests on the recordings "
     "of `lq-emotion data h5 --train ... --dev ...`.",
     "separate_regressor": "The paper gives no size. The fully connected net has the hidden units that give it as many "
-    "parameters as CNN+D, which § 4.1 claims for all models: 33 on the paper's side (1,336,196 parameters, the others "
+    "parameters as CNN+D, which §4.1 claims for all models: 33 on the paper's side (1,336,196 parameters, the others "
     "1,333,401), 299 with the code's other settings.",
     "mixture": f"`each_epoch` writes a file of {DRAWS} passes with new draws each, and then repeats it. With "
     "input_size=own nothing is drawn.",
@@ -102,7 +102,7 @@ def _section(entry: Question) -> Iterator[str]:
     yield f"### {entry.subject[0].upper()}{entry.subject[1:]}"
     yield ""
     if entry.where:
-        yield f"- **Paper**: {entry.text} (§ {entry.where})."
+        yield f"- **Paper**: {entry.text} (§{entry.where})."
     yield f"- **Code**: {entry.code} ({lines})."
     yield f"- **Effect**: {entry.evidence}."
     for switch in entry.switches:
