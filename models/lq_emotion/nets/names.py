@@ -40,11 +40,6 @@ class Method(StrEnum):
         return self.name.lower()
 
     @property
-    def option(self) -> str:
-        """Return what ``lq-emotion study run robust-lq --rows`` calls the method: ``OA``."""
-        return "OA" if self is Method.JOINT_OA else self.value
-
-    @property
     def serves_all_factors(self) -> bool:
         """Whether one net of this method serves every factor."""
         return self in (Method.HR, Method.JOINT_OA)
@@ -53,9 +48,6 @@ class Method(StrEnum):
         """Return the label of the method at a factor: ``LR-3``; ``HR`` and ``Joint-OA`` at any."""
         return self.value if self.serves_all_factors else f"{self.value}-{factor}"
 
-
-ROWS = {method.option: method for method in Method}
-"""The methods by the values of ``lq-emotion study run robust-lq --rows``."""
 
 _FILE_NAME_PATTERNS = {  # tried in this order: "non_joint" contains "joint", and so does "joint_oa"
     Method.NON_JOINT: r"non[-_ ]?joint",
