@@ -60,13 +60,7 @@ def _add_net(options: argparse.ArgumentParser) -> None:
 
 
 def run(script: str, options: dict[str, Any], *, report: Callable[[str], None]) -> None:
-    """Run one of the two scripts; `report` takes one line at a time.
-
-    Raises
-    ------
-    PortError
-        A file cannot be used or written, or the net cannot be run.
-    """
+    """Run one of the two scripts; `report` takes one line at a time."""
     savepath, save_feature = options["savepath"], bool(options["save_feature"])
     if savepath is not None:
         require_folder(savepath)

@@ -85,13 +85,7 @@ class Journal:
 
     @classmethod
     def find(cls, final: Path) -> list[Self]:
-        """Return the journals of interrupted runs for `final`.
-
-        Raises
-        ------
-        PortError
-            Another run is writing `final`, or the platform lacks file locks.
-        """
+        """Return the journals of interrupted runs for `final`; refused if another run is writing it."""
         journals: list[Self] = []
         lock = _file_lock(final)
         for path in sorted(final.parent.glob(f".{final.name}.*.journal")):
@@ -176,15 +170,7 @@ class ChunkFile:
         self._journal.record(**facts)
 
     def read_chunk(self, number: int, shape: tuple[int, ...]) -> Single:
-        """Read the values of a chunk that an interrupted run has written.
-
-        Parameters
-        ----------
-        number
-            Less than `done`.
-        shape
-            Its shape in MATLAB's order, samples last.
-        """
+        """Return the values of chunk `number` of an interrupted run, of a shape in MATLAB's order, samples last."""
         assert self._previous is not None
         (address, nbytes), journal = self._previous.chunks[number], self._previous
         if nbytes != 4 * math.prod(shape) or not 0 <= address <= journal.data.stat().st_size - nbytes:
@@ -193,20 +179,7 @@ class ChunkFile:
         return np.fromfile(journal.data, "<f4", nbytes // 4, offset=address).reshape(shape, order="F")
 
     def write(self, batches: Iterator[tuple[Array, Array]], size: int) -> int:
-        """Append batches as the scripts do, with a checkpoint now and then.
-
-        Parameters
-        ----------
-        batches
-            Data and labels of one chunk each, samples last; only the last may be shorter.
-        size
-            Bytes that the data will take.
-
-        Returns
-        -------
-        int
-            The number of samples.
-        """
+        """Append batches of one chunk each, samples last, with checkpoints; return the number of samples."""
         reserve_space(self._journal.data, size)
         totalct, unsaved = 0, 0
         unrecorded: list[Chunk] = []

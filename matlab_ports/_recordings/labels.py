@@ -18,25 +18,13 @@ DELAY = "delay"
 
 
 def read_label_names(path: str | Path) -> tuple[str, ...]:
-    """Return the names of the labels in a file, valence first; none in a recording without labels.
-
-    Raises
-    ------
-    PortError
-        The file cannot be read.
-    """
+    """Return the names of the labels in a file, valence first; none in a recording without labels."""
     present = variable_names(path)
     return tuple(name for name in LABELS if name in present)
 
 
 def read_label_name(path: str | Path) -> str:
-    """Return the name of the labels' variable: ``arousal`` where the file has it, else ``valence``.
-
-    Raises
-    ------
-    PortError
-        The file cannot be read, or has both.
-    """
+    """Return the name of the labels' variable: ``arousal`` where the file has it, else ``valence``."""
     names = read_label_names(path)
     if len(names) > 1:
         raise PortError(
@@ -46,13 +34,7 @@ def read_label_name(path: str | Path) -> str:
 
 
 def read_delay(path: str | Path) -> float:
-    """Return the seconds by which the labels were shifted back; 0 where the file does not state it.
-
-    Raises
-    ------
-    PortError
-        The file cannot be read, or `delay` is not one number of at least 0.
-    """
+    """Return the seconds by which the labels were shifted back; 0 where the file does not state it."""
     if DELAY not in variable_names(path):
         return 0.0
     delay = loadmat(path, [DELAY])[DELAY]

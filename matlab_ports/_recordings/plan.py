@@ -127,19 +127,7 @@ class Plan:
 
 
 def make_plan(counts: Sequence[int], valence: Doubles, options: Options, stream: RandStream) -> Plan:
-    """Draw, as the script does, a factor for every frame and then the order, in every epoch.
-
-    Parameters
-    ----------
-    counts
-        Frames per recording.
-    valence
-        (T,) or (T, 2) labels of all recordings' frames, one recording after the other.
-    options
-        The settings.
-    stream
-        The random stream.
-    """
+    """Draw a factor for every frame, then the order, in every epoch, as the script does; labels are (T,) or (T, 2)."""
     return _concatenate([_epoch(counts, valence, options, stream) for _ in range(options.mix_epochs)])
 
 

@@ -80,13 +80,7 @@ class Sources:
         self._stack.close()
 
     def images(self, plan: Plan) -> Doubles:
-        """Read the images of samples, degraded but neither mirrored nor scaled.
-
-        Returns
-        -------
-        numpy.ndarray
-            (H, W, channels, N) in double, column-major: in memory it is N, channels, W, H.
-        """
+        """Return samples, degraded but neither mirrored nor scaled: (H, W, channels, N) in double, column-major."""
         images = np.empty(self.shape(plan), order="F")
         stack = self._gather(plan, images)
         factors = plan.factors.ravel()

@@ -93,15 +93,7 @@ def resolve_kernel(method: str | tuple[Kernel, float]) -> tuple[Kernel, float, b
 def contributions(
     in_length: int, out_length: int, scale: float, kernel: Kernel, kernel_width: float, *, antialiasing: bool
 ) -> tuple[Doubles, npt.NDArray[np.intp]]:
-    """Return weights and 0-based indices of the input samples that contribute to each output sample, in one dimension.
-
-    See `matlab_ports.imresize` for the rule.
-
-    Returns
-    -------
-    weights, indices
-        Both ``(out_length, taps)``, read-only; rows of ``weights`` sum to one.
-    """
+    """Return weights and 0-based indices, (out_length, taps) each, of the inputs of every output; see `imresize`."""
     h = kernel
     if scale < 1 and antialiasing:
         kernel_width = kernel_width / scale

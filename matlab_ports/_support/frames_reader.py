@@ -74,23 +74,7 @@ class Frames:
         self._file.close()
 
     def take(self, indices: npt.ArrayLike) -> Array:
-        """Read frames.
-
-        Parameters
-        ----------
-        indices
-            0-based, in any order, any number of times.
-
-        Returns
-        -------
-        numpy.ndarray
-            (H, W, n) of the variable's class, in column-major order as in the file.
-
-        Raises
-        ------
-        PortError
-            An index is out of range, or the file was truncated meanwhile.
-        """
+        """Return frames, (H, W, n) of the variable's class, column-major, by 0-based indices in any order."""
         numbers = np.asarray(indices, dtype=np.int64).reshape(-1).tolist()
         height, width, _ = self.shape
         frames = np.empty((height, width, len(numbers)), self.dtype, order="F")

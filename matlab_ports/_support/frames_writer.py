@@ -116,13 +116,7 @@ class FramesWriter:
             self._stack.__exit__(None, None, None)
 
     def append(self, block: npt.ArrayLike) -> None:
-        """Add frames.
-
-        Parameters
-        ----------
-        block
-            (H, W, n), or one frame (H, W).
-        """
+        """Add frames: (H, W, n), or one frame (H, W)."""
         frames = np.asarray(block)
         frames = frames[:, :, None] if frames.ndim == 2 else frames
         if frames.ndim != 3 or frames.shape[:2] != self._shape[:2]:

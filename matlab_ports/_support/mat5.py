@@ -71,13 +71,7 @@ def header(text: str, version: int = 0x0100) -> bytes:
 
 
 def variables(path: Path) -> Iterator[Variable]:
-    """Iterate over a file's variables, reading only the beginning of each.
-
-    Raises
-    ------
-    PortError
-        The file is truncated or damaged.
-    """
+    """Iterate over a file's variables, reading only the beginning of each."""
     size = path.stat().st_size
     with path.open("rb") as file:
         order = "<" if file.read(HEADER)[-2:] == b"IM" else ">"
@@ -131,13 +125,7 @@ def _variable(file: BinaryIO, order: str, start: int, nbytes: int, *, compressed
 
 
 def read(path: Path, variable: Variable) -> npt.NDArray[Any]:
-    """Read a variable: numbers, logicals or text.
-
-    Raises
-    ------
-    PortError
-        It is of another class, or damaged.
-    """
+    """Read a variable: numbers, logicals or text."""
     if variable.dtype is None and variable.kind != "char":
         problem = f"is a {variable.kind}, expected an array"
         raise PortError(problem, code="wrong-type", file=path, field=variable.name)
@@ -232,13 +220,7 @@ def _damaged(path: Path, variable: Variable, problem: str) -> PortError:
 
 
 def matrix_head(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """Return what precedes the values in a little-endian matrix element, its own tag included.
-
-    Raises
-    ------
-    PortError
-        The variable is too large for the format.
-    """
+    """Return what precedes the values in a little-endian matrix element, its own tag included."""
     nbytes = math.prod(shape) * dtype.itemsize
     require_size(name, nbytes)
     code = {value: key for key, value in _CLASSES.items()}[dtype.str[1:]]

@@ -109,14 +109,7 @@ def is_array(item: h5py.Dataset | h5py.Group) -> bool:
 
 
 def require_dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """Return the dataset of a variable that `variable_names` lists.
-
-    Raises
-    ------
-    PortError
-        It is not an array, or the file does not hold its values: HDF5 invents values that were never written, reads
-        other files, and inflates without limit.
-    """
+    """Return the dataset of a variable; refused if the file lacks its values, since HDF5 would invent them."""
     item = file[name]
     if not is_array(item):
         problem = f"is a {stored_class(item) or 'group'}, expected an array"
