@@ -99,7 +99,7 @@ def _on_cluster(
 
     with connect(address) as client:
         futures = [client.submit(_numbered, work, number, item, pure=False) for number, item in tasks]
-        for future in as_completed(futures):  # type: ignore[no-untyped-call]
+        for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
             try:
                 result: tuple[int, ResultT] = future.result()
             except CaffeCompatError:
