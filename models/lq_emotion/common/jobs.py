@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -55,20 +56,25 @@ def run_all(
         return
     done = set()
     tasks = [(number, item) for number, item in enumerate(items)]
-    try:
+    with connect(cluster) if cluster else nullcontext() as client:
         results: Iterator[tuple[int, ResultT]]
         if alone:
             results = (_numbered(work, *task) for task in tasks)
         else:
-            results = _on_cluster(cluster, work, tasks) if cluster else _in_processes(jobs, work, tasks)
-        for number, result in tqdm(results, total=len(items), unit=f" {unit}", disable=None, leave=False):
-            done.add(number)
-            yield result
-    except CaffeCompatError as error:
-        if lost is None:
-            raise
-        problem = f"worker died ({error}); possibly out of memory: try fewer --jobs"
-        yield from (lost(item, problem) for number, item in tasks if number not in done)
+            results = (
+                _on_cluster(client, cluster, work, tasks)
+                if cluster
+                else as_done(jobs, _numbered, [(work, *task) for task in tasks])
+            )
+        try:
+            for number, result in tqdm(results, total=len(items), unit=f" {unit}", disable=None, leave=False):
+                done.add(number)
+                yield result
+        except Exception as error:
+            if lost is None or alone:
+                raise
+            problem = f"worker died ({error}); possibly out of memory: try fewer --jobs"
+            yield from (lost(item, problem) for number, item in tasks if number not in done)
 
 
 def _advance(bar: Any) -> Callable[..., None]:
@@ -83,28 +89,21 @@ def _numbered(work: Callable[[ItemT], ResultT], number: int, item: ItemT) -> tup
     return number, work(item)
 
 
-def _in_processes(
-    jobs: int, work: Callable[[ItemT], ResultT], tasks: Sequence[tuple[int, ItemT]]
-) -> Iterator[tuple[int, ResultT]]:
-    return as_done(jobs, _numbered, [(work, *task) for task in tasks])
-
-
 def _on_cluster(
-    address: str, work: Callable[[ItemT], ResultT], tasks: Sequence[tuple[int, ItemT]]
+    client: Any, address: str, work: Callable[[ItemT], ResultT], tasks: Sequence[tuple[int, ItemT]]
 ) -> Iterator[tuple[int, ResultT]]:
     """Yield results from the workers of a Dask scheduler; errors of the cluster become `WorkerLostError`."""
     from distributed import as_completed
 
     from lq_emotion.common.processes import WorkerLostError
 
-    with connect(address) as client:
-        futures = [client.submit(_numbered, work, number, item, pure=False) for number, item in tasks]
-        for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
-            try:
-                result: tuple[int, ResultT] = future.result()
-            except CaffeCompatError:
-                raise
-            except Exception as error:  # noqa: BLE001 (whatever the cluster raises)
-                problem = f"{type(error).__name__}: {error}"
-                raise WorkerLostError(problem, code="worker-lost", field="--cluster", value=address) from None
-            yield result
+    futures = [client.submit(_numbered, work, number, item, pure=False) for number, item in tasks]
+    for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
+        try:
+            result: tuple[int, ResultT] = future.result()
+        except CaffeCompatError:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever the cluster raises)
+            problem = f"{type(error).__name__}: {error}"
+            raise WorkerLostError(problem, code="worker-lost", field="--cluster", value=address) from None
+        yield result
