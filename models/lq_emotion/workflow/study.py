@@ -17,6 +17,8 @@ from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, absolute, option
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
+LEDGER = "ledger.json"
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudySettings(Settings):
@@ -113,7 +115,7 @@ class Study(Generic[SettingsT, ResultsT]):
 
 
 def _ledger(settings: StudySettings) -> Ledger:
-    return Ledger(settings.root / "ledger.json")
+    return Ledger(settings.root / LEDGER)
 
 
 def _run(run: Callable[[Say], None], name: str, logs: Path, threads: int, writes: tuple[Path, ...]) -> None:

@@ -35,7 +35,7 @@ from lq_emotion.studies.robust_lq.plan import CodedPlan, Part, StudyPlan
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import SrGain, sr_gain
-from lq_emotion.studies.robust_lq.stages import sr_run, weights_of
+from lq_emotion.studies.robust_lq.stages import sr_run, stages, weights_of
 from lq_emotion.studies.robust_lq.study import STUDY
 from lq_emotion.video.degrade import degrade_video
 from lq_emotion.video.sources import find_sources
@@ -150,7 +150,7 @@ def run_demo(
     plan = demo_plan(out, size, seed, threads)
     made_from = fingerprint([asdict(size), seed, threads])
     earlier = find_record(out / "demo.json", DemoResults)
-    if earlier is not None and earlier.made_from == made_from:
+    if earlier is not None and earlier.made_from == made_from and all(video.page.is_file() for video in earlier.videos):
         say(f"{out} is finished")
         return earlier
     people = SyntheticSettings(train=size.train, dev=size.dev, frames=size.frames, size=(224, 224), seed=seed, lag=0)
@@ -175,13 +175,19 @@ def run_demo(
 
 def _remove_bulk(plan: StudyPlan, unseen: Sequence[str]) -> None:
     """Remove what a finished demo does not show: crops of all people but three, training data, states of solvers."""
-    crops = set(plan.root.glob("data/raw_data/*/*.mat"))
-    shown = {path for path in crops if path.parent.name == crops_folder(1) and path.stem in unseen[:3]}
-    states = (path for kind in ("solverstate", "resume.npz") for path in plan.root.glob(f"runs/*/snapshots/*.{kind}"))
-    for path in (*(crops - shown), *states):
-        path.unlink()
-    for name in ("h5_files", "sr"):
-        shutil.rmtree(plan.root / name, ignore_errors=True)
+    written = {path for stage in stages(plan) for path in stage.writes}
+    shown = {plan.root / "data/raw_data" / crops_folder(1) / f"{name}.mat" for name in unseen[:3]}
+    snapshots = {path.parent for path in written if path.suffix == ".caffemodel"}
+    states = [
+        path for kind in ("solverstate", "resume.npz") for folder in snapshots for path in folder.glob(f"*.{kind}")
+    ]
+    faces = plan.root.glob("sr/images/*/face_*.png")
+    for bulk in (plan.root / name for name in ("data/raw_data", "h5_files", "sr")):
+        for path in (*(path for path in written - shown if bulk in path.parents), *faces, *states):
+            path.unlink(missing_ok=True)
+        for folder in sorted((bulk, *bulk.rglob("*")), reverse=True):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _coded(plan: StudyPlan) -> Scores:

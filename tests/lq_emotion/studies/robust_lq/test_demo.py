@@ -55,11 +55,18 @@ def test_a_demo_of_two_iterations_repeats(tmp_path):
         train=2, dev=11, frames=64, scales=(3, 8), coded=CodedPlan(codecs=("x264",), qps=(36,), frames=10),
         grid=Grid(scales=(1, 4), qps=(20, 36)), calibrated=12, iterations=2,
     )  # fmt: skip
+    mine = tmp_path / "a/sr/notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
     first, second = (run_demo(tmp_path / name, size, threads=1, say=quiet) for name in ("a", "b"))
     assert (first.ccc, first.coded, first.sr, first.half_width) == (
         second.ccc, second.coded, second.sr, second.half_width,
     )  # fmt: skip
     assert [video.trusted for video in first.videos] == [video.trusted for video in second.videos]
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "b/sr").exists()
+    assert len([*(tmp_path / "a").glob("data/raw_data/*/*.mat")]) == 3
+    assert not [path for kind in ("h5", "solverstate") for path in (tmp_path / "a").rglob(f"*.{kind}")]
     assert run_demo(tmp_path / "a", size, threads=1, say=quiet) == first  # what is done is not done again
 
 

@@ -158,10 +158,12 @@ def test_the_log_has_the_differences_from_the_authors(finished):
 
 def test_other_images_start_over_and_foreign_files_stay(copy, tmp_path):
     (copy / "notes.txt").write_text("mine")
+    Image.new("RGB", (90, 90)).save(copy / "images/test/mine.png")
     assert demo(copy, draw(tmp_path / "others", 3, (160, 144), seed=1), iterations=1) == 0
     assert not any("continuing" in line for line in (copy / "logs/training.log").read_text().splitlines())
     assert not (copy / "snapshots/sr_fcn_iter_3.caffemodel").exists()
-    assert sorted(path.name for path in copy.glob("images/*/*")) == ["00_p0.png", "01_p1.png", "02_p2.png"]
+    assert sorted(path.name for path in copy.glob("images/*/*")) == ["00_p0.png", "01_p1.png", "02_p2.png", "mine.png"]
+    assert list(json.loads((copy / "results.json").read_text())["psnr"]) == ["02_p2"]
     assert (copy / "notes.txt").read_text() == "mine"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -137,10 +137,10 @@ def path_of(source: ImageSource, folder: Path) -> Path:
     return folder / ("test" if source.held_out else "train") / f"{source.name}.png"
 
 
-def write(sources: Sequence[ImageSource], folder: Path) -> None:
-    """Write the images below `folder`, and remove those that an earlier run wrote there."""
+def write(sources: Sequence[ImageSource], folder: Path, earlier: Iterable[Path]) -> None:
+    """Write the images below `folder`, and remove those that an earlier run wrote there: `earlier`."""
     images = {path_of(source, folder): source.load() for source in sources}
-    for path in {*folder.glob("*/*.png")} - images.keys():
+    for path in set(earlier) - images.keys():
         path.unlink()
     for path, pixels in images.items():
         with atomic_path(path) as partial:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from caffe_compat.cli.convert import save_state_dict
 from caffe_compat.errors import FileError, WeightsError
 from caffe_compat.formats.hdf5_reader import find, open_hdf5
 from caffe_compat.formats.image_size import open_image
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.lists import write_list
 from lq_emotion.common.progress import Say
@@ -35,7 +37,7 @@ from lq_emotion.training.losses import draw_losses, read_curves
 from lq_emotion.training.run_folder import train
 from lq_emotion.training.trainer import Run
 from lq_emotion.workflow.stages import Stage
-from lq_emotion.workflow.study import Study, StudySettings
+from lq_emotion.workflow.study import LEDGER, Study, StudySettings
 from matlab_ports import generate_test, generate_train
 
 RESULTS = "results.json"
@@ -123,18 +125,21 @@ def _stages(settings: SrSettings) -> list[Stage[None]]:
 
 
 def _write_images(settings: SrSettings, say: Say) -> None:
-    image_sources.write(settings.sources, settings.out / "images")
+    folder, journal = settings.out / "images", Journal(settings.out / LEDGER, root=settings.out)
+    image_sources.write(settings.sources, folder, filter(journal.wrote, folder.glob("*/*.png")))
     say(f"held out: {', '.join(source.name for source in settings.sources if source.held_out)}")
 
 
 def _write_patches(settings: SrSettings, say: Say) -> None:
     """Write train.h5 and test.h5 by the authors' scripts, and the lists that name them."""
     out = settings.out
-    stride = test_stride(_pixels(_held_out(settings)))
+    stride = test_stride(_pixels(_images(settings, held_out=True)))
     options: dict[str, dict[str, Any]] = {"train": {}, "test": {"stride": stride}}
     for name, script in (("train", generate_train), ("test", generate_test)):
         path = out / f"{name}.h5"
-        script(out / "images" / name, path, scale=settings.scale, pattern="*.png", **options[name])
+        images = _images(settings, held_out=name == "test")
+        pattern = [escape(image.name) for image in images]
+        script(images[0].parent, path, scale=settings.scale, pattern=pattern, **options[name])
         write_list([path], out / f"{name}.txt")
         say(f"{name}: {_rows(path)} patches")
 
@@ -155,7 +160,7 @@ def _compare(settings: SrSettings, say: Say) -> None:
     """Enlarge the held-out images by each method; write the figure, the weights for PyTorch and results.json."""
     out = settings.out
     net = load_net(prototxt.path(DEPLOY), settings.weights)
-    enlarged = [enlarge(net, path, settings.scale) for path in _held_out(settings)]
+    enlarged = [enlarge(net, path, settings.scale) for path in _images(settings, held_out=True)]
     focus = {source.name: source.focus for source in settings.sources if source.focus}
     subtitle = f"scale {settings.scale}, SR-FCN after {settings.iterations} iterations, PSNR of Y over the whole image"
     draw_comparison(enlarged, focus, out / "super_resolution.png", subtitle)
@@ -190,8 +195,9 @@ def _convert(net: CaffeNet, path: Path, say: Say) -> None:
     say(f"{path.name}: reloaded, it computes the same bits as the caffemodel")
 
 
-def _held_out(settings: SrSettings) -> list[Path]:
-    return sorted((settings.out / "images" / "test").glob("*.png"))
+def _images(settings: SrSettings, *, held_out: bool) -> list[Path]:
+    sources = (source for source in settings.sources if source.held_out == held_out)
+    return sorted(image_sources.path_of(source, settings.out / "images") for source in sources)
 
 
 def _pixels(paths: Sequence[Path]) -> int:
