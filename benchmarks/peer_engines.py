@@ -71,7 +71,7 @@ def ours(task: Task) -> Run:
 def torch_run(task: Task, *, last: bool = False, compiled: bool = False) -> Run:
     """Torch's modules; images and weights are in channels_last already where that is asked for."""
     import torch
-    from peer_nets import as_torch
+    from peer_torch import as_torch
 
     from caffe_compat import load_net
 
@@ -206,7 +206,7 @@ def torch_training(task: Task, *, last: bool = False, double: bool = False) -> R
     """An iteration of torch's own SGD on the Solver's net, from the same weights; returns the loss."""
     import h5py
     import torch
-    from peer_nets import as_torch
+    from peer_torch import as_torch
 
     from caffe_compat.formats.files import read_solver
     from caffe_compat.solver import Solver

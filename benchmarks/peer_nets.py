@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import h5py
 import numpy as np
 import torch
 from peer_engines import Outputs, Task, arrays, torch_training
-from torch import fx, nn
+from peer_torch import as_torch
 
 from caffe_compat import CaffeNet, load_net, save_weights
 from caffe_compat.build.inference import inference_net
@@ -23,7 +22,6 @@ from caffe_compat.definition.netspec import layers as L
 from caffe_compat.definition.netspec import params as P
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.formats.files import read_net, read_solver, write_text
-from caffe_compat.layers.batch_norm import BatchNormModule
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.prototxt import path
 
@@ -217,21 +215,3 @@ def draw_weights(net: CaffeNet) -> None:
                 slot.tensor.normal_(0, math.sqrt(2 / slot.tensor[0].numel()), generator=generator)
             else:
                 slot.tensor.uniform_(*VECTORS[slot.blob.name], generator=generator)
-
-
-def as_torch(net: CaffeNet) -> fx.GraphModule:
-    """Return a copy of a net as torch's users write it: torch's modules, batch norms with torch's statistics."""
-    plain = copy.deepcopy(fx.GraphModule(net, net.graph)).train(net.training)
-    values = {**dict(plain.named_parameters()), **dict(plain.named_buffers())}
-    for node in plain.graph.nodes:
-        norm = plain.get_submodule(node.target) if node.op == "call_module" else None
-        if isinstance(norm, BatchNormModule) and not net.training:
-            module = nn.BatchNorm2d(len(norm.mean), norm.eps, affine=len(node.args) > 1).eval()
-            module.running_mean, module.running_var = norm.mean / norm.factor, norm.variance / norm.factor
-            for name, value in zip(("weight", "bias"), node.args[1:], strict=False):
-                setattr(module, name, values[value.target])
-            plain.set_submodule(node.target, module)
-            node.args = node.args[:1]
-    plain.graph.eliminate_dead_code()
-    plain.recompile()
-    return plain
