@@ -27,8 +27,7 @@ from caffe_compat.formats.files import read_net, write_text
 from caffe_compat.solver import Solver
 from lq_emotion import prototxt
 from lq_emotion.nets.blocks import hdf5_data
-from lq_emotion.nets.head import HeadedNet, base_of, features_input, headed_training_net, with_head
-from lq_emotion.nets.tuning import sgd
+from lq_emotion.nets.head import HeadedNet, base_of, features_input, headed_training_net, sgd, with_head
 
 BLOB = "pool5/7x7_s1"
 CASES = ("idle", "features", "stage 1", "stage 2")

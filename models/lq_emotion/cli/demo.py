@@ -128,7 +128,7 @@ def _photograph(out: Path, say: Say) -> str:
     """Predict a photograph with a published net, if it is installed; return a line about it."""
     from matplotlib import cbook
 
-    from lq_emotion.nets.known.registry import find_model
+    from lq_emotion.nets.known.model import find_model
     from lq_emotion.nets.known.store import Store
     from lq_emotion.predict.run import predict
     from lq_emotion.predict.settings import PredictSettings

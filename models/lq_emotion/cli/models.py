@@ -57,7 +57,7 @@ class AddSettings(Settings):
 
 
 def _list(_settings: ListSettings, _say: Say) -> dict[str, Any]:
-    from lq_emotion.nets.known.registry import KNOWN
+    from lq_emotion.nets.known.model import KNOWN
     from lq_emotion.nets.known.store import Store
 
     store = Store()
@@ -86,7 +86,7 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 def _get(settings: GetSettings, say: Say) -> None:
     from lq_emotion.nets.known.installation import fetch
-    from lq_emotion.nets.known.registry import find_model
+    from lq_emotion.nets.known.model import find_model
     from lq_emotion.nets.known.store import Store
 
     store = Store()
@@ -99,7 +99,7 @@ def _get(settings: GetSettings, say: Say) -> None:
 
 
 def _facts(settings: ShowSettings, _say: Say) -> dict[str, Any]:
-    from lq_emotion.nets.known.summary import summary
+    from lq_emotion.nets.known.loading import summary
 
     return summary(settings.model)
 

@@ -75,7 +75,7 @@ def _offer_missing(settings: PredictSettings) -> None:
         Models are missing.
     """
     from lq_emotion.nets.known.installation import fetch
-    from lq_emotion.nets.known.registry import KNOWN
+    from lq_emotion.nets.known.model import KNOWN
     from lq_emotion.nets.known.store import Store
 
     store, say = Store(), teller(sys.stderr)

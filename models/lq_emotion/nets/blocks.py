@@ -1,8 +1,8 @@
-"""Layers as the authors write them, down to which default values are written out."""
+"""Layers and nets as the authors write them, down to which default values are written out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from caffe_compat.schema import caffe_pb2 as pb
@@ -13,19 +13,42 @@ SIZE = 96
 
 @dataclass(frozen=True)
 class Learning:
-    """Learning rates and fillers of a layer.
+    """Learning rates (lr_mult) and fillers of a layer; without a rate of the bias, it has none.
 
-    Attributes
-    ----------
-    weight, bias : lr_mult; without `bias` the layer has none.
-    filler : weight filler: ``xavier`` or ``gaussian`` (standard deviation 0.001).
-    zero_written : write out the value of the bias filler, zero.
+    The weight filler is ``xavier`` or ``gaussian`` (standard deviation 0.001). The value of the bias filler, zero, is
+    written out unless `zero_written` is false.
     """
 
     weight: float
     bias: float | None
     filler: str = "xavier"
     zero_written: bool = True
+
+
+def training_net(
+    name: str, sources: tuple[str, str], batches: tuple[int, int], layers: Iterable[pb.LayerParameter]
+) -> pb.NetParameter:
+    """Return a net to train: HDF5 data of both phases, TRAIN first, then the layers."""
+    net = pb.NetParameter(name=name)
+    for source, batch, phase in zip(sources, batches, (pb.TRAIN, pb.TEST), strict=True):
+        net.layer.append(hdf5_data(source, batch, phase))
+    net.layer.extend(layers)
+    return net
+
+
+def deploy_net(name: str, size: int, label: tuple[int, ...], layers: Iterable[pb.LayerParameter]) -> pb.NetParameter:
+    """Return a net to apply to a face of `size` rows and columns: inputs in the old form, layers, a loss for TRAIN."""
+    net = pb.NetParameter(name=name)
+    for blob, shape in (("data", (1, 1, size, size)), ("label", label)):
+        net.input.append(blob)
+        net.input_dim.extend(shape)
+    unused = net.layer.add(name="Silence", type="Silence", bottom=["label"])  # else the label would be an output
+    unused.include.add(phase=pb.TEST)
+    net.layer.extend(layers)
+    loss = euclidean_loss(net.layer[-1].top[0])
+    loss.include.add(phase=pb.TRAIN)
+    net.layer.append(loss)
+    return net
 
 
 def hdf5_data(
@@ -39,20 +62,6 @@ def hdf5_data(
     layer.hdf5_data_param.batch_size = batch
     if shuffle:
         layer.hdf5_data_param.shuffle = True
-    return layer
-
-
-def declare_inputs(net: pb.NetParameter, *shapes: tuple[str, tuple[int, ...]]) -> None:
-    """Declare inputs in the old form of the authors' deploy nets."""
-    for name, shape in shapes:
-        net.input.append(name)
-        net.input_dim.extend(shape)
-
-
-def silence(blob: str) -> pb.LayerParameter:
-    """Return the layer that keeps an unused input of a deploy net from being an output."""
-    layer = pb.LayerParameter(name="Silence", type="Silence", bottom=[blob])
-    layer.include.add(phase=pb.TEST)
     return layer
 
 
@@ -105,13 +114,11 @@ def face_normalisation(bottom: str) -> pb.LayerParameter:
     return layer
 
 
-def euclidean_loss(bottom: str, *, weight: float | None = None, train_only: bool = False) -> pb.LayerParameter:
+def euclidean_loss(bottom: str, label: str = "label", *, weight: float | None = None) -> pb.LayerParameter:
     """Return the loss: the sum of squared differences over 2 N, times `weight`."""
-    layer = pb.LayerParameter(name="loss", type="EuclideanLoss", bottom=[bottom, "label"], top=["loss"])
+    layer = pb.LayerParameter(name="loss", type="EuclideanLoss", bottom=[bottom, label], top=["loss"])
     if weight is not None:
         layer.loss_weight.append(weight)
-    if train_only:
-        layer.include.add(phase=pb.TRAIN)
     return layer
 
 

@@ -5,7 +5,7 @@ With `AS_CODE` the messages are those of the shipped prototxts (experiments/netw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from caffe_compat.errors import NetError
 from caffe_compat.schema import caffe_pb2 as pb
@@ -13,15 +13,14 @@ from lq_emotion.nets.blocks import (
     SIZE,
     Learning,
     convolution,
-    declare_inputs,
+    deploy_net,
     dropout,
     euclidean_loss,
     face_normalisation,
-    hdf5_data,
     inner_product,
     max_pooling,
     relu,
-    silence,
+    training_net,
 )
 from lq_emotion.nets.names import FACTORS, Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
@@ -33,41 +32,54 @@ SWITCHES = frozenset(("quadrant_pooling", "convolutions", "normalisation", "lr_o
 
 SOURCES = ("PATH/TO/train.txt", "PATH/TO/test.txt")
 BATCH = 128
-_NAME = "emotion_train_val"
+JOINED = ("valence", "gold")
+"""The blobs with the predictions and the labels of all branches of a net for faces of several sizes."""
 HIDDEN = 300
 """Hidden units of fc4 (paper 3.2)."""
 ONE_FRAME = "nets of your own, also of three frames, run with `caffe-compat train` and `caffe-compat test`"
 """Hint where nets or data have more channels than the luminance of one frame, as `data h5 --triplets` makes."""
 
+_NAME = "emotion_train_val"
 _CHANNELS = (64, 128, 256)
 
 
 def cnn_d(
-    net: Net = Net.SCRATCH, *, switches: PaperSwitches = AS_CODE, factor: int = 1, batch: int = BATCH
+    net: Net = Net.SCRATCH, *, switches: PaperSwitches = AS_CODE, factors: Sequence[int] = (1,), batch: int = BATCH
 ) -> pb.NetParameter:
     """Return the net to train, whose data layers name the lists of HDF5 files as the authors do.
 
-    `net`, a key of `CONVOLUTION_RATES`, decides how fast conv1 to conv3 learn; with `switches.input_size` "own" the
-    faces are `factor` times smaller than 96. With the loss "ccc" the net ends in fc5: see `nets.losses.ccc_loss`.
+    `net`, a key of `CONVOLUTION_RATES`, decides how fast conv1 to conv3 learn. With `switches.input_size` "own" the
+    faces are as many times smaller than 96 as their factor, which must divide it. With the loss "ccc" the net has no
+    loss layer: see `training.losses.ccc_loss`.
+
+    Faces of several factors, for Joint-OA at own sizes, need a branch for each, as a blob has images of one size. Each
+    branch has its own data layers, and its share of the `batch`; the others share their parameters by name, as in
+    Caffe, and the predictions are concatenated before the loss. The layers of the first branch have the names of
+    CNN+D's, by which super-resolution weights are loaded and the net to apply finds its weights.
     """
-    phases = zip(SOURCES, (pb.TRAIN, pb.TEST), strict=True)
-    message = pb.NetParameter(name=_NAME)
-    message.layer.extend(hdf5_data(path, batch, phase) for path, phase in phases)
-    message.layer.extend(_body(net, switches, input_size(switches, factor)))
-    if switches.loss != "ccc":
-        message.layer.append(euclidean_loss("fc5", weight=2 if switches.loss == "mse" else None))
+    if len(factors) == 1:
+        layers = [*_body(net, switches, input_size(switches, factors[0])), *valence_loss(switches)]
+        return training_net(_NAME, SOURCES, (batch, batch), layers)
+    if switches.input_size != "own":
+        problem = "faces of several sizes need input_size 'own'"
+        raise NetError(problem, code="conflict", field="input_size", value=switches.input_size)
+    message = pb.NetParameter(name="emotion_mixed")
+    for factor, share in zip(factors, shares(batch, len(factors)), strict=True):
+        layers = list(_body(net, switches, input_size(switches, factor)))
+        branch = training_net(_NAME, SOURCES, (share, share), layers)
+        message.layer.extend(_named(branch, "" if factor == factors[0] else f"_{factor}"))
+    for blob, joined in zip(("fc5", "label"), JOINED, strict=True):
+        bottoms = [blob, *(f"{blob}_{factor}" for factor in factors[1:])]
+        layer = message.layer.add(name=joined, type="Concat", bottom=bottoms, top=[joined])
+        layer.concat_param.axis = 0
+    message.layer.extend(valence_loss(switches, *JOINED))
     return message
 
 
 def cnn_d_deploy(*, switches: PaperSwitches = AS_CODE, factor: int = 1) -> pb.NetParameter:
     """Return the net to predict with: data (1, 1, 96, 96), or smaller as for `cnn_d`, in, fc5 (1, 1) out."""
     size = input_size(switches, factor)
-    net = pb.NetParameter(name=_NAME)
-    declare_inputs(net, ("data", (1, 1, size, size)), ("label", (1, 1, 1, 1)))
-    net.layer.append(silence("label"))
-    net.layer.extend(_body(Net.SCRATCH, switches, size))
-    net.layer.append(euclidean_loss("fc5", train_only=True))
-    return net
+    return deploy_net(_NAME, size, (1, 1, 1, 1), _body(Net.SCRATCH, switches, size))
 
 
 def with_outputs(net: pb.NetParameter, outputs: int) -> pb.NetParameter:
@@ -81,6 +93,14 @@ def with_outputs(net: pb.NetParameter, outputs: int) -> pb.NetParameter:
     if "label" in net.input:
         net.input_dim[4 * list(net.input).index("label") + 1] = outputs
     return net
+
+
+def shares(batch: int, branches: int) -> list[int]:
+    """Divide a batch as evenly as possible, 128 by 3 as 43, 43, 42; refuse fewer samples than branches."""
+    if batch < branches:
+        problem = f"a batch needs one sample per size of faces ({branches})"
+        raise NetError(problem, code="out-of-range", field="batch", value=batch)
+    return [batch // branches + (number < batch % branches) for number in range(branches)]
 
 
 def sample_shapes(switches: PaperSwitches, factor: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -97,9 +117,9 @@ def input_size(switches: PaperSwitches, factor: int) -> int:
     return SIZE // factor if switches.input_size == "own" else SIZE
 
 
-def features(switches: PaperSwitches, factor: int = 1) -> int:
-    """Return the number of values that fc4 takes from pool3."""
-    size = input_size(switches, factor)
+def features(switches: PaperSwitches) -> int:
+    """Return the number of values that fc4 takes from pool3 for a face of 96 x 96."""
+    size = input_size(switches, 1)
     for _ in _CHANNELS[:-1]:
         size = -(-_convolved(switches, size) // 2)
     size = _convolved(switches, size)
@@ -114,6 +134,12 @@ def head(bottom: str, hidden: int = HIDDEN, *, switches: PaperSwitches = AS_CODE
     yield relu("relu4", "fc4")
     yield dropout("drop4", "fc4", 0.5)
     yield inner_product("fc5", "fc4", 1, learning)
+
+
+def valence_loss(switches: PaperSwitches, prediction: str = "fc5", label: str = "label") -> Iterator[pb.LayerParameter]:
+    """Yield the loss of a prediction of valence; none for "ccc", which is no layer of Caffe."""
+    if switches.loss != "ccc":
+        yield euclidean_loss(prediction, label, weight=2 if switches.loss == "mse" else None)
 
 
 def _body(net: Net, switches: PaperSwitches, size: int) -> Iterator[pb.LayerParameter]:
@@ -144,3 +170,14 @@ def _convolved(switches: PaperSwitches, size: int) -> int:
 def _last_window(switches: PaperSwitches, size: int) -> int:
     """Return the size of pool3's windows: 4, or the size for a 2 x 2 output (Caffe rounds the output up)."""
     return -(-size // 2) if switches.quadrant_pooling else 4
+
+
+def _named(branch: pb.NetParameter, suffix: str) -> Iterator[pb.LayerParameter]:
+    """Yield the layers of a branch with a suffix; parameters have the same name in all branches."""
+    for layer in branch.layer:
+        for number, param in enumerate(layer.param):
+            param.name = f"{layer.name}_{'weight' if number == 0 else 'bias'}"
+        layer.name += suffix
+        layer.bottom[:] = [blob + suffix for blob in layer.bottom]
+        layer.top[:] = [blob + suffix for blob in layer.top]
+        yield layer

@@ -11,11 +11,9 @@ from typing import Any
 from caffe_compat.errors import DataError, NetError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE
-from lq_emotion.nets.cnn_d import SWITCHES, cnn_d_deploy, sample_shapes
-from lq_emotion.nets.mixed import cnn_d_or_mixed
+from lq_emotion.nets.cnn_d import SWITCHES, cnn_d, cnn_d_deploy, sample_shapes
 from lq_emotion.nets.names import Net
-from lq_emotion.nets.non_joint import non_joint, non_joint_deploy
-from lq_emotion.nets.sr_fcn import patch_shapes, sr_fcn, sr_fcn_deploy
+from lq_emotion.nets.sr_fcn import non_joint, non_joint_deploy, patch_shapes, sr_fcn, sr_fcn_deploy
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches, changed_settings, data_parts
 
 Shape = tuple[int, ...]
@@ -24,33 +22,26 @@ _ROOT = "PATH/TO/CAFFE_EMOTION/"
 
 @dataclass(frozen=True)
 class NetBuilder:
-    """A net of the study.
+    """A net of the study: its definitions by switches and the factors of the faces, and facts about its training.
 
-    Attributes
-    ----------
-    train : function from switches and the factors of the faces to the definition to train; its data files are
-        placeholders.
-    deploy : function from switches and a factor to the definition to apply.
-    solver : function from switches to the solver; its paths are placeholders.
-    sample_shapes : function from switches and a factor to the shapes of one sample's data and label.
-    switches : names of the switches that change the definition or the solver.
-    shipped : the authors' prototxts of net and solver, by their names among :func:`lq_emotion.prototxt.available`.
-    snapshot_name : prefix of the names of snapshots.
-    starts_from_sr : whether it is trained from super-resolution weights.
-    own_size : whether it takes faces at their own size where `PaperSwitches.input_size` is "own".
-    predicts_valence : whether its output is a valence, not an image.
+    Data files and paths in the definitions are placeholders.
     """
 
     train: Callable[[PaperSwitches, Sequence[int]], pb.NetParameter]
     deploy: Callable[[PaperSwitches, int], pb.NetParameter]
     solver: Callable[[PaperSwitches], pb.SolverParameter]
     sample_shapes: Callable[[PaperSwitches, int], tuple[Shape, Shape]]
+    """Shapes of one sample's data and label."""
     switches: frozenset[str]
-    shipped: tuple[str, str] | None = None
+    """Names of the switches that change a definition or the solver."""
+    shipped: tuple[str, str]
+    """The authors' prototxts of net and solver, by their names among :func:`lq_emotion.prototxt.available`."""
     snapshot_name: str = "emotion"
     starts_from_sr: bool = False
     own_size: bool = False
+    """Whether it takes faces at their own size where `PaperSwitches.input_size` is "own"."""
     predicts_valence: bool = True
+    """Otherwise its output is an image."""
 
     def is_changed_by(self, switch: str, value: object) -> bool:
         """Return whether a setting other than the code's changes the definition or the solver."""
@@ -100,7 +91,7 @@ def _sr_solver(switches: PaperSwitches) -> pb.SolverParameter:
 
 def _cnn_d(net: Net, file: str, max_iter: int, **facts: Any) -> NetBuilder:
     return NetBuilder(
-        train=partial(cnn_d_or_mixed, net),
+        train=lambda switches, factors: cnn_d(net, switches=switches, factors=factors),
         deploy=lambda switches, factor: cnn_d_deploy(switches=switches, factor=factor),
         solver=partial(_emotion_solver, f"model_{file}", max_iter, 1000),
         sample_shapes=sample_shapes,

@@ -1,9 +1,9 @@
-"""A head of two dense layers on any blob of a net, with the layers below it frozen or trained."""
+"""A head of two dense layers on any blob of a net, with the layers below it frozen or trained, and its solvers."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from caffe_compat.build.inference import inference_net
 from caffe_compat.definition.prepare import prepare
@@ -18,18 +18,14 @@ ANSWER = "prob"
 
 
 class HeadedNet(NamedTuple):
-    """A net with a head.
-
-    Attributes
-    ----------
-    deploy : the definition to apply: an Input layer, the base, the head; of classes, their probabilities ``prob``.
-    head : names of the head's layers with weights.
-    output : the blob that the loss compares with the labels.
-    """
+    """A net with a head."""
 
     deploy: pb.NetParameter
+    """The definition to apply: an Input layer, the base, the head; of classes, their probabilities ``prob``."""
     head: tuple[str, ...]
+    """Names of the head's layers with weights."""
     output: str
+    """The blob that the loss compares with the labels."""
 
 
 def base_of(net: pb.NetParameter, blob: str) -> pb.NetParameter:
@@ -122,6 +118,35 @@ def headed_training_net(
     if frozen:
         _freeze(message.layer, net)
     message.layer.extend(losses(loss, net.output, data[0].top[1], accuracy=accuracy))
+    return message
+
+
+def sgd(*, iter_size: int = 1, weight_decay: float = 0.0005, **fields: Any) -> pb.SolverParameter:
+    """Return a solver with momentum 0.9; `iter_size` batches make one iteration. The fields are as in `adam`."""
+    message = _solver(**fields)
+    message.momentum, message.weight_decay = 0.9, weight_decay
+    if iter_size > 1:
+        message.iter_size = iter_size
+    message.snapshot_format = pb.SolverParameter.BINARYPROTO
+    return message
+
+
+def adam(**fields: Any) -> pb.SolverParameter:
+    """Return Adam with its authors' constants (arXiv 1412.6980), without decay.
+
+    The fields are those of SolverParameter; without a `test_interval` there are no tests, of `test_iter` batches each.
+    """
+    message = _solver(**fields)
+    message.type, message.momentum, message.momentum2, message.delta = "Adam", 0.9, 0.999, 1e-8
+    message.snapshot_format = pb.SolverParameter.HDF5
+    return message
+
+
+def _solver(*, display: int = 20, test_iter: int = 0, test_interval: int = 0, **fields: Any) -> pb.SolverParameter:
+    message = pb.SolverParameter(lr_policy="fixed", solver_mode=pb.SolverParameter.CPU, display=display, **fields)
+    if test_interval:
+        message.test_iter.append(test_iter)
+        message.test_interval = test_interval
     return message
 
 

@@ -12,8 +12,7 @@ from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import named_hashes
 from lq_emotion.faces.boxfiles import Boxes, boxes_in
 from lq_emotion.faces.face import FaceDetector
-from lq_emotion.nets.known.detectors import DETECTORS, load_detector
-from lq_emotion.nets.known.loading import load_model
+from lq_emotion.nets.known.loading import DETECTORS, load_detector, load_model
 from lq_emotion.predict.analysis import Estimator
 from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.quality.calibration import sidecar

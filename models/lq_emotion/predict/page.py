@@ -16,9 +16,8 @@ from caffe_compat.errors import printable
 from lq_emotion.common.document import Block, Column, Figure, Report, Section, Table, Text, code, number, row
 from lq_emotion.common.plots import lines_with_gaps, new_figure, png
 from lq_emotion.faces.face import Image
-from lq_emotion.nets.known.circumplex import SOURCE, coordinates
 from lq_emotion.nets.known.face_crop import FaceCrop
-from lq_emotion.nets.known.outputs import Labels
+from lq_emotion.nets.known.outputs import DERIVED_FROM, Labels, coordinates
 from lq_emotion.predict.analysis import Estimator, SeenFrame
 from lq_emotion.predict.overlay import caption
 
@@ -199,7 +198,7 @@ def _timelines(summary: Summary, estimators: Sequence[Estimator], clock: str) ->
             image = _class_plot(outputs.names, valence, lines, axis)
         else:
             image = _line_plot(outputs.names, lines, axis)
-        derived = "" if valence is None else f" Valence is derived from the probabilities ({SOURCE})."
+        derived = "" if valence is None else f" Valence is derived from the probabilities ({DERIVED_FROM})."
         text = f"Estimates of {code(estimator.name)}, means over {summary.timeline.width:g} s or one frame.{derived}"
         more = f" The {_FACES} faces seen most often of {len(summary.by_id)}." if len(summary.by_id) > _FACES else ""
         alt = f"estimates of {estimator.name} over time"

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from caffe_compat.errors import DataError, FileError, printable
 from caffe_compat.formats.atomic import atomic_path, writing
 from lq_emotion.common.lock import try_lock
-from lq_emotion.nets.known.circumplex import NAME, coordinates
-from lq_emotion.nets.known.outputs import Labels
+from lq_emotion.nets.known.outputs import DERIVED_VALENCE, Labels, coordinates
 from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace, SeenFrame
 
 UNFINISHED = ".unfinished"
@@ -99,7 +98,7 @@ class _NetColumns:
         if self._classes:
             values.append(Column("class", "text"))
         if self._valence is not None:
-            values.append(Column(NAME, "float"))
+            values.append(Column(DERIVED_VALENCE, "float"))
         judged = calibration.outputs if calibration is not None and len(calibration.outputs) > 1 else ("",)
         self._judged = len(judged)
         intervals = [Column(f"{name}_{end}" if name else end, "float") for name in judged for end in ("low", "high")]

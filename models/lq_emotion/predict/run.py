@@ -28,7 +28,7 @@ from lq_emotion.common.versions import versions
 from lq_emotion.common.words import counted
 from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import FaceDetector
-from lq_emotion.nets.known.circumplex import NAME, SOURCE
+from lq_emotion.nets.known.outputs import DERIVED_FROM, DERIVED_VALENCE
 from lq_emotion.predict.analysis import Analysis
 from lq_emotion.predict.instruments import Instruments, load_instruments, require_detector
 from lq_emotion.predict.overlay import image_overlays, video_overlay
@@ -194,7 +194,7 @@ def _made_from(source: SourceName, settings: PredictSettings, instruments: Instr
 def _claim(files: Results, journal: Journal, source: SourceName, settings: PredictSettings) -> None:
     """Note whose files these will be before the first is written, and refuse those of others."""
     files.rows.parent.mkdir(parents=True, exist_ok=True)
-    journal.details |= {"source": source.to_json(), "settings": settings.to_json(), NAME: SOURCE}
+    journal.details |= {"source": source.to_json(), "settings": settings.to_json(), DERIVED_VALENCE: DERIVED_FROM}
     journal.claim(files.claimed(settings), "lq-emotion predict")
 
 

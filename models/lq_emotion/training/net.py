@@ -9,9 +9,8 @@ from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.lists import write_list
 from lq_emotion.nets.blocks import SIZE
-from lq_emotion.nets.cnn_d import with_outputs
+from lq_emotion.nets.cnn_d import shares, with_outputs
 from lq_emotion.nets.definitions import NetBuilder
-from lq_emotion.nets.mixed import shares
 from lq_emotion.nets.switches import PaperSwitches
 from lq_emotion.training.data_lists import Listed
 

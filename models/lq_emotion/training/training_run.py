@@ -24,10 +24,9 @@ from lq_emotion.common.progress import Say
 from lq_emotion.nets import definitions
 from lq_emotion.nets.cnn_d import with_outputs
 from lq_emotion.nets.definitions import NetBuilder
-from lq_emotion.nets.losses import valence_ccc
 from lq_emotion.nets.switches import AS_CODE, format_setting
 from lq_emotion.training.data_lists import Listed, read_list
-from lq_emotion.training.losses import draw_losses, read_curves
+from lq_emotion.training.losses import draw_losses, read_curves, valence_ccc
 from lq_emotion.training.net import make_net, sources, write_sources
 from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingIdentity, claim
 from lq_emotion.training.run_folder import train as train_in
@@ -87,7 +86,7 @@ class _Training:
         )
         self._announce(changes, data, net, solver)
         write_sources(data, factors, run.folder)
-        if switched or self._builder.shipped is None or data["train"].labels != 1:
+        if switched or data["train"].labels != 1:
             deploy = with_outputs(self._builder.deploy(self.settings.switches, factors[0]), data["train"].labels)
             write_text(deploy, run.folder / DEPLOY)
         seconds = self._train(run, net, solver, device, weights)
@@ -150,9 +149,8 @@ class _Training:
         self, changes: list[str], data: dict[str, Listed], net: pb.NetParameter, solver: pb.SolverParameter
     ) -> None:
         say = self.say
-        if self._builder.shipped:
-            net_file, solver_file = (Path(name).name for name in self._builder.shipped)
-            say(f"training {net_file} by {solver_file}, as the authors wrote them")
+        net_file, solver_file = (Path(name).name for name in self._builder.shipped)
+        say(f"training {net_file} by {solver_file}, as the authors wrote them")
         for change in changes:
             say(f"  but {change}")
         for phase, listed in data.items():

@@ -22,8 +22,7 @@ from caffe_compat.layers import View, facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, ONE_FRAME, cnn_d_deploy
 from lq_emotion.nets.names import Method, Net
-from lq_emotion.nets.non_joint import non_joint_deploy
-from lq_emotion.nets.sr_fcn import sr_fcn_deploy
+from lq_emotion.nets.sr_fcn import non_joint_deploy, sr_fcn_deploy
 from lq_emotion.nets.switches import AS_CODE
 from lq_emotion.verify.weights import LoadedWeights
 

@@ -13,8 +13,7 @@ from lq_emotion import prototxt
 from lq_emotion.nets.cnn_d import CONVOLUTION_RATES, cnn_d, cnn_d_deploy
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import FACTORS, Net
-from lq_emotion.nets.non_joint import non_joint, non_joint_deploy
-from lq_emotion.nets.sr_fcn import sr_fcn, sr_fcn_deploy
+from lq_emotion.nets.sr_fcn import non_joint, non_joint_deploy, sr_fcn, sr_fcn_deploy
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, PaperSwitches, choices
 from tests.refusals import refused
 
@@ -120,7 +119,7 @@ def test_the_other_switches_are_about_data(name):
 
 
 def texts(switches):
-    nets = [cnn_d(t, switches=switches, factor=3) for t in CONVOLUTION_RATES]
+    nets = [cnn_d(t, switches=switches, factors=(3,)) for t in CONVOLUTION_RATES]
     nets += [non_joint(switches=switches), sr_fcn(switches=switches), cnn_d_deploy(switches=switches, factor=3)]
     nets += [non_joint_deploy(switches=switches), sr_fcn_deploy(switches=switches)]
     return [format_text(x) for x in (*nets, *(builder(net).solver(switches) for net in Net))]
@@ -197,4 +196,4 @@ def test_small_faces_need_padding_and_quadrants():
 
 def test_a_factor_divides_96():
     with refused("out-of-range", field="factor", value=5):
-        cnn_d(factor=5)
+        cnn_d(factors=(5,))

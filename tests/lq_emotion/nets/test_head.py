@@ -18,10 +18,9 @@ from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from lq_emotion import prototxt
 from lq_emotion.nets.blocks import hdf5_data
-from lq_emotion.nets.head import features_input, headed_training_net, with_head
+from lq_emotion.nets.head import adam, features_input, headed_training_net, sgd, with_head
 from lq_emotion.nets.lstm import SequenceHead
 from lq_emotion.nets.small_resnet import small_resnet
-from lq_emotion.nets.tuning import adam, sgd
 from tests.refusals import refused
 
 STUDIES = ("all_layers", "frozen_base", "lstm_adam")

@@ -8,8 +8,7 @@ import torch
 from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.nets.cnn_d import cnn_d, cnn_d_deploy
-from lq_emotion.nets.mixed import mixed, shares
+from lq_emotion.nets.cnn_d import cnn_d, cnn_d_deploy, shares
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER
 from tests.refusals import refused
@@ -34,7 +33,7 @@ def built(net, blobs, phase="TRAIN"):
 def test_loss_and_gradients_equal_those_of_a_single_net_on_all_faces(loss):
     switches = replace(AS_PAPER, loss=loss)
     both = inputs((12, 16), (3, 2))
-    net = built(without_dropout(mixed(Net.JOINT, switches=switches, factors=(12, 16), batch=5)), both)
+    net = built(without_dropout(cnn_d(Net.JOINT, switches=switches, factors=(12, 16), batch=5)), both)
     total = net.total_loss(net.forward_dict(both))
     total.backward()
     squares = []
@@ -61,7 +60,7 @@ def without_dropout(net):
 
 def test_a_mixed_net_has_the_parameters_of_a_single_net_which_loads_them(tmp_path):
     blobs = inputs((3, 4, 6), (1, 1, 1))
-    net = built(mixed(Net.JOINT, switches=AS_PAPER, factors=(3, 4, 6)), blobs)
+    net = built(cnn_d(Net.JOINT, switches=AS_PAPER, factors=(3, 4, 6)), blobs)
     assert net.caffe.parameter_count() == 1_333_401
     save_weights(net, tmp_path / "mixed.caffemodel")
     for factor in (3, 16):
@@ -71,8 +70,8 @@ def test_a_mixed_net_has_the_parameters_of_a_single_net_which_loads_them(tmp_pat
 
 
 def test_branches_learn_at_the_rates_of_a_single_net():
-    net = mixed(Net.JOINT, switches=AS_PAPER, factors=(3, 4))
-    single = cnn_d(Net.JOINT, switches=AS_PAPER, factor=3)
+    net = cnn_d(Net.JOINT, switches=AS_PAPER, factors=(3, 4))
+    single = cnn_d(Net.JOINT, switches=AS_PAPER, factors=(3,))
     rates, expected = (
         {layer.name: [param.lr_mult for param in layer.param] for layer in definition.layer if layer.param}
         for definition in (net, single)
@@ -90,4 +89,4 @@ def test_a_batch_is_divided_evenly():
 
 def test_enlarged_faces_need_no_branches():
     with refused("conflict", field="input_size", value="enlarged"):
-        mixed(Net.JOINT, switches=AS_CODE, factors=(3, 4))
+        cnn_d(Net.JOINT, switches=AS_CODE, factors=(3, 4))

@@ -13,9 +13,8 @@ from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from lq_emotion.common.lists import write_lines
 from lq_emotion.nets.blocks import hdf5_data
-from lq_emotion.nets.head import features_input, headed_training_net, with_head
+from lq_emotion.nets.head import features_input, headed_training_net, sgd, with_head
 from lq_emotion.nets.small_resnet import small_resnet
-from lq_emotion.nets.tuning import sgd
 from lq_emotion.training.features import FeatureNet, cache_features
 from tests.refusals import refused
 

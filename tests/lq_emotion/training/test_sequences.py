@@ -8,9 +8,8 @@ import torch
 from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
 from caffe_compat.formats.files import write_text
-from lq_emotion.nets.head import base_of
+from lq_emotion.nets.head import adam, base_of
 from lq_emotion.nets.lstm import SequenceHead
-from lq_emotion.nets.tuning import adam
 from lq_emotion.training import sequences as module
 from lq_emotion.training.sequences import predict_sequences, write_sequences
 from lq_emotion.training.trainer import Run

@@ -2,10 +2,9 @@
 
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel, load_model, load_parts
-from lq_emotion.nets.known.model import KnownModel, Part, Task
+from lq_emotion.nets.known.model import KNOWN, KnownModel, Part, Task, find_model
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
 from lq_emotion.nets.known.recognition import Recognition, recognise
-from lq_emotion.nets.known.registry import KNOWN, find_model
 from lq_emotion.nets.known.store import Store
 
 __all__ = [

@@ -25,10 +25,9 @@ from lq_emotion.common.json_files import write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import describe, load_model
-from lq_emotion.nets.known.model import KnownModel, Package, Part
+from lq_emotion.nets.known.model import KnownModel, Package, Part, known_model
 from lq_emotion.nets.known.outputs import Outputs, outputs_text
 from lq_emotion.nets.known.recognition import Recognition, known_shapes, recognise
-from lq_emotion.nets.known.registry import known_model
 from lq_emotion.nets.known.store import Store, beside
 
 PathLike = str | os.PathLike[str]
@@ -157,8 +156,9 @@ def add_model(
     model = _chosen(recognition, name)
     if model is None and name is None:
         raise DataError("the weights are not recognised", code="field-missing", field="--name", hint="--name NAME")
+    published = model or (recognition.model if recognition else None)
     description = describe(
-        weights, model, recognition, definition=definition, preprocess=preprocess, labels=labels, margin=margin
+        weights, published, definition=definition, preprocess=preprocess, labels=labels, margin=margin
     )
     load_model(weights, definition=definition, preprocess=preprocess, labels=labels)  # they fit
     target = model.name if model else str(name)

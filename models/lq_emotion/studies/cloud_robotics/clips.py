@@ -29,8 +29,8 @@ from lq_emotion.datasets.ravdess.clips import EMOTIONS, RavdessClip
 from lq_emotion.datasets.ravdess.windows import LENGTH, window_frames
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
+from lq_emotion.nets.head import adam
 from lq_emotion.nets.lstm import SequenceHead
-from lq_emotion.nets.tuning import adam
 from lq_emotion.studies.cloud_robotics.images import best_base, net_path
 from lq_emotion.studies.cloud_robotics.link.table import MeasuredCell, clip_cost, operating_points
 from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan

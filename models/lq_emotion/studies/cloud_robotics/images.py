@@ -24,11 +24,10 @@ from lq_emotion.datasets.ferplus.selection import labelled
 from lq_emotion.datasets.ferplus.votes import EMOTIONS
 from lq_emotion.metrics.classification import ClassScores, class_scores
 from lq_emotion.nets.blocks import hdf5_data
-from lq_emotion.nets.head import LABEL, headed_training_net
+from lq_emotion.nets.head import LABEL, headed_training_net, sgd
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.outputs import Labels
-from lq_emotion.nets.tuning import sgd
 from lq_emotion.studies.cloud_robotics.bases import Base, load_base
 from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.results import ImageResult, best_on_dev

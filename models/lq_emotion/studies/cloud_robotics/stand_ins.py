@@ -28,9 +28,8 @@ from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.nets.blocks import hdf5_data
-from lq_emotion.nets.head import HeadedNet, answer, headed_training_net
+from lq_emotion.nets.head import HeadedNet, answer, headed_training_net, sgd
 from lq_emotion.nets.small_resnet import small_resnet
-from lq_emotion.nets.tuning import sgd
 
 Doubles = npt.NDArray[np.float64]
 Drawn = Iterator[tuple[Image, int]]

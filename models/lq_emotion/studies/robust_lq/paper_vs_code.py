@@ -8,8 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from lq_emotion.nets.definitions import builder, parts
-from lq_emotion.nets.names import Net
+from lq_emotion.nets.definitions import parts
 from lq_emotion.nets.switches import AS_CODE, AS_PAPER, choices, format_setting
 from lq_emotion.studies.questions import Question
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
@@ -122,9 +121,8 @@ def _settings(name: str) -> str:
 
 
 def _touches(name: str) -> str:
-    others = {f"train {net}" for net in Net if builder(net).shipped is None}  # nets that the authors do not have
     changed = dict.fromkeys(part for value in choices()[name] for part in parts(name, value))
-    return ", ".join(part.removeprefix("train ") for part in changed if part not in others)
+    return ", ".join(part.removeprefix("train ") for part in changed)
 
 
 if __name__ == "__main__":

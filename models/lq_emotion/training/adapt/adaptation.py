@@ -25,9 +25,8 @@ from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.layout import PARTITIONS
 from lq_emotion.datasets.clips.table import ClipTable
 from lq_emotion.nets.head import HeadedNet
-from lq_emotion.nets.known.detectors import load_detector
 from lq_emotion.nets.known.installation import write_sidecars
-from lq_emotion.nets.known.loading import Description, find_description
+from lq_emotion.nets.known.loading import Description, find_description, load_detector
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
 from lq_emotion.training.adapt.definitions import training_net, with_last_layer
 from lq_emotion.training.adapt.faces import FacesFound, largest_face, read_faces, write_faces

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from lq_emotion.nets.known import installation
+from lq_emotion.nets.known.model import find_model
 from lq_emotion.nets.known.recognition import known_shapes
-from lq_emotion.nets.known.registry import find_model
 
 MINI_XCEPTION, MTCNN = find_model("mini-xception"), find_model("mtcnn")
 PUBLISHED = {

@@ -7,7 +7,7 @@ import torch
 from caffe_compat.kernels.fast.library import vector_lengths
 from lq_emotion.faces.face import Face
 from lq_emotion.nets.known import load_model, load_parts
-from lq_emotion.nets.known.circumplex import coordinates
+from lq_emotion.nets.known.outputs import coordinates
 from tests.records import compiled_layers
 
 LARGEST = 5e-6

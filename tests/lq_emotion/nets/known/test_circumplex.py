@@ -2,9 +2,8 @@
 
 import pytest
 
-from lq_emotion.nets.known.circumplex import coordinates
-from lq_emotion.nets.known.outputs import Labels
-from lq_emotion.nets.known.registry import find_model
+from lq_emotion.nets.known.model import find_model
+from lq_emotion.nets.known.outputs import Labels, coordinates
 
 
 def test_the_labels_of_mini_xception_have_coordinates():

@@ -15,7 +15,7 @@ from caffe_compat.formats.files import format_text, read_net, same
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.tools.lint import lint_net
 from lq_emotion import prototxt
-from lq_emotion.nets.known.registry import KNOWN, find_model
+from lq_emotion.nets.known.model import KNOWN, find_model
 
 from .conftest import PUBLISHED
 

@@ -14,11 +14,10 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import read_net, read_solver
 from lq_emotion.crops.h5 import named_apart
 from lq_emotion.evaluation.predictor import DEPLOY, find_definition, load_predictor
-from lq_emotion.nets.losses import ccc_loss
 from lq_emotion.nets.sr_fcn import sr_fcn_deploy
 from lq_emotion.nets.switches import AS_PAPER
 from lq_emotion.training import plateau, training_run
-from lq_emotion.training.losses import read_curves
+from lq_emotion.training.losses import ccc_loss, read_curves
 from lq_emotion.training.settings import Changes, TrainingSettings
 from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.training.test_training_run import failed, train, write_h5

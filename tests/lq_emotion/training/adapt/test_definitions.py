@@ -8,8 +8,7 @@ from caffe_compat.definition.prepare import prepare
 from caffe_compat.formats.files import parse_text
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.nets.known.model import Task
-from lq_emotion.nets.known.registry import KNOWN
+from lq_emotion.nets.known.model import KNOWN, Task
 from lq_emotion.training.adapt.definitions import training_net, with_last_layer
 from tests.refusals import refused
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lq_emotion.metrics.regression import CONVENTIONS, ccc
-from lq_emotion.nets.losses import ccc_loss
+from lq_emotion.training.losses import ccc_loss
 from tests.refusals import refused
 
 P, G = [2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0]
