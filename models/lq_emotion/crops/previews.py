@@ -31,26 +31,23 @@ def contact_sheet(crops: str | Path, path: str | Path) -> None:
         chosen = np.unique(np.linspace(0, len(frames) - 1, rows * columns).round().astype(int))
         faces = frames.take(chosen)
         count = len(frames)
-    figure, axes = _figure(rows + 1, columns, f"{Path(crops).stem}: {len(chosen)} of {count} crops")
-    for place, panel in enumerate(axes[:rows].flat):
-        panel.axis("off")
-        if place < len(chosen):
-            at = chosen[place]
-            panel.imshow(faces[:, :, place], cmap="gray", vmin=_BLACK, vmax=_WHITE)
-            values = (f"{labels[name].flat[at]:+.2f}" for name in names)
-            panel.set_title("   ".join([f"{labels['video_time'].flat[at]:.2f} s", *values]), fontsize=8, pad=3)
     stored = to_hdf5_axes(faces[:, :, None, :: max(1, len(chosen) // columns)][..., :columns])
-    for place, panel in enumerate(axes[rows]):
-        panel.axis("off")
-        if place < len(stored):
-            panel.imshow(stored[place, 0], cmap="gray", vmin=_BLACK, vmax=_WHITE)
-    first = axes[rows][0]
-    first.set_title(" ", fontsize=8, pad=3)  # reserves the row for the caption, which is wider than its panel
-    line = first.annotate(
-        "as stored in HDF5 and seen by nets: transposed",
-        (0, 1), xytext=(0, 3), xycoords="axes fraction", textcoords="offset points", fontsize=8, annotation_clip=False,
-    )  # fmt: skip
-    line.set_in_layout(False)
+    tiles = [*np.moveaxis(faces, 2, 0), *[None] * (rows * columns - len(chosen)), *stored[:, 0]]
+    height, width = faces.shape[0] * 5 // 4, faces.shape[1] * 13 // 12
+    sheet = np.full(((rows + 1) * height, columns * width), _WHITE)
+    corners = [(place // columns * height + height // 5, place % columns * width) for place in range(len(tiles))]
+    for tile, (top, left) in zip(tiles, corners, strict=True):
+        if tile is not None:
+            sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    figure = new_figure(1.25 * columns, 1.25 * (rows + 1) * height / width + 0.4)
+    figure.suptitle(f"{Path(crops).stem}: {len(chosen)} of {count} crops", fontsize=11)
+    panel = figure.subplots()
+    panel.axis("off")
+    panel.imshow(sheet, cmap="gray", vmin=_BLACK, vmax=_WHITE)
+    for at, (top, left) in zip(chosen, corners, strict=False):
+        values = (f"{labels[name].flat[at]:+.2f}" for name in names)
+        panel.text(left, top - 3, "   ".join([f"{labels['video_time'].flat[at]:.2f} s", *values]), fontsize=8)
+    panel.text(0, rows * height + height // 5 - 3, "as stored in HDF5 and seen by nets: transposed", fontsize=8)
     save(figure, Path(path))
 
 
