@@ -8,6 +8,7 @@ import pytest
 
 from lq_emotion.video.degrade import degrade, degrade_video
 from lq_emotion.video.encode import encode
+from lq_emotion.video.frames import thin
 from matlab_ports.imresize import imresize
 from tests import videos
 from tests.lq_emotion.commands import run
@@ -185,3 +186,25 @@ def test_the_command_writes_a_video_and_says_how_many_bits_it_takes(tmp_path, ca
     assert (result["frames"], result["width"], result["height"]) == (5, 36, 24)
     assert result["bpp"] == result["bits"] / (5 * 36 * 24)
     assert len(read_video(out)) == 5
+
+
+def frames_at(times, fps):
+    return [index for index, keep in enumerate(map(thin(fps), times)) if keep]
+
+
+@pytest.mark.parametrize(("fps", "count"), [(30, 120), (15, 60), (5, 20), (None, 120)])
+def test_frames_are_left_out_by_their_times(fps, count):
+    times = np.arange(120) * 1001 / 30000  # 29.97 frames per second
+    frames = frames_at(times, fps)
+    assert len(frames) in (count, count + 1)
+    if fps in (15, 5):
+        assert np.isin(np.diff(frames), (30 // fps, 30 // fps + 1, 30 // fps - 1)).all()
+
+
+def test_gaps_in_the_times_are_not_filled():
+    assert frames_at([0, 0.033, 0.067, 0.5, 0.533, 0.567], 15) == [0, 2, 3, 5]
+
+
+def test_a_rate_of_zero_is_refused():
+    with refused("out-of-range", field="fps", value=0):
+        frames_at([0.0], 0)

@@ -19,10 +19,8 @@ from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.datasets.ferplus.pixels import SIDE
-from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, PIXELS
-from lq_emotion.datasets.ferplus.votes import COLUMNS
-from lq_emotion.datasets.ferplus.votes import EMOTIONS as FER_EMOTIONS
+from lq_emotion.datasets.ferplus import COLUMNS, FOLDER_LABELS, FOLDERS, LABELS, PIXELS, SIDE
+from lq_emotion.datasets.ferplus import EMOTIONS as FER_EMOTIONS
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
 from lq_emotion.datasets.synthetic.folder import open_folder

@@ -21,8 +21,8 @@ from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.jobs import run_all
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.datasets.ravdess.clips import EMOTIONS as RAVDESS_EMOTIONS
-from lq_emotion.datasets.ravdess.clips import Channel, Intensity, Modality, RavdessClip, file_name, read_name
+from lq_emotion.datasets.ravdess import EMOTIONS as RAVDESS_EMOTIONS
+from lq_emotion.datasets.ravdess import Intensity, RavdessClip, read_name
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
 from lq_emotion.datasets.synthetic.folder import frame_size, open_folder, require_even, require_x264, write_mp4
@@ -61,20 +61,12 @@ class RavdessTreeSettings(Settings):
     @property
     def files(self) -> list[str]:
         """The names of the files below the folder."""
-        trials = product(
-            range(1, self.actors + 1), range(len(RAVDESS_EMOTIONS)), Intensity,
-            range(1, self.statements + 1), range(1, self.repetitions + 1),
-        )  # fmt: skip
+        most = (self.actors, len(RAVDESS_EMOTIONS), len(Intensity), self.statements, self.repetitions)
         return [
-            f"Actor_{actor:02d}/"
-            + file_name(
-                modality=Modality.AV, channel=Channel.SPEECH, emotion=emotion, intensity=intensity,
-                statement=statement, repetition=repetition, actor=actor,
-            )
-            + ".mp4"
-            for actor, emotion, intensity, statement, repetition in trials
-            if emotion or intensity == Intensity.NORMAL
-        ]  # fmt: skip
+            f"Actor_{actor:02}/01-01-{emotion:02}-{intensity:02}-{statement:02}-{repetition:02}-{actor:02}.mp4"
+            for actor, emotion, intensity, statement, repetition in product(*(range(1, last + 1) for last in most))
+            if emotion > 1 or intensity == 1  # neutral is never strong
+        ]
 
 
 def make_ravdess(

@@ -24,9 +24,8 @@ from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.crops.versions import Version, clip_boxes, crop_version, read_clip
-from lq_emotion.datasets.ferplus.votes import EMOTIONS as IMAGE_EMOTIONS
-from lq_emotion.datasets.ravdess.clips import EMOTIONS, RavdessClip
-from lq_emotion.datasets.ravdess.windows import LENGTH, window_frames
+from lq_emotion.datasets.ferplus import EMOTIONS as IMAGE_EMOTIONS
+from lq_emotion.datasets.ravdess import EMOTIONS, WINDOW, RavdessClip, window_frames
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.head import adam
@@ -182,7 +181,7 @@ class Windows:
 def sequence_head(plan: CloudPlan) -> SequenceHead:
     """Return the sizes of the LSTM and its dense layers."""
     base, recipe = best_base(plan), plan.recipe
-    return SequenceHead(LENGTH, base.features, recipe.memory, recipe.sequence_hidden, len(EMOTIONS))
+    return SequenceHead(WINDOW, base.features, recipe.memory, recipe.sequence_hidden, len(EMOTIONS))
 
 
 def do_lstm(plan: CloudPlan, name: str, say: Say) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lq_emotion.common.plots import Matrix, draw_matrices
-from lq_emotion.datasets.ravdess.clips import EMOTIONS
+from lq_emotion.datasets.ravdess import EMOTIONS
 from lq_emotion.studies.cloud_robotics.plan import ALL
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import CloudResults

@@ -19,9 +19,7 @@ from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import contents_of, read_json, read_record, write_json
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.progress import Say
-from lq_emotion.datasets.ferplus.reader import read_ferplus
-from lq_emotion.datasets.ferplus.selection import labelled
-from lq_emotion.datasets.ferplus.votes import EMOTIONS
+from lq_emotion.datasets.ferplus import EMOTIONS, labelled, read_ferplus
 from lq_emotion.metrics.classification import ClassScores, class_scores
 from lq_emotion.nets.blocks import hdf5_data
 from lq_emotion.nets.head import LABEL, headed_training_net, sgd
@@ -82,11 +80,11 @@ def do_images(plan: CloudPlan, say: Say) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(plan.seed)
     for partition in PARTITIONS:
-        chosen = labelled(data, partition, plan.labels)
-        if not len(chosen.indices):
+        indices, labels = labelled(data, partition, **plan.labels)
+        if not len(indices):
             problem, hint = "no image has a class", "another --rule or --split"
             raise DataError(problem, code="empty", file=data.path, field=partition, hint=hint)
-        rows = list(zip(chosen.indices.tolist(), chosen.labels.tolist(), strict=True))
+        rows = list(zip(indices.tolist(), labels.tolist(), strict=True))
         if partition == "train":
             rows = [rows[place] for place in rng.permutation(len(rows))]
         for index, _ in rows:

@@ -15,11 +15,8 @@ from typing import Any, Literal
 from caffe_compat.errors import Code, DataError, did_you_mean
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.crops.versions import Version
-from lq_emotion.datasets.ferplus.selection import FerSettings
-from lq_emotion.datasets.ferplus.votes import Rule
-from lq_emotion.datasets.ravdess.clips import Channel, Modality, RavdessClip, find_clips
-from lq_emotion.datasets.ravdess.split import ActorSplit, cross_validation
-from lq_emotion.datasets.ravdess.windows import Window
+from lq_emotion.datasets.ferplus import Rule
+from lq_emotion.datasets.ravdess import ActorSplit, Channel, Modality, RavdessClip, Window, cross_validation, find_clips
 from lq_emotion.studies.cloud_robotics.recipes import PRESETS, Preset
 from lq_emotion.workflow.study import StudySettings
 
@@ -134,9 +131,10 @@ class CloudPlan(StudySettings):
         return Preset.from_json({**PRESETS[self.preset].to_json(), **self.changes})
 
     @property
-    def labels(self) -> FerSettings:
-        """How FER+ is labelled and split."""
-        return FerSettings(self.choices.rule, self.choices.classes, self.choices.split, self.seed)
+    def labels(self) -> dict[str, Any]:
+        """How FER+ is labelled and split: the options of `datasets.ferplus.labelled`."""
+        choices = self.choices
+        return {"rule": choices.rule, "classes": choices.classes, "split": choices.split, "seed": self.seed}
 
     @property
     def versions(self) -> tuple[Version, ...]:

@@ -11,8 +11,7 @@ import numpy as np
 from lq_emotion.common.json_files import find_record
 from lq_emotion.common.records import Record
 from lq_emotion.crops.versions import Version
-from lq_emotion.datasets.ravdess.clips import EMOTIONS
-from lq_emotion.datasets.ravdess.split import ActorSplit
+from lq_emotion.datasets.ravdess import EMOTIONS, ActorSplit
 from lq_emotion.metrics.classification import ClassScores
 from lq_emotion.studies.cloud_robotics.plan import CloudPlan
 from lq_emotion.studies.cloud_robotics.published import Aggregation
@@ -30,7 +29,7 @@ class ImageResult(Record):
     base : what its base had learnt before: vggface2 or imagenet.
     weights : file of the trained net, below ROOT.
     sha256 : of that file.
-    classes : names, in the order of `datasets.ferplus.votes.EMOTIONS`.
+    classes : names, in the order of `datasets.ferplus.EMOTIONS`.
     confusion : counts: a row for each true class, a column for each predicted one.
     trial : number of the search's best trial, from 0; None where nothing was searched.
     parameters : parameters of the training, those that were searched or given.
@@ -67,7 +66,7 @@ class ClipResult(Record):
     method : how the frames of a clip become one class.
     trained : version that the LSTM was trained on, or `ALL`; None for mean and mode, which are not trained.
     version : that was tested.
-    confusion : (8, 8) counts in the order of `datasets.ravdess.clips.EMOTIONS`, a row for each true class.
+    confusion : (8, 8) counts in the order of `datasets.ravdess.EMOTIONS`, a row for each true class.
     """
 
     method: Aggregation

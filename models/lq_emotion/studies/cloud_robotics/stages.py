@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lq_emotion.datasets.ferplus.reader import FOLDER_LABELS, FOLDERS, LABELS, PIXELS, read_ferplus
+from lq_emotion.datasets.ferplus import FOLDER_LABELS, FOLDERS, LABELS, PIXELS, read_ferplus
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.nets.known.loading import find_description
 from lq_emotion.nets.known.store import beside
@@ -50,7 +50,7 @@ def _images(plan: CloudPlan) -> Stage:
     names = (LABELS, PIXELS, *(f"{folder}/{FOLDER_LABELS}" for folder in FOLDERS))
     tables = tuple(sorted(path for name in names for path in plan.ferplus.rglob(name)))
     lists = tuple(images.list_path(plan, partition) for partition in images.PARTITIONS)
-    settings = {"labels": plan.labels.to_json(), "seed": plan.seed}
+    settings = {"labels": plan.labels, "seed": plan.seed}
     return Stage("images", partial(images.do_images, plan), settings, tables, lists)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.versions import versions
-from lq_emotion.datasets.ravdess.clips import EMOTIONS
+from lq_emotion.datasets.ravdess import EMOTIONS
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.metrics.classification import class_scores
 from lq_emotion.studies.cloud_robotics.clips import Decisions, read_decisions

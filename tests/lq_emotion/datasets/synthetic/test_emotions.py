@@ -5,10 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from lq_emotion.datasets.ferplus.reader import read_ferplus
-from lq_emotion.datasets.ferplus.selection import FerSettings, labelled
-from lq_emotion.datasets.ferplus.votes import Rule
-from lq_emotion.datasets.ravdess.clips import find_clips
+from lq_emotion.datasets.ferplus import Rule, labelled, read_ferplus
+from lq_emotion.datasets.ravdess import find_clips
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, Features, draw_emotion
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
@@ -40,7 +38,7 @@ def test_both_forms_of_ferplus_hold_the_same_images_and_votes(tmp_path, capsys):
     np.testing.assert_array_equal(table.votes, folders.votes)
     np.testing.assert_array_equal(table.images(range(20)), folders.images(range(20)))
     assert set(table.votes.sum(axis=1)) == {10}
-    assert len(labelled(table, "train", FerSettings(Rule.PLURALITY, 8)).indices) > 12
+    assert len(labelled(table, "train", rule=Rule.PLURALITY, classes=8)[0]) > 12
     capsys.readouterr()
     assert run("data", "make", "ferplus", "--out", tmp_path / "csv", "--images", 20) == 0
     assert "there already" in capsys.readouterr().out

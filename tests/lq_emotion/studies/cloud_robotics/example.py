@@ -4,9 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lq_emotion.crops.versions import Version
-from lq_emotion.datasets.ferplus.votes import EMOTIONS
-from lq_emotion.datasets.ravdess.split import ActorSplit
-from lq_emotion.datasets.ravdess.windows import Window
+from lq_emotion.datasets.ferplus import EMOTIONS
+from lq_emotion.datasets.ravdess import ActorSplit, Window
 from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import ClipResult, CloudResults, ImageResult

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lq_emotion.common.document import Table, is_png
-from lq_emotion.datasets.ferplus.votes import EMOTIONS
+from lq_emotion.datasets.ferplus import EMOTIONS
 from lq_emotion.studies.cloud_robotics import figures
 from lq_emotion.studies.cloud_robotics.figures import draw_figures, draw_images
 from lq_emotion.studies.cloud_robotics.published import Aggregation

@@ -1,22 +1,27 @@
-"""Names, search and selection of RAVDESS, on empty files of the right names."""
+"""Names and search of RAVDESS, on empty files of the right names, splits by actor, and windows of frames."""
 
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from lq_emotion.datasets.ravdess.clips import (
+from lq_emotion.datasets.ravdess import (
     EMOTIONS,
+    ActorSplit,
     Channel,
     Intensity,
     Modality,
     RavdessClip,
-    Sex,
-    file_name,
+    Window,
+    cross_validation,
     find_clips,
     read_name,
+    window_frames,
 )
 from tests.refusals import refused
+
+ACTORS = range(1, 25)
 
 
 def whole_set(folder, actors=(1, 2, 18)):
@@ -39,11 +44,9 @@ def test_a_name_says_all_about_a_clip():
     path = Path("Actor_12/02-01-06-01-02-01-12.mp4")
     clip = read_name(path)
     assert clip == RavdessClip(path, Modality.VIDEO, Channel.SPEECH, "fearful", Intensity.NORMAL, 2, 1, 12)
-    assert (clip.name, clip.take, clip.label, clip.sex) == ("02-01-06-01-02-01-12", "01-06-01-02-01-12", 5, Sex.FEMALE)
+    assert (clip.name, clip.label) == ("02-01-06-01-02-01-12", 5)
     assert EMOTIONS[clip.label] == "fearful"
     assert RavdessClip.from_json(clip.to_json()) == clip
-    values = {"modality": clip.modality, "channel": clip.channel, "intensity": clip.intensity}
-    assert file_name(**values, emotion=clip.label, statement=2, repetition=1, actor=12) == clip.name
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,7 @@ def test_the_numbers_of_clips_are_those_of_the_data_set(tmp_path):
     assert len(find_clips(folder, channels=[Channel.SONG])) == 2 * 44
     both = find_clips(folder, channels=list(Channel), modalities=[Modality.AV, Modality.VIDEO])
     assert len(both) == 2 * (3 * 60 + 2 * 44)
-    assert len({clip.take for clip in both}) == 3 * 60 + 2 * 44
+    assert len({clip.name.split("-", 1)[1] for clip in both}) == 3 * 60 + 2 * 44
     per_emotion = [sum(clip.emotion == emotion for clip in find_clips(folder)) for emotion in EMOTIONS]
     assert per_emotion == [12, *[24] * 7]
 
@@ -98,3 +101,52 @@ def test_a_folder_of_other_videos_is_refused_in_one_line(tmp_path):
         (tmp_path / f"{name}.mp4").touch()
     with refused("empty", file=tmp_path):
         find_clips(tmp_path)
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 6, 24])
+def test_folds_contain_every_actor_once_and_both_sexes_alike(count):
+    folds = [split.test for split in cross_validation(ACTORS, count, seed=3)]
+    assert sorted(actor for fold in folds for actor in fold) == list(ACTORS)
+    sizes = [len(fold) for fold in folds]
+    men = [sum(actor % 2 for actor in fold) for fold in folds]
+    assert max(sizes) - min(sizes) <= 1
+    assert max(men) - min(men) <= 1
+
+
+def test_the_seed_chooses_the_folds():
+    one, again, other = (cross_validation(ACTORS, 6, seed=seed) for seed in (1, 1, 2))
+    assert one == again != other
+
+
+def test_every_fold_is_tested_once_and_chooses_snapshots_once():
+    splits = cross_validation(ACTORS, 6)
+    assert sorted(actor for split in splits for actor in split.test) == list(ACTORS)
+    assert sorted(actor for split in splits for actor in split.dev) == list(ACTORS)
+    assert all(sorted(split.train + split.dev + split.test) == list(ACTORS) for split in splits)
+    assert [split.dev for split in cross_validation([1, 2, 3], 2)] == [(), ()]
+
+
+def test_a_long_clip_has_windows_at_three_places():
+    assert window_frames(110, Window.START).tolist() == list(range(30))
+    assert window_frames(110, Window.CENTRE).tolist() == list(range(40, 70))
+    uniform = window_frames(110, Window.UNIFORM)
+    assert (uniform[0], uniform[-1]) == (1, 108)
+    assert set(np.diff(uniform).tolist()) == {3, 4}
+
+
+def test_a_short_clip_begins_again_or_shows_frames_several_times():
+    assert window_frames(12, Window.START).tolist() == [*range(12), *range(12), *range(6)]
+    assert window_frames(12, Window.CENTRE).tolist() == window_frames(12, Window.START).tolist()
+    assert window_frames(3, Window.UNIFORM, length=6).tolist() == [0, 0, 1, 1, 2, 2]
+    assert window_frames(30, Window.UNIFORM).tolist() == list(range(30))
+
+
+def test_splits_and_windows_that_cannot_be_are_refused():
+    with refused("conflict", value=[3]):
+        ActorSplit((1, 3), (), (2, 3))
+    with refused("empty", field="test"):
+        ActorSplit((1,), (2,), ())
+    with refused("out-of-range", field="folds", value=4):
+        cross_validation([1, 2, 3], 4)
+    with refused("out-of-range", field="count", value=0):
+        window_frames(0, Window.START)

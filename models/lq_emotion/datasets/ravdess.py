@@ -1,22 +1,26 @@
-"""The clips of RAVDESS, as the names of their files describe them: ``MM-VV-EE-II-SS-RR-AA.mp4``.
+"""RAVDESS: actors who speak and sing two sentences with eight emotions.
 
 The data set (Livingstone and Russo 2018, zenodo.org/records/1188976) has a folder for each actor, ``Actor_01`` to
-``Actor_24``, which may lie at any depth. A clip with sound (01) and the one without (02) show the same take.
+``Actor_24``, at any depth. Names of files describe the clips: ``MM-VV-EE-II-SS-RR-AA.mp4``. A clip with sound (01) and
+the one without (02) show the same take.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from caffe_compat.errors import CaffeCompatError, FileError, ParseError, raise_together
+import numpy as np
+import numpy.typing as npt
+
+from caffe_compat.errors import CaffeCompatError, DataError, FileError, ParseError, raise_together
 from lq_emotion.common.records import Record
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-ACTORS = range(1, 25)
+WINDOW = 30  # frames
 _NAME = re.compile(r"(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)-(\d\d)")
 _FIELDS = ("modality", "channel", "emotion", "intensity", "statement", "repetition", "actor")
 _LAST = (3, 2, 8, 2, 2, 2, 24)  # of each field, counted from 1
@@ -40,13 +44,6 @@ class Channel(StrEnum):
     SONG = "song"
 
 
-class Sex(StrEnum):
-    """Of an actor."""
-
-    MALE = "male"
-    FEMALE = "female"
-
-
 class Intensity(StrEnum):
     """Of an emotion."""
 
@@ -56,25 +53,20 @@ class Intensity(StrEnum):
 
 @dataclass(frozen=True)
 class RavdessClip(Record):
-    """A clip.
-
-    Attributes
-    ----------
-    path : the file.
-    emotion : a name in `EMOTIONS`.
-    statement : 1, "Kids are talking by the door", or 2, "Dogs are sitting by the door".
-    repetition : 1 or 2.
-    actor : 1 to 24.
-    """
+    """A clip."""
 
     path: Path
     modality: Modality
     channel: Channel
     emotion: str
+    """A name in `EMOTIONS`."""
     intensity: Intensity
     statement: int
+    """1, "Kids are talking by the door", or 2, "Dogs are sitting by the door"."""
     repetition: int
+    """1 or 2."""
     actor: int
+    """1 to 24; odd numbers are male."""
 
     @property
     def name(self) -> str:
@@ -90,34 +82,6 @@ class RavdessClip(Record):
     def label(self) -> int:
         """The emotion as a number from 0."""
         return EMOTIONS.index(self.emotion)
-
-    @property
-    def sex(self) -> Sex:
-        """The actor's: odd numbers are male."""
-        return sex_of(self.actor)
-
-
-def sex_of(actor: int) -> Sex:
-    """Return the sex of an actor."""
-    return Sex.MALE if actor % 2 else Sex.FEMALE
-
-
-def file_name(
-    *,
-    modality: Modality,
-    channel: Channel,
-    emotion: int,
-    intensity: Intensity,
-    statement: int,
-    repetition: int,
-    actor: int,
-) -> str:
-    """Return the name of a file without its suffix; `emotion` counts from 0."""
-    parts = (
-        list(Modality).index(modality) + 1, list(Channel).index(channel) + 1, emotion + 1,
-        list(Intensity).index(intensity) + 1, statement, repetition, actor,
-    )  # fmt: skip
-    return "-".join(f"{part:02d}" for part in parts)
 
 
 def read_name(path: Path) -> RavdessClip:
@@ -191,3 +155,66 @@ def _require_place(clip: RavdessClip, clips: dict[str, RavdessClip]) -> None:
         raise ParseError(problem, code="mismatch", file=clip.path, field="actor", value=clip.actor)
     if clip.name in clips:
         raise FileError(f"is also {clips[clip.name].path}", code="duplicate", file=clip.path)
+
+
+@dataclass(frozen=True)
+class ActorSplit(Record):
+    """The actors on each side of a split; `dev` may be empty. An actor, and so both files of a take, is on one side."""
+
+    train: tuple[int, ...]
+    dev: tuple[int, ...]
+    test: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        actors = [*self.train, *self.dev, *self.test]
+        twice = sorted({actor for actor in actors if actors.count(actor) > 1})
+        if twice:
+            raise DataError("actors are on two sides", code="conflict", field="actors", value=twice)
+        for side in ("train", "test"):
+            if not getattr(self, side):
+                raise DataError("no actor", code="empty", field=side)
+
+
+def cross_validation(actors: Iterable[int], count: int, *, seed: int = 0) -> tuple[ActorSplit, ...]:
+    """Return a split for each fold: it is tested, the next one chooses among snapshots, the others are trained on.
+
+    Sizes of folds, and their numbers of men, differ by one at most. With two folds there is no `dev`.
+    """
+    numbers = sorted(set(actors))
+    if not 2 <= count <= len(numbers):
+        hint = f"2 to {len(numbers)}, one fold for each actor"
+        raise DataError("cannot be dealt", code="out-of-range", field="folds", value=count, hint=hint)
+    rng = np.random.default_rng(seed)
+    men, women = ([actor for actor in numbers if actor % 2 == odd] for odd in (1, 0))
+    dealt = [*rng.permutation(men).tolist(), *rng.permutation(women).tolist()]
+    folds = [tuple(sorted(dealt[fold::count])) for fold in range(count)]
+    splits = []
+    for number, test in enumerate(folds):
+        dev = folds[(number + 1) % count] if count > 2 else ()
+        train = tuple(sorted(actor for fold in folds if fold not in (test, dev) for actor in fold))
+        splits.append(ActorSplit(train, dev, test))
+    return tuple(splits)
+
+
+class Window(StrEnum):
+    """The frames of a clip that a net sees: the first, those in the middle, or frames at equal distances."""
+
+    START = "start"
+    CENTRE = "centre"
+    UNIFORM = "uniform"
+
+
+def window_frames(count: int, window: Window, *, length: int = WINDOW) -> npt.NDArray[np.int64]:
+    """Return the frames of a window, (length,), of a clip of `count` frames.
+
+    The second paper states neither which 30 frames it takes nor, exactly, how shorter clips become 30 ("if the video
+    was shorter than 40 frames I repeat frames until we get 30"). A window of neighbouring frames begins again with the
+    clip's first frame after its last one; a uniform window shows frames of a shorter clip several times in a row.
+    """
+    for name, value in (("count", count), ("length", length)):
+        if value < 1:
+            raise DataError("must be at least 1", code="out-of-range", field=name, value=value)
+    if window == Window.UNIFORM:
+        return np.asarray((2 * np.arange(length) + 1) * count // (2 * length), np.int64)
+    first = (count - length) // 2 if window == Window.CENTRE and count > length else 0
+    return np.asarray((first + np.arange(length)) % count, np.int64)

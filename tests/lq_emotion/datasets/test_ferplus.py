@@ -1,12 +1,10 @@
-"""Both public forms of FER+, and the counts of the published label file."""
+"""Both public forms of FER+, the counts of the published label file, and classes from votes."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lq_emotion.datasets.ferplus.reader import FOLDERS, read_ferplus
-from lq_emotion.datasets.ferplus.selection import FerSettings, labelled
-from lq_emotion.datasets.ferplus.votes import Rule
+from lq_emotion.datasets.ferplus import DROPPED, FOLDERS, Rule, class_labels, labelled, read_ferplus
 from tests.refusals import refused
 
 HEADER = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
@@ -69,7 +67,7 @@ def test_votes_alone_can_be_read_and_the_images_are_missed_when_they_are_needed(
     folder = write_tables(tmp_path / "a")
     (folder / "fer2013.csv").unlink()
     data = read_ferplus(folder)
-    assert labelled(data, "dev").labels.tolist() == [1]
+    assert labelled(data, "dev")[1].tolist() == [1]
     with refused("file-missing", file="fer2013new.csv"):
         data.image(0)
 
@@ -138,25 +136,54 @@ PARTITIONS = ("train", "dev", "test")
     ],
 )
 def test_counts_of_the_published_labels(published, rule, seven, eight, test):
-    parts = {partition: labelled(published, partition, FerSettings(rule)) for partition in PARTITIONS}
-    assert tuple(len(part.indices) for part in parts.values()) == seven
-    assert np.bincount(parts["test"].labels).tolist() == test
-    all_classes = [len(labelled(published, partition, FerSettings(rule, 8)).indices) for partition in PARTITIONS]
+    parts = {partition: labelled(published, partition, rule=rule)[1] for partition in PARTITIONS}
+    assert tuple(map(len, parts.values())) == seven
+    assert np.bincount(parts["test"]).tolist() == test
+    all_classes = [len(labelled(published, partition, rule=rule, classes=8)[1]) for partition in PARTITIONS]
     assert tuple(all_classes) == eight
 
 
 def test_a_random_split_is_of_the_official_size_and_the_same_under_every_rule(published):
     assert len(published.names) == 35714  # 35,887 rows less 173 without an image
-    settings = FerSettings(split="random", seed=4)
-    parts = [set(labelled(published, partition, settings).indices.tolist()) for partition in PARTITIONS]
+    parts = [set(labelled(published, name, split="random", seed=4)[0].tolist()) for name in PARTITIONS]
     assert sum(map(len, parts)) == len(set.union(*parts)) == 21733 + 2854 + 2720
     assert [round(len(part) / 27307, 2) for part in parts] == [0.8, 0.1, 0.1]
-    wider = labelled(published, "test", FerSettings(Rule.PLURALITY, split="random", seed=4))
-    assert parts[2] <= set(wider.indices.tolist())
-    other = labelled(published, "test", FerSettings(split="random", seed=5))
-    assert parts[2] != set(other.indices.tolist())
-
-
-def test_an_unknown_split_is_refused():
+    wider, _ = labelled(published, "test", rule=Rule.PLURALITY, split="random", seed=4)
+    assert parts[2] <= set(wider.tolist())
+    other, _ = labelled(published, "test", split="random", seed=5)
+    assert parts[2] != set(other.tolist())
     with refused("name-unknown", field="split", value="half"):
-        FerSettings(split="half")
+        labelled(published, "test", split="half")
+
+
+# Patterns of the published table, with values worked out by hand.
+# neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown, not a face
+CLEAR = (9, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+HALF = (5, 0, 0, 3, 1, 0, 0, 0, 1, 0)
+TIED = (0, 5, 5, 0, 0, 0, 0, 0, 0, 0)
+FOUR = (4, 0, 0, 1, 3, 2, 0, 0, 0, 0)
+UNKNOWN = (2, 1, 0, 0, 0, 0, 0, 0, 7, 0)
+NO_FACE = (0, 0, 0, 0, 0, 0, 0, 0, 0, 10)
+CONTEMPT = (0, 0, 0, 0, 2, 1, 0, 7, 0, 0)
+VOTES = [CLEAR, HALF, TIED, FOUR, UNKNOWN, NO_FACE, CONTEMPT]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (Rule.MORE_THAN_5, [0, -1, -1, -1, -1, -1, 7]),
+        (Rule.MICROSOFT, [0, 0, -1, -1, -1, -1, 7]),  # HALF: 5 of the 8 that are not single
+        (Rule.AT_LEAST_5, [0, 0, 1, -1, -1, -1, 7]),
+        (Rule.PLURALITY, [0, 0, -1, 0, -1, -1, 7]),
+    ],
+)
+def test_each_rule_reads_majority_in_its_own_way(rule, expected):
+    assert class_labels(VOTES, rule, classes=8).tolist() == expected
+    assert class_labels(VOTES, rule, classes=7).tolist() == [*expected[:6], DROPPED]
+
+
+def test_votes_of_another_shape_and_other_numbers_of_classes_are_refused():
+    with refused("shape-mismatch", field="votes"):
+        class_labels([(1, 2, 3)], Rule.PLURALITY)
+    with refused("out-of-range", field="classes", value=6):
+        class_labels(VOTES, Rule.PLURALITY, classes=6)

@@ -1,1 +1,0 @@
-"""FER+: images of faces with the votes of ten taggers on their emotion."""

@@ -1,1 +1,0 @@
-"""RAVDESS: actors who speak and sing two sentences with eight emotions."""
