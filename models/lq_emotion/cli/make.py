@@ -9,7 +9,7 @@ from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings, make_ferplus
-from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings, summary
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
 
 
@@ -46,7 +46,8 @@ class FerplusSettings(MakeSettings):
 
 def _recordings(settings: RecordingsSettings, say: Say) -> None:
     make_recordings(settings.out, settings.data, jobs=settings.jobs, fresh=settings.fresh, say=say)
-    say(summary(settings.out))
+    data = settings.data
+    say(f"{settings.out}: {data.train} train and {data.dev} dev synthetic recordings of {data.frames} frames")
 
 
 def _ravdess(settings: RavdessSettings, say: Say) -> None:

@@ -16,7 +16,7 @@ from lq_emotion.crops.recording import PreparationSettings
 from lq_emotion.datasets.avec.layout import Layout, dimension_root
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
 from lq_emotion.datasets.clips.recordings import write_recordings
-from lq_emotion.datasets.clips.table import ClipSettings
+from lq_emotion.datasets.clips.table import ClipSettings, read_clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def _recordings(settings: PrepareCommand, say: Say) -> tuple[Path, Sequence[str]
     if settings.recordings is not None:
         return settings.recordings, settings.names, settings.partitions
     assert settings.clips is not None  # one of both is given
-    clips, dimension = settings.reading.read(settings.clips), settings.crops.dimension
+    clips, dimension = read_clips(settings.clips, settings.reading), settings.crops.dimension
     if dimension not in clips.dimensions:
         hint = f"the labels are {', '.join(clips.names)}"
         raise DataError("no such label", code="name-unknown", file=clips.path, field=dimension, hint=hint)

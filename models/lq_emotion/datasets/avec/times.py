@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import Code, DataError
+from lq_emotion.common.lists import write_lines
 from lq_emotion.common.text_table import Table
 from lq_emotion.metrics.delay import STEP, grid_index
 
@@ -24,6 +25,12 @@ def frame_times(path: str | Path) -> Times:
     table = Table.read(path)
     column = table.column("time in seconds", 1)
     return np.array([row.number(column) for row in table.rows])
+
+
+def write_frame_times(times: npt.ArrayLike, path: Path) -> None:
+    """Write the table of frame times (T,) of a video that `frame_times` reads, to hundredths of a second."""
+    rows = (f"{row};{time:.2f}" for row, time in enumerate(np.asarray(times, np.float64).tolist()))
+    write_lines(["frame;time in seconds", *rows], path)
 
 
 def require_grid(time: npt.ArrayLike, *, where: str | Path | None = None) -> Indices:
@@ -55,12 +62,8 @@ def match_times(
     needed, present = grid_index(requested), grid_index(available)
     unique, first, counts = np.unique(present, return_index=True, return_counts=True)
     if (counts > 1).any():
-        raise DataError(
-            f"the {what} repeats the times {_list_times(unique[counts > 1])}",
-            code="duplicate",
-            file=where,
-            field="time",
-        )
+        problem = f"the {what} repeats the times {_list_times(unique[counts > 1])}"
+        raise DataError(problem, code="duplicate", file=where, field="time")
     position = np.minimum(np.searchsorted(unique, needed), max(len(unique) - 1, 0))
     missing = unique[position] != needed if len(unique) else np.ones(len(needed), bool)
     if missing.any():

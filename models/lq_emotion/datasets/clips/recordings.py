@@ -22,11 +22,11 @@ from tqdm import tqdm
 from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.journal import Journal, require_folder
-from lq_emotion.common.lists import write_lines
 from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.gold import write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS
 from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.datasets.avec.times import write_frame_times
 from lq_emotion.datasets.clips.frames import frames_of
 from lq_emotion.datasets.clips.table import Clip, ClipTable
 from lq_emotion.video.frames import Image
@@ -88,7 +88,7 @@ def _write(table: ClipTable, clip: Clip, out: Path, dimensions: Sequence[str]) -
     clock = [f"{tick / RATE:.2f}" for tick in ticks]
     times = out / "recordings_video_frame_time" / f"{clip.name}.csv"
     times.parent.mkdir(exist_ok=True)
-    write_lines(["frame;time in seconds", *(f"{row};{time}" for row, time in enumerate(clock))], times)
+    write_frame_times([tick / RATE for tick in ticks], times)
     paths = [video, times]
     for name in dimensions:
         column = table.dimensions.index(name)

@@ -7,8 +7,8 @@ change within a clip are in a second table, ``file,time,valence``, with times in
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import CaffeCompatError, FileError, ParseError, did_you_mean, raise_together
+from caffe_compat.errors import CaffeCompatError, DataError, FileError, ParseError, did_you_mean, raise_together
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.common.text_table import Row, Table
+from lq_emotion.datasets.avec.layout import PARTITIONS
 from lq_emotion.datasets.avec.partitions import require_partition
-from lq_emotion.datasets.clips.split import Split
 from lq_emotion.video.sources import IMAGES
 
 Doubles = npt.NDArray[np.float64]
@@ -28,30 +28,65 @@ _OWN = ("file", "person", "start", "end", "partition")  # the other columns are 
 _CLASS = "label"
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A part of a video that shows one person, or an image.
+@dataclass(frozen=True, kw_only=True)
+class ClipSettings(Settings):
+    """How a table of clips is read.
 
-    Attributes
-    ----------
-    name : made of its file and start; no two clips have the same.
-    file, person : the file; who is seen.
-    start, end : seconds from the start of the file; an `end` of infinity is that of the file.
-    partition : train, dev or test.
-    label : its class, or None.
-    values : its numbers by dimension; empty if they are in a table of frames.
-    line : line of the table.
+    Of the persons, dev chooses among snapshots, so that only test, which may be empty, shows how good it is
+    on strangers.
     """
 
+    frame_labels: Path | None = option(
+        None, "labels that change within clips: file, time in seconds, and a column for each dimension",
+        metavar="CSV", group="clips",
+    )  # fmt: skip
+    split: tuple[float, float, float] = option(
+        (0.6, 0.2, 0.2), "parts of the persons, unless the table has a column `partition`", least=0,
+        metavar=("TRAIN", "DEV", "TEST"), group="clips",
+    )  # fmt: skip
+    split_seed: int = option(0, "seed of the order in which persons are split", least=0, group="clips")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        train, dev, test = self.split
+        if not (train > 0 and dev > 0 and abs(train + dev + test - 1) < 1e-6):
+            hint = "three numbers that add up to 1, the first two above 0, such as 0.6 0.2 0.2"
+            raise DataError("cannot split persons", code="out-of-range", field="split", value=self.split, hint=hint)
+
+    def partitions(self, persons: Iterable[str]) -> dict[str, str]:
+        """Return the partition of each person; each partition that has a share gets one person or more."""
+        names = sorted(set(persons))
+        parts = {name: part for name, part in zip(PARTITIONS, self.split, strict=True) if part}
+        if len(names) < len(parts):
+            problem = f"{len(names)} persons for {len(parts)} partitions"
+            hint = "add persons, or split two with 0.5 0.5 0"
+            raise DataError(problem, code="wrong-count", field="person", hint=hint)
+        counts = dict.fromkeys(parts, 1)
+        while sum(counts.values()) < len(names):
+            lacking = {name: part * len(names) - counts[name] for name, part in parts.items()}
+            counts[max(lacking, key=lacking.__getitem__)] += 1
+        order = np.random.default_rng(self.split_seed).permutation(len(names)).tolist()
+        partitions = [name for name, count in counts.items() for _ in range(count)]
+        return {names[index]: partition for index, partition in zip(order, partitions, strict=True)}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A part of a video that shows one person, or an image."""
+
     name: str
+    """Made of its file and start; no two clips have the same."""
     file: Path
     person: str
     start: float
     end: float
+    """In seconds from the start of the file, as `start`; infinity for the end of the file."""
     partition: str
     label: str | None
+    """Its class, or None."""
     values: Mapping[str, float]
-    line: int
+    """Its numbers by dimension; empty if they are in a table of frames."""
+    row: Row
 
     @property
     def is_image(self) -> bool:
@@ -68,24 +103,18 @@ class Trace(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipTable:
-    """A table of clips.
-
-    Attributes
-    ----------
-    path : its file.
-    clips : clips in the order of the table.
-    classes : classes of the column `label`, sorted; empty for numbers.
-    dimensions : names of the columns of numbers; empty for classes.
-    traces : file -> its numbers over time, from the table of frames.
-    split : split of the persons; None if the table has partitions.
-    """
+    """A table of clips, in its order."""
 
     path: Path
     clips: tuple[Clip, ...]
     classes: tuple[str, ...]
+    """Those of the column `label`, sorted; empty for numbers."""
     dimensions: tuple[str, ...]
-    traces: Mapping[Path, Trace] = field(default_factory=dict)
-    split: Split | None = None
+    """Names of the columns of numbers; empty for classes."""
+    traces: Mapping[Path, Trace]
+    """The numbers of each file over time, from the table of frames."""
+    split: ClipSettings | None
+    """Settings that split the persons; None if the table has partitions."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,34 +141,34 @@ class ClipTable:
         return np.stack(columns, axis=1)
 
 
-def read_clips(path: str | Path, *, frame_labels: str | Path | None = None, split: Split | None = None) -> ClipTable:
+def read_clips(path: str | Path, settings: ClipSettings | None = None) -> ClipTable:
     """Read a table of clips, and the table of their frames' labels; raise all problems of the rows together.
 
-    Files are relative to the table's folder. Persons are split by `split` where there is no column ``partition``.
+    Files are relative to the table's folder. Persons are split where there is no column ``partition``.
     """
-    path = Path(path)
+    path, settings = Path(path), settings or ClipSettings()
     rows = _read(path, ("file", "person"))
     labels = tuple(name for name in rows.columns if name not in _OWN)
-    _require_labels(path, labels, frame_labels)
+    _require_labels(path, labels, settings.frame_labels)
     clips, problems = _collect(rows.rows, labels)
     if not problems:
-        problems += [*_repeated(path, clips), *_overlaps(path, clips), *_sides(path, clips, rows.columns)]
+        problems += [*_repeated(clips), *_overlaps(clips), *(_sides(clips) if "partition" in rows.columns else ())]
     raise_together(problems)
-    if "partition" not in rows.columns:
-        split = split or Split()
-        partitions = split.of(clip.person for clip in clips)
+    split = None if "partition" in rows.columns else settings
+    if split is not None:
+        partitions = split.partitions(clip.person for clip in clips)
         clips = [replace(clip, partition=partitions[clip.person]) for clip in clips]
     classes = tuple(sorted({clip.label for clip in clips if clip.label is not None}))
     dimensions: tuple[str, ...] = () if classes else labels
     traces: dict[Path, Trace] = {}
-    if frame_labels is not None:
-        dimensions, traces = read_traces(Path(frame_labels), path.parent, [clip.file for clip in clips])
-    table = ClipTable(path, tuple(clips), classes, dimensions, traces, None if "partition" in rows.columns else split)
+    if settings.frame_labels is not None:
+        dimensions, traces = _read_traces(settings.frame_labels, path.parent, [clip.file for clip in clips])
+    table = ClipTable(path, tuple(clips), classes, dimensions, traces, split)
     _require_trainable(table)
     return table
 
 
-def read_traces(path: Path, folder: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], dict[Path, Trace]]:
+def _read_traces(path: Path, folder: Path, files: Sequence[Path]) -> tuple[tuple[str, ...], dict[Path, Trace]]:
     """Read the labels of frames (file, time and a column for each dimension): the dimensions, and each file's trace.
 
     Names of files are relative to `folder`; each of `files`, those of the clips, needs labels.
@@ -220,7 +249,7 @@ def _clip(row: Row, labels: tuple[str, ...]) -> Clip:
         partition=given.get("partition", ""),
         label=row[_CLASS] if _CLASS in labels else None,
         values={name: row.number(name, _numbers_hint(name)) for name in labels if name != _CLASS},
-        line=row.line,
+        row=row,
     )
     if start < 0:
         raise row.error("is negative", "out-of-range", "start", hint="seconds from the start of the file")
@@ -244,57 +273,37 @@ def _name(file: str, start: float) -> str:
     return f"{stem}_{start:g}" if start else stem
 
 
-def _repeated(path: Path, clips: Sequence[Clip]) -> list[CaffeCompatError]:
+def _repeated(clips: Sequence[Clip]) -> Iterator[CaffeCompatError]:
     first: dict[str, Clip] = {}
-    problems: list[CaffeCompatError] = []
     for clip in clips:
         earlier = first.setdefault(clip.name.lower(), clip)
         if earlier is not clip:
-            problem = f"clip name {clip.name} is already used by line {earlier.line}"
-            hint = "each clip needs another file name or start"
-            problems.append(
-                ParseError(
-                    problem, code="duplicate", file=path, line=clip.line, field="file", value=clip.file, hint=hint
-                )
-            )
-    return problems
+            problem = f"clip name {clip.name} is already used by line {earlier.row.line}"
+            yield clip.row.error(problem, "duplicate", "file", hint="each clip needs another file name or start")
 
 
-def _overlaps(path: Path, clips: Sequence[Clip]) -> list[CaffeCompatError]:
+def _overlaps(clips: Sequence[Clip]) -> Iterator[CaffeCompatError]:
     """Refuse two persons at the same time in a file: the larger face would be taken for both."""
-    problems: list[CaffeCompatError] = []
     by_file: dict[Path, list[Clip]] = {}
     for clip in clips:
         by_file.setdefault(clip.file, []).append(clip)
     for same in by_file.values():
         for one, other in combinations(same, 2):
             if one.person != other.person and max(one.start, other.start) < min(one.end, other.end):
-                problem = f"overlaps with line {one.line}, which shows {one.person}"
+                problem = f"overlaps with line {one.row.line}, which shows {one.person}"
                 hint = "a clip shows one person; crop the frame to one of them first"
-                problems.append(
-                    ParseError(
-                        problem, code="conflict", file=path, line=other.line, field="person", value=other.person,
-                        hint=hint,
-                    )
-                )  # fmt: skip
-    return problems
+                yield other.row.error(problem, "conflict", "person", hint=hint)
 
 
-def _sides(path: Path, clips: Sequence[Clip], columns: tuple[str, ...]) -> list[CaffeCompatError]:
+def _sides(clips: Sequence[Clip]) -> Iterator[CaffeCompatError]:
     """Refuse a person on two sides."""
     first: dict[str, Clip] = {}
-    problems: list[CaffeCompatError] = []
-    for clip in clips if "partition" in columns else ():
+    for clip in clips:
         earlier = first.setdefault(clip.person, clip)
         if earlier.partition != clip.partition:
-            problem = f"{clip.person} is already in {earlier.partition} (line {earlier.line}): one per person"
-            problems.append(
-                ParseError(
-                    problem, code="conflict", file=path, line=clip.line, field="partition", value=clip.partition,
-                    hint=f"write {earlier.partition}, or remove the column for a split by person",
-                )
-            )  # fmt: skip
-    return problems
+            problem = f"{clip.person} is already in {earlier.partition} (line {earlier.row.line}): one per person"
+            hint = f"write {earlier.partition}, or remove the column for a split by person"
+            yield clip.row.error(problem, "conflict", "partition", hint=hint)
 
 
 def _require_trainable(table: ClipTable) -> None:
@@ -310,32 +319,4 @@ def _require_trainable(table: ClipTable) -> None:
         if clip.label not in trained:
             problem = "no person of the partition train shows this class"
             hint = "choose another --split-seed or other partitions, or remove the class"
-            raise ParseError(
-                problem,
-                code="field-missing",
-                file=table.path,
-                line=clip.line,
-                field=_CLASS,
-                value=clip.label,
-                hint=hint,
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClipSettings(Settings):
-    """How a table of clips is read."""
-
-    frame_labels: Path | None = option(
-        None, "labels that change within clips: file, time in seconds, and a column for each dimension",
-        metavar="CSV", group="clips",
-    )  # fmt: skip
-    split: tuple[float, float, float] = option(
-        (0.6, 0.2, 0.2), "parts of the persons, unless the table has a column `partition`", least=0,
-        metavar=("TRAIN", "DEV", "TEST"), group="clips",
-    )  # fmt: skip
-    split_seed: int = option(0, "seed of the order in which persons are split", least=0, group="clips")
-
-    def read(self, table: Path) -> ClipTable:
-        """Read a table of clips."""
-        train, dev, test = self.split
-        return read_clips(table, frame_labels=self.frame_labels, split=Split(train, dev, test, self.split_seed))
+            raise clip.row.error(problem, "field-missing", _CLASS, hint=hint)

@@ -11,6 +11,9 @@ from lq_emotion.datasets.synthetic.person import SIDE, Person
 from lq_emotion.datasets.synthetic.signals import ABSENT, BEHIND, HAND, VISIBLE
 
 Image = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float64]
+Colour = tuple[float, ...]
+DARK, TEETH = (48, 22, 22), (232, 228, 220)  # colours in the open mouth
 _SHIFT = 4  # cv2's fixed point: positions in sixteenths of a pixel
 FACE = 0.69  # side of a face's box as a fraction of the canvas, about that of a cascade's boxes
 _CENTRE = 0.515  # of that box, from the top of the canvas
@@ -124,7 +127,35 @@ def _points(points: npt.ArrayLike) -> list[npt.NDArray[np.int32]]:
     return [np.asarray(np.round(scaled), np.int32)]
 
 
-def fill(canvas: Image, points: npt.ArrayLike, colour: tuple[float, ...]) -> None:
+def lids(x: float, y: float, r: float, upper: float, lower: float) -> tuple[Points, Points]:
+    """Return the upper and the lower lid of an eye, (9, 2) each."""
+    turn = np.linspace(0, np.pi, 9)
+    top = np.column_stack([x - r * np.cos(turn), y + (upper - y) * np.sin(turn)])
+    return top, np.column_stack([x + r * np.cos(turn), y + (lower - y) * np.sin(turn)])
+
+
+def ellipse(centre: tuple[float, float], width: float, height: float, *, count: int = 14) -> Points:
+    """Return points on an ellipse, (count, 2); `width` and `height` are its half axes."""
+    turn = np.linspace(0, 2 * np.pi, count)
+    return np.column_stack([centre[0] + width * np.cos(turn), centre[1] + height * np.sin(turn)])
+
+
+def ring(columns: Points, top: Points, bottom: Points) -> Points:
+    """Return the polygon between two lines with these columns, (2 n, 2)."""
+    return np.column_stack([np.r_[columns, columns[::-1]], np.r_[top, bottom[::-1]]])
+
+
+def shade(colour: Colour, gain: float) -> Colour:
+    """Return a colour, darker by a factor."""
+    return tuple(gain * c for c in colour)
+
+
+def brow_colour(person: Person) -> Colour:
+    """Return the colour of the brows: that of the hair, but darker than the skin."""
+    return tuple(min(0.8 * h, 0.45 * s) for h, s in zip(person.hair, person.skin, strict=True))
+
+
+def fill(canvas: Image, points: npt.ArrayLike, colour: Colour) -> None:
     """Fill a polygon, its points as fractions of the canvas."""
     import cv2
 
@@ -134,44 +165,29 @@ def fill(canvas: Image, points: npt.ArrayLike, colour: tuple[float, ...]) -> Non
 def _eye(canvas: Image, person: Person, expression: Expression, side: int) -> None:
     """Draw an eye: an almond, wide for high arousal; a smile narrows it from below, a frown from above."""
     x, y, r = 0.5 + side * person.eye_gap, person.eye_level, person.eye_size
-    lids = 0.46 + 0.22 * expression.arousal - 0.10 * max(expression.valence, 0) - 0.06 * max(-expression.valence, 0)
-    open_ = (1 - expression.blink) * lids
-    upper = y - r * open_ * (1 - 0.18 * max(-expression.valence, 0))
-    lower = y + r * open_ * (0.75 - 0.35 * max(expression.valence, 0))
-    turn = np.linspace(0, np.pi, 9)
-    top = np.column_stack([x - r * np.cos(turn), y + (upper - y) * np.sin(turn)])
-    bottom = np.column_stack([x + r * np.cos(turn), y + (lower - y) * np.sin(turn)])
-    white = tuple(0.72 * c + 0.28 * 225 for c in person.skin)
+    width = 0.46 + 0.22 * expression.arousal - 0.10 * max(expression.valence, 0) - 0.06 * max(-expression.valence, 0)
+    opening = (1 - expression.blink) * width
+    upper = y - r * opening * (1 - 0.18 * max(-expression.valence, 0))
+    lower = y + r * opening * (0.75 - 0.35 * max(expression.valence, 0))
+    top, bottom = lids(x, y, r, upper, lower)
     if expression.blink < 0.9:
-        fill(canvas, np.concatenate([top, bottom]), white)
-        height = min((lower - upper) / 2, r * 0.5)
-        iris = np.linspace(0, 2 * np.pi, 14)
-        cx = x + 0.35 * r * expression.gaze[0]
-        cy = (upper + lower) / 2 + 0.1 * r * expression.gaze[1]
-        fill(canvas, np.column_stack([cx + 0.44 * r * np.cos(iris), cy + height * np.sin(iris)]), person.iris)
-    lid = tuple(0.35 * c for c in person.skin)
-    stroke(canvas, top, 0.0085, lid)
-    stroke(canvas, bottom, 0.004, tuple(0.7 * c for c in person.skin))
+        fill(canvas, np.concatenate([top, bottom]), tuple(0.72 * c + 0.28 * 225 for c in person.skin))
+        centre = (x + 0.35 * r * expression.gaze[0], (upper + lower) / 2 + 0.1 * r * expression.gaze[1])
+        fill(canvas, ellipse(centre, 0.44 * r, min((lower - upper) / 2, r * 0.5)), person.iris)
+    stroke(canvas, top, 0.0085, shade(person.skin, 0.35))
+    stroke(canvas, bottom, 0.004, shade(person.skin, 0.7))
 
 
 def _brow(canvas: Image, person: Person, expression: Expression, side: int) -> None:
     """Draw a brow: contracted for low valence, round for high valence, raised by arousal."""
-    valence = expression.valence
-    x, y = (
-        0.5 + side * person.eye_gap,
-        person.eye_level - person.brow_level - 0.008 * valence - 0.02 * expression.arousal,
-    )
+    valence, x = expression.valence, 0.5 + side * person.eye_gap
+    y = person.eye_level - person.brow_level - 0.008 * valence - 0.02 * expression.arousal
     along = np.linspace(-1, 1, 7)  # from the nose outwards
     inner = 0.022 * min(valence, 0) - 0.004 * max(valence, 0)
     arch = 0.012 + 0.008 * max(valence, 0)
     rows = y - inner * (1 - along) / 2 - arch * (1 - along**2) + 0.006 * (1 + along)
     columns = x + side * (along * 0.062 + 0.008 * min(valence, 0))
-    stroke(
-        canvas,
-        np.column_stack([columns, rows]),
-        person.brow_weight,
-        tuple(min(0.8 * h, 0.45 * s) for h, s in zip(person.hair, person.skin, strict=True)),
-    )
+    stroke(canvas, np.column_stack([columns, rows]), person.brow_weight, brow_colour(person))
 
 
 def _mouth(canvas: Image, person: Person, expression: Expression) -> None:
@@ -186,37 +202,32 @@ def _mouth(canvas: Image, person: Person, expression: Expression) -> None:
     weight = person.lip_weight
     upper = middle - gap * bow * 0.5 - weight * bow * (0.75 + 0.25 * np.cos(4 * along))
     lower = middle + gap * bow + 1.25 * weight * bow
-    fill(canvas, np.column_stack([np.r_[columns, columns[::-1]], np.r_[upper, lower[::-1]]]), person.lips)
-    opening = np.column_stack(
-        [np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow)[::-1]]]
-    )
+    fill(canvas, ring(columns, upper, lower), person.lips)
     if gap > 0.004:
-        fill(canvas, opening, (48, 22, 22))
+        top = middle - gap * bow * 0.5
+        fill(canvas, ring(columns, top, middle + gap * bow), DARK)
         if expression.valence > 0.45:
-            teeth = np.r_[columns, columns[::-1]], np.r_[middle - gap * bow * 0.5, (middle + gap * bow * 0.3)[::-1]]
-            fill(canvas, np.column_stack(teeth)[2:-2], (232, 228, 220))
-    stroke(canvas, np.column_stack([columns, middle]), 0.0055, tuple(0.45 * c for c in person.lips))
+            fill(canvas, ring(columns, top, middle + gap * bow * 0.3)[2:-2], TEETH)
+    stroke(canvas, np.column_stack([columns, middle]), 0.0055, shade(person.lips, 0.45))
     if expression.valence > 0.15:  # folds from the nose to the corners
         for side in (-1, 1):
             fold = [(0.5 + side * 0.062, person.mouth_level - 0.075), (0.5 + side * (half + 0.012), middle[0] - 0.01)]
-            stroke(canvas, fold, 0.004, tuple((1 - 0.22 * expression.valence) * c for c in person.skin))
+            stroke(canvas, fold, 0.004, shade(person.skin, 1 - 0.22 * expression.valence))
 
 
 def _hand(canvas: Image, person: Person) -> None:
     """Draw a hand in front of the face, fingers up."""
-    turn = np.linspace(0, 2 * np.pi, 40)
-    skin, edge = tuple(0.86 * c for c in person.skin), tuple(0.6 * c for c in person.skin)
+    skin, edge = shade(person.skin, 0.86), shade(person.skin, 0.6)
     fingers = ((0.355, 0.40), (0.445, 0.335), (0.545, 0.34), (0.64, 0.41))
     for right, top in fingers:
         for weight, colour in ((0.108, edge), (0.097, skin)):
             stroke(canvas, [(0.5 + 0.85 * (right - 0.5), 0.64), (right, top)], weight, colour)
     for margin, colour in ((0.005, edge), (0.0, skin)):
         stroke(canvas, [(0.38, 0.76), (0.285, 0.61)], 0.09 + 2 * margin, colour)
-        palm = [0.5 + (0.175 + margin) * np.cos(turn), 0.72 + (0.125 + margin) * np.sin(turn)]
-        fill(canvas, np.column_stack(palm), colour)
+        fill(canvas, ellipse((0.5, 0.72), 0.175 + margin, 0.125 + margin, count=40), colour)
 
 
-def stroke(canvas: Image, points: npt.ArrayLike, weight: float, colour: tuple[float, ...]) -> None:
+def stroke(canvas: Image, points: npt.ArrayLike, weight: float, colour: Colour) -> None:
     """Draw a line; points and weight as fractions of the canvas."""
     import cv2
 

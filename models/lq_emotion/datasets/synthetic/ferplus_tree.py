@@ -16,7 +16,6 @@ import numpy as np
 from tqdm import tqdm
 
 from caffe_compat.formats.files import atomic_path
-from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.ferplus import COLUMNS, FOLDER_LABELS, FOLDERS, LABELS, PIXELS, SIDE
@@ -31,26 +30,14 @@ _DRAWN_AS = dict(
     zip(FER_EMOTIONS, ("neutral", "happy", "surprised", "sad", "angry", "disgust", "fearful", "contempt"), strict=True)
 )
 _SHARES = (0.28, 0.22, 0.13, 0.12, 0.10, 0.06, 0.06, 0.03)  # of the emotions; the data set has fewer of the rare ones
-_ALIKE = {
-    0: (3, 7),
-    1: (0, 7),
-    2: (6, 1),
-    3: (0, 6),
-    4: (5, 3),
-    5: (4, 7),
-    6: (2, 3),
-    7: (0, 5),
-}  # taken for each other
+_ALIKE = ((3, 7), (0, 7), (6, 1), (0, 6), (5, 3), (4, 7), (2, 3), (0, 5))  # emotions that each is taken for
+_FER2013 = (6, 3, 5, 4, 0, 1, 2, 6, 6)  # class in fer2013.csv of each emotion, and of images without a face
 _PARTITIONS = ((0.8, "Training"), (0.9, "PublicTest"), (1.0, "PrivateTest"))  # up to which part of the images
 _PER_PERSON = 4  # images
 _TAGGERS = 10
 _CANVAS = 120  # pixels in which a face is drawn before it is cut out
 _GRAY = (0.299, 0.587, 0.114)
-_README = """Synthetic images in the shape of FER+.
-
-No person was photographed, and none voted. The faces are drawn, by `lq-emotion data make ferplus` of caffe-compat with
-the settings in synthetic.json. They serve to try a program. Results on them say nothing about people.
-"""
+_ABOUT = "Synthetic images in the shape of FER+.\n\nNo person was photographed, and none voted."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +65,7 @@ def make_ferplus(
 ) -> bool:
     """Write a synthetic FER+; return whether there was anything to do."""
     out, settings = Path(out).resolve(), settings or FerTreeSettings()
-    details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
-    journal = open_folder(out, details, _README, fresh=fresh, maker="data make ferplus")
-    made_from = fingerprint(details)
+    journal, made_from = open_folder(out, settings, _DRAWING, maker="data make ferplus", about=_ABOUT, fresh=fresh)
     if journal.is_done("images", made_from) and not fresh:
         say(f"{out}: {settings.images} synthetic images are there already")
         return False
@@ -150,13 +135,8 @@ def _write_tables(out: Path, images: Iterable[_Drawn]) -> list[Path]:
         for drawn in images:
             labels.writerow((drawn.usage, drawn.name, *drawn.votes))
             text = " ".join(map(str, drawn.image.ravel().tolist()))
-            pixels.writerow((_fer2013_class(drawn.emotion), text, drawn.usage))
+            pixels.writerow((_FER2013[drawn.emotion], text, drawn.usage))
     return [out / LABELS, out / PIXELS]
-
-
-def _fer2013_class(emotion: int) -> int:
-    """Return the class of FER-2013: anger, disgust, fear, happiness, sadness, surprise, neutral."""
-    return {0: 6, 1: 3, 2: 5, 3: 4, 4: 0, 5: 1, 6: 2}.get(emotion, 6)
 
 
 def _write_folders(out: Path, images: Iterable[_Drawn]) -> list[Path]:

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.lists import write_lines
+from lq_emotion.common.settings import Settings
 from lq_emotion.video.encode import load_av
 from lq_emotion.video.writer import FileCoding, write_video
 
 SETTINGS = "synthetic.json"
 # One thread and no macroblock tree, which is not deterministic with SIMD (x264 r165).
 _X264 = {"preset": "veryfast", "crf": "22", "threads": "1", "x264-params": "mbtree=0:bframes=0"}
+_ORIGIN = """
+
+The faces are drawn, by `lq-emotion {maker}` of caffe-compat with the settings in synthetic.json. They serve to try a
+program. Results on them say nothing about people."""
 
 
 def open_folder(
-    out: Path, details: Mapping[str, Any], readme: str, *, growing: Collection[str] = (), fresh: bool, maker: str
-) -> Journal:
-    """Store settings in the folder's journal, and README.txt; refuse a folder with other files or other settings.
+    out: Path, settings: Settings, drawing: int, *, maker: str, about: str, growing: Collection[str] = (), fresh: bool
+) -> tuple[Journal, str]:
+    """Store settings in the journal of a folder, and README.txt; return it and the fingerprint of a piece of data.
 
-    Settings in `growing` may differ from the folder's: more may be made later. With `fresh` everything is made again.
+    A folder with other files or other settings is refused; those in `growing` may differ, as more may be made later.
+    With `fresh` everything is made again. `drawing` is the version of what is drawn.
     """
     require_folder(out)
+    details = {"synthetic": True, "drawing": drawing, **settings.to_json()}
     journal = Journal(out / SETTINGS, root=out, hint="choose another --out, or remove the folder")
     journal.require_own(out.glob("*"), maker)
     for name, value in details.items() if journal.exists and not fresh else ():
@@ -38,11 +45,10 @@ def open_folder(
                 f"{out} was made with {journal.details.get(name)!r}", code="mismatch", field=name, value=value,
                 hint="make all recordings again with --fresh, or choose another --out",
             )  # fmt: skip
-    journal.details = dict(details)
+    journal.details = details
     journal.write()
-    with atomic_path(out / "README.txt") as partial:
-        partial.write_text(readme, encoding="utf-8")
-    return journal
+    write_lines([about + _ORIGIN.format(maker=maker)], out / "README.txt")
+    return journal, fingerprint({name: value for name, value in details.items() if name not in growing})
 
 
 def frame_size(text: str) -> tuple[int, int]:

@@ -13,34 +13,25 @@ Each recording shows another person. The same settings give the same bytes with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.jobs import run_all
-from lq_emotion.common.json_files import read_record
 from lq_emotion.common.lists import write_lines
-from lq_emotion.common.progress import Say
+from lq_emotion.common.progress import Progress, Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.avec.gold import combine_ratings, write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS
+from lq_emotion.datasets.avec.times import write_frame_times
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
-from lq_emotion.datasets.synthetic.folder import (
-    SETTINGS,
-    frame_size,
-    open_folder,
-    require_even,
-    require_x264,
-    write_mp4,
-)
+from lq_emotion.datasets.synthetic.folder import frame_size, open_folder, require_even, require_x264, write_mp4
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import RATE, RATERS, Signals, simulate_ratings, simulate_signals
 from lq_emotion.faces.boxfiles import write_boxes
@@ -48,12 +39,10 @@ from lq_emotion.faces.boxfiles import write_boxes
 PARTITIONS = ("train", "dev")
 _DRAWING = 2  # version of the drawn faces
 _STEP = 1 / RATE
-_README = """Synthetic recordings, in the shape of the AVEC 2016 package.
+_ABOUT = """Synthetic recordings, in the shape of the AVEC 2016 package.
 
-No person was filmed. The faces are drawn, by `lq-emotion data make recordings` of caffe-compat with the settings in
-synthetic.json; mouth, eyes and brows follow two random traces that take the places of valence and arousal, and six
-made-up raters follow them too. They serve to try a program. Results on them say nothing about people.
-"""
+No person was filmed. Mouth, eyes and brows follow two random traces that take the places of valence and arousal, and
+six made-up raters follow them too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +92,9 @@ def make_recordings(
     """
     out, settings = Path(out).resolve(), settings or SyntheticSettings()
     require_x264()
-    details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
-    journal = open_folder(out, details, _README, growing=PARTITIONS, fresh=fresh, maker="data make recordings")
-    made_from = fingerprint([_DRAWING, replace(settings, train=1, dev=0).to_json()])
+    journal, made_from = open_folder(
+        out, settings, _DRAWING, maker="data make recordings", about=_ABOUT, growing=PARTITIONS, fresh=fresh
+    )
     todo = [name for name in settings.names if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames in {out}")
     work = partial(_write_recording, out, settings)
@@ -130,9 +119,7 @@ def _paths(out: Path, settings: SyntheticSettings, name: str) -> tuple[Path, ...
     )
 
 
-def _write_recording(
-    out: Path, settings: SyntheticSettings, name: str, progress: Callable[[int], Any] | None = None
-) -> str:
+def _write_recording(out: Path, settings: SyntheticSettings, name: str, progress: Progress | None = None) -> str:
     partition, number = name.split("_")
     key = [settings.seed, PARTITIONS.index(partition), int(number)]
     scene_rng = np.random.default_rng([*key, 1])  # independent of the signals: more frames show the same person
@@ -140,16 +127,14 @@ def _write_recording(
     rng = np.random.default_rng([*key, 2])
     signals = simulate_signals(rng, settings.frames)
     (arousal_rng,) = rng.spawn(1)
-    ratings = [
-        simulate_ratings(rng, signals.valence, lag=settings.lag),
-        simulate_ratings(arousal_rng, signals.arousal, lag=settings.lag),
-    ]
+    streams = ((rng, signals.valence), (arousal_rng, signals.arousal))
+    ratings = [simulate_ratings(stream, trace, lag=settings.lag) for stream, trace in streams]
     video, times, boxes, *labels = _paths(out, settings, name)
     for path in (video, times, boxes, *labels):
         path.parent.mkdir(parents=True, exist_ok=True)
     ticks = np.flatnonzero(~signals.dropped)
     clock = np.array([float(f"{tick * _STEP:.2f}") for tick in range(settings.frames)])
-    write_lines(["frame;time in seconds", *(f"{k};{clock[tick]:.2f}" for k, tick in enumerate(ticks))], times)
+    write_frame_times(clock[ticks], times)
     header = ";".join(["time", *(f"{rater} " for rater in RATERS[:-1]), RATERS[-1]])
     for traces, raters, gold in zip(ratings, labels[:2], labels[2:], strict=True):
         rows = (";".join([f"{t:.2f}", *(f"{v:.2f}" for v in row)]) for t, row in zip(clock, traces, strict=True))
@@ -166,28 +151,13 @@ def _write_recording(
 
 
 def _frames(
-    scene: Scene,
-    signals: Signals,
-    poses: list[Pose],
-    ticks: npt.NDArray[np.intp],
-    progress: Callable[[int], Any] | None,
+    scene: Scene, signals: Signals, poses: list[Pose], ticks: npt.NDArray[np.intp], progress: Progress | None
 ) -> Iterator[npt.NDArray[np.uint8]]:
+    traces = (signals.valence, signals.talk, signals.blink, signals.arousal)
     for tick in ticks:
         gaze, light = signals.gaze[tick], signals.light[tick]
-        expression = Expression(
-            float(signals.valence[tick]),
-            float(signals.talk[tick]),
-            float(signals.blink[tick]),
-            (gaze[0], gaze[1]),
-            float(signals.arousal[tick]),
-        )
+        valence, talk, blink, arousal = (float(trace[tick]) for trace in traces)
+        expression = Expression(valence, talk, blink, (gaze[0], gaze[1]), arousal)
         yield scene.draw(expression, poses[tick], (light[0], light[1]), occlusion=int(signals.occlusion[tick]))
         if progress:
             progress(1)
-
-
-def summary(out: Path) -> str:
-    """Describe the recordings in a folder in one line."""
-    settings = read_record(out / SETTINGS, SyntheticSettings)
-    counts = f"{settings.train} train and {settings.dev} dev"
-    return f"{out}: {counts} synthetic recordings of {settings.frames} frames"

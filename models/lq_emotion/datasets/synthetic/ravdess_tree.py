@@ -17,7 +17,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.jobs import run_all
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
@@ -34,11 +33,7 @@ _RATE = Fraction(30000, 1001)  # frames per second
 _LEVELS = {Intensity.NORMAL: 0.6, Intensity.STRONG: 1.0}
 # "Kids are talking by the door", "Dogs are sitting by the door": how far the mouth opens in each syllable
 _SYLLABLES = {1: (0.7, 0.35, 0.85, 0.3, 0.5, 0.2, 0.9), 2: (1.0, 0.35, 0.3, 0.3, 0.5, 0.2, 0.9)}
-_README = """Synthetic videos in the shape of RAVDESS.
-
-No person was filmed. The faces are drawn, by `lq-emotion data make ravdess` of caffe-compat with the settings in
-synthetic.json. They serve to try a program. Results on them say nothing about people.
-"""
+_ABOUT = "Synthetic videos in the shape of RAVDESS.\n\nNo person was filmed."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +75,10 @@ def make_ravdess(
     """Write the missing clips of a synthetic RAVDESS, or all (`fresh`); return the names of those written."""
     out, settings = Path(out).resolve(), settings or RavdessTreeSettings()
     require_x264()
-    details = {"synthetic": True, "drawing": _DRAWING, **settings.to_json()}
     growing = ("actors", "statements", "repetitions")
-    journal = open_folder(out, details, _README, growing=growing, fresh=fresh, maker="data make ravdess")
-    made_from = fingerprint({name: value for name, value in details.items() if name not in growing})
+    journal, made_from = open_folder(
+        out, settings, _DRAWING, maker="data make ravdess", about=_ABOUT, growing=growing, fresh=fresh
+    )
     todo = [name for name in settings.files if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.files)} synthetic clips in {out}")
     for name in run_all(partial(write_clip, out, settings), todo, jobs=jobs, unit="clips"):

@@ -23,7 +23,7 @@ from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.layout import PARTITIONS
-from lq_emotion.datasets.clips.table import ClipTable
+from lq_emotion.datasets.clips.table import ClipTable, read_clips
 from lq_emotion.nets.head import HeadedNet
 from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.loading import Description, find_description, load_detector
@@ -61,7 +61,7 @@ def adapt(settings: AdaptSettings, say: Say = print) -> AdaptationResults:
     InterruptedTrainingError
         Ctrl-C was pressed; a snapshot was saved.
     """
-    table = settings.reading.read(settings.clips)
+    table = read_clips(settings.clips, settings.reading)
     weights, model = find_description(settings.model, any_outputs=True)
     require_other_file(settings.out / f"{settings.out.name}.caffemodel", weights)
     return Adaptation(settings, weights, model, table, say).run()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lq_emotion.common.records import Record
-from lq_emotion.datasets.clips.split import Split
+from lq_emotion.datasets.clips.table import ClipSettings
 from lq_emotion.metrics.classification import class_scores
 from lq_emotion.metrics.regression import Score, defined, score
 from lq_emotion.training.adapt.faces import FacesFound
@@ -63,7 +63,7 @@ class AdaptationResults(Record):
     head_is_new : whether the last layer was replaced.
     names : names of the classes or dimensions, in the order of the outputs.
     persons : partition -> persons.
-    split : split of the persons; None if the table has it.
+    split : settings that split the persons; None if the table has partitions.
     faces : partition -> faces found.
     stages : ``frozen`` and ``unfrozen``.
     scores : ``dev`` and ``test`` -> ``constant`` (the commonest class or the mean of train), ``before`` (the model
@@ -75,7 +75,7 @@ class AdaptationResults(Record):
     head_is_new: bool
     names: tuple[str, ...]
     persons: Mapping[str, tuple[str, ...]]
-    split: Split | None
+    split: ClipSettings | None
     faces: Mapping[str, FacesFound]
     stages: Mapping[str, StageResults]
     scores: Mapping[str, Mapping[str, AnswerScores]]

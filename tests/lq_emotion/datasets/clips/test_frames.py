@@ -14,7 +14,7 @@ pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
 
 def clip(file, start=0.0, end=np.inf):
-    return Clip("clip", file, "a", start, end, "train", None, {}, 2)
+    return Clip("clip", file, "a", start, end, "train", None, {}, row=None)
 
 
 @pytest.fixture(scope="module")

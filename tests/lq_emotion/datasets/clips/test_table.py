@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from caffe_compat.errors import ProblemsError
-from lq_emotion.datasets.clips.split import Split
-from lq_emotion.datasets.clips.table import read_clips
+from lq_emotion.datasets.clips.table import ClipSettings, read_clips
 from tests.refusals import refused
 
+HALVES = ClipSettings(split=(0.5, 0.5, 0))
 NUMBERS = """File;Person;Start;End;Valence
 anna.mp4;Anna;1;2.5;0.25
 sub/anna.mp4;Anna;;;-0.5
@@ -24,10 +24,10 @@ def written(folder, text, name="clips.csv"):
 
 
 def test_a_table_of_numbers_has_a_clip_for_each_row(tmp_path):
-    table = read_clips(written(tmp_path, NUMBERS), split=Split(0.5, 0.5, 0))
+    table = read_clips(written(tmp_path, NUMBERS), HALVES)
     assert [clip.name for clip in table.clips] == ["anna_1", "sub_anna", "ben"]
     first, second, picture = table.clips
-    assert (first.start, first.end, first.line, first.values) == (1, 2.5, 2, {"valence": 0.25})
+    assert (first.start, first.end, first.row.line, first.values) == (1, 2.5, 2, {"valence": 0.25})
     assert (second.start, second.end) == (0, np.inf)
     assert picture.is_image
     assert (table.dimensions, table.classes) == (("valence",), ())
@@ -50,7 +50,7 @@ def test_labels_of_frames_are_linear_between_their_times_and_missing_outside(tmp
         "file,time,valence,arousal\nanna.mp4,1,0,4\nanna.mp4,2,1,4\nben.jpg,0,0,0\n",
         "frames.csv",
     )
-    table = read_clips(path, frame_labels=frames, split=Split(0.5, 0.5, 0))
+    table = read_clips(path, ClipSettings(frame_labels=frames, split=(0.5, 0.5, 0)))
     values = table.labels(table.clips[0], [0.5, 1.25, 2.5])
     assert table.dimensions == ("valence", "arousal")
     assert values[1].tolist() == [0.25, 4]
@@ -59,24 +59,24 @@ def test_labels_of_frames_are_linear_between_their_times_and_missing_outside(tmp
 
 def test_fields_may_be_quoted(tmp_path):
     text = 'file,person,label\n"ben.jpg","Lee, Ben",a\nanna.mp4,"Lee, Anna",a\n'
-    table = read_clips(written(tmp_path, text), split=Split(0.5, 0.5, 0))
+    table = read_clips(written(tmp_path, text), HALVES)
     assert {clip.person for clip in table.clips} == {"Lee, Anna", "Lee, Ben"}
 
 
 def test_a_person_is_in_one_partition_and_each_partition_has_a_person():
     persons = [f"p{number}" for number in range(10)] * 2
-    chosen = Split(seed=3).of(persons)
+    chosen = ClipSettings(split_seed=3).partitions(persons)
     assert sorted(chosen.values()) == ["dev"] * 2 + ["test"] * 2 + ["train"] * 6
-    assert chosen == Split(seed=3).of(reversed(persons))
-    assert chosen != Split(seed=4).of(persons)
-    assert sorted(Split().of("abc").values()) == ["dev", "test", "train"]
+    assert chosen == ClipSettings(split_seed=3).partitions(reversed(persons))
+    assert chosen != ClipSettings(split_seed=4).partitions(persons)
+    assert sorted(ClipSettings().partitions("abc").values()) == ["dev", "test", "train"]
 
 
 def test_a_split_needs_a_person_for_each_partition():
     with refused("wrong-count", field="person"):
-        Split().of("ab")
+        ClipSettings().partitions("ab")
     with refused("out-of-range", field="split"):
-        Split(0.5, 0.4, 0.2)
+        ClipSettings(split=(0.5, 0.4, 0.2))
 
 
 HEAD = "file,person,start,end,valence,partition\n"
@@ -136,4 +136,4 @@ def test_a_problem_in_the_table_of_frames_is_named_with_its_place(tmp_path, text
     path = written(tmp_path, "file,person\nanna.mp4,a\nben.jpg,b\n")
     frames = written(tmp_path, text, "frames.csv")
     with refused(code, file=str(frames), line=line, field=field):
-        read_clips(path, frame_labels=frames, split=Split(0.5, 0.5, 0))
+        read_clips(path, ClipSettings(frame_labels=frames, split=(0.5, 0.5, 0)))
