@@ -12,7 +12,7 @@ KINDS = {
     "p.png p.jpg p.bmp p.tiff p.webp",
     "containers": "mp4 mov mkv ts h264 webm avi wmv flv gif name",
 }
-SHORT = [("worker", 500), ("stored", 100), ("media", 100), ("containers", 22)]
+SHORT = [("worker", 250), ("stored", 50), ("media", 100), ("containers", 11)]
 LONG = [("worker", 20_000), ("stored", 2500), ("media", 2500), ("containers", 1100)]
 
 

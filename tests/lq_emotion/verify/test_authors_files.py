@@ -29,7 +29,7 @@ def authors(tmp_path_factory):
     """AVEC's videos and times, without ratings; ROOT with gsd, bbox and crops of two qualities; two caffemodels."""
     folder = tmp_path_factory.mktemp("authors")
     avec, root, weights = folder / "AVEC_2016", folder / "CAFFE_EMOTION", folder / "matlabscripts/recon/weights"
-    draw_recordings(avec, frames=150)
+    draw_recordings(avec, frames=135)
     for kind in ("gsd", "bbox", "raw_data/HQ", f"raw_data/{FREE}"):
         (root / "data" / kind).mkdir(parents=True)
     for recording in find_recordings(avec):
