@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +78,26 @@ class Ledger:
         """Return the name of a file, which stays the same where the folder is moved."""
         return path.relative_to(self.folder).as_posix() if path.is_relative_to(self.folder) else str(path)
 
-    def claim(self, stages: Sequence[Stage[Any]]) -> None:
-        """Refuse files of the stages' names that no stage wrote, and write the journal."""
-        if not self._journal.exists:
-            self._journal.require_own([path for stage in stages for path in stage.writes], "study")
+    def require_own(self, paths: Iterable[Path], maker: str) -> None:
+        """Refuse files that exist and were not claimed."""
+        claimed = self._claimed()
+        foreign = next((path for path in paths if self._name(path) not in claimed and path.exists()), None)
+        if foreign is not None:
+            problem, hint = f"exists, and no run of {maker} wrote it", "move it away, or choose another folder: --out"
+            raise FileError(problem, code="foreign-files", file=foreign, hint=hint)
+
+    def claim(self, paths: Sequence[Path], maker: str) -> None:
+        """Note which files will be written, on the disk before it returns; refuse those of someone else."""
+        self.require_own(paths, maker)
+        claimed = self._claimed()
+        names = claimed | {self._name(path) for path in paths}
+        if names != claimed or not self._journal.exists:
+            self._journal.details["claimed"] = sorted(names)
             self._journal.write()
+
+    def _claimed(self) -> set[str]:
+        with contents_of(self._journal.path, _HINT):
+            return {Path(name).as_posix() for name in self._journal.details.get("claimed", [])}
 
     def is_done(self, stage: Stage[Any]) -> bool:
         """Tell whether a stage has nothing to do: settings, inputs and outputs are as they were."""

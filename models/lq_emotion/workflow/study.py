@@ -5,7 +5,7 @@ Finished stages are skipped, and a study that was killed goes on where it stoppe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,10 @@ def _as_they_are(settings: SettingsT) -> SettingsT:
     return settings
 
 
+def _nothing(_settings: Any) -> tuple[Path, ...]:
+    return ()
+
+
 def _no_estimate(_settings: Any, _stages: Any, _say: Say) -> None:
     pass
 
@@ -58,19 +62,21 @@ class Study(Generic[SettingsT, ResultsT]):
 
     Attributes
     ----------
-    name : as users type it.
+    name : as users type it; the lock of ROOT and errors have it.
     stages : checks the settings, and returns all stages, each after those it depends on; ``run`` of a stage takes what
         adds a line to its log.
     results : reads what the stages left, writes results, tables and figures, and returns the results. It takes the
         settings and the seconds that each stage took, None for one that was not timed.
+    writes : returns the files that `results` writes. A study refuses to replace files that none of its runs wrote.
     estimate : tells how long the stages that are not done will take.
     prepare : completes settings as a user gives them, from what is below ROOT.
-    adopts : ROOT may have files that other commands wrote; otherwise a study refuses to replace them.
+    adopts : stages may replace files of their names that other commands wrote.
     """
 
     name: str
     stages: Callable[[SettingsT], list[Stage[Any]]]
     results: Callable[[SettingsT, Mapping[str, float | None]], ResultsT]
+    writes: Callable[[SettingsT], Iterable[Path]] = _nothing
     estimate: Callable[[SettingsT, list[Stage[Any]], Say], None] = _no_estimate
     prepare: Callable[[SettingsT], SettingsT] = _as_they_are
     adopts: bool = False
@@ -95,15 +101,16 @@ class Study(Generic[SettingsT, ResultsT]):
         ------
         CaffeCompatError, OSError
             A setting is out of range. A stage failed; what does not need it is done, and the same command goes on from
-            there. Another process works in the folder.
+            there. Another process works in the folder, or files of the study's names are someone else's.
         """
         settings = self.prepare(absolute(settings))
         require_folder(settings.root)
         stages = self.stages(settings)
-        with locked(settings.root, "study"):
+        maker, results = f"study {self.name}", list(self.writes(settings))
+        with locked(settings.root, maker):
             ledger = _ledger(settings)
-            if not self.adopts:
-                ledger.claim(stages)
+            ledger.require_own(results, maker)
+            ledger.claim([] if self.adopts else [path for stage in stages for path in stage.writes], maker)
             self.estimate(settings, [stage for stage in stages if not ledger.is_done(stage)], say)
             logs = settings.root / "logs"
             logged = [
@@ -111,6 +118,7 @@ class Study(Generic[SettingsT, ResultsT]):
                 for stage in stages
             ]
             perform(logged, ledger, jobs=settings.jobs, cluster=settings.cluster, say=say)
+            ledger.claim(results, maker)
             return self.results(settings, {stage.name: ledger.seconds(stage.name) for stage in stages})
 
 

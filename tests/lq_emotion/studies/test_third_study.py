@@ -59,14 +59,37 @@ def test_its_results_and_its_report_are_written(tmp_path):
 def test_files_of_its_names_that_it_did_not_write_stay(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "train.h5").write_text("mine")
-    with refused("foreign-files", file=tmp_path):
+    with refused("foreign-files", file=tmp_path / "data" / "train.h5", hint="--out"):
         STUDY.run(settings(tmp_path), quiet)
     assert (tmp_path / "data" / "train.h5").read_text() == "mine"
     with refused("wrong-type", field="--out"):
         STUDY.run(settings(tmp_path / "data" / "train.h5"), quiet)
 
 
+def test_results_of_its_names_that_it_did_not_write_stay(tmp_path):
+    (tmp_path / "study.json").write_text("mine")
+    with refused("foreign-files", file=tmp_path / "study.json"):
+        STUDY.run(settings(tmp_path), quiet)
+    assert {path.name for path in tmp_path.iterdir()} == {NAME, "study.json"}
+    (tmp_path / "study.json").unlink()
+    STUDY.run(settings(tmp_path), quiet)
+    STUDY.run(settings(tmp_path, width=8), quiet)  # its own files are replaced
+
+
+def test_results_put_in_place_before_a_study_has_ended_stay(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(third_study, "train_net", lambda *_: None)
+        with refused("file-missing"):
+            STUDY.run(settings(tmp_path), quiet)
+    (tmp_path / "study.json").write_text("mine")
+    with refused("foreign-files", file=tmp_path / "study.json"):
+        STUDY.run(settings(tmp_path), quiet)
+    assert (tmp_path / "study.json").read_text() == "mine"
+
+
 def test_a_folder_that_another_process_works_in_is_left_alone(tmp_path):
     with locked(tmp_path, "study"), refused("conflict", file=tmp_path):
         STUDY.run(settings(tmp_path), quiet)
-    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+    STUDY.run(settings(tmp_path / "other"), quiet)
+    assert '"work": "study third"' in (tmp_path / "other" / NAME).read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, "other"]

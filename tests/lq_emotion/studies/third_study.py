@@ -164,6 +164,10 @@ def results(settings: ThirdSettings, _seconds: Mapping[str, float | None]) -> Th
     return measured
 
 
+def result_files(settings: ThirdSettings) -> list[Path]:
+    return [settings.out / name for name in ("study.json", "report/report.html", "report/report.md")]
+
+
 def blocks(measured: ThirdResults) -> Iterator[Block]:
     columns = (Column("Net", number=False), Column("here"), Column("paper"))
     rows = (row(one.net, number(one.accuracy), number(PUBLISHED[one.net])) for one in measured.nets)
@@ -192,4 +196,4 @@ def questions(settings: ThirdSettings) -> Table:
     return questions_table("What the text leaves open.", QUESTIONS, here)
 
 
-STUDY = Study("third", stages, results)
+STUDY = Study("third", stages, results, result_files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import write_json
@@ -53,4 +54,12 @@ def clip_results(decisions: Decisions, labels: Mapping[str, int]) -> Iterator[Cl
         yield ClipResult(method=decisions.method, trained=decisions.trained, version=version, confusion=confusion)
 
 
-STUDY = Study("cloud-robotics", stages, _results)
+def _result_files(plan: CloudPlan) -> list[Path]:
+    """Return the files that `_results` writes."""
+    clips = () if {*plan.parts} == {Part.IMAGES} else ("figure3", "transfer")
+    searches = (f"search_{name}" for name in plan.weights) if plan.trials else ()
+    figures = (f"figures/{name}.png" for name in ("figure2", *clips, *searches))
+    return [plan.out / name for name in (FILE, "tables.md", *figures)]
+
+
+STUDY = Study("cloud-robotics", stages, _results, _result_files)

@@ -216,6 +216,12 @@ def _prepare(settings: SweepSettings) -> SweepSettings:
     return replace(settings, models=models)
 
 
+def result_files(settings: SweepSettings) -> list[Path]:
+    """Return the files that `sweep_results` writes."""
+    plots = (f"rd_{codec}.png" for codec in dict.fromkeys(settings.codecs))
+    return [settings.out / name for name in ("rd.csv", *plots, "rate.png", "rd.json")]
+
+
 def sweep_results(settings: SweepSettings, _seconds: Mapping[str, float | None] | None = None) -> SweepResults:
     """Score what the stages of a sweep predicted; write rd.json, rd.csv and the figures."""
     names = settings.recordings
@@ -260,4 +266,4 @@ def _points(settings: SweepSettings, names: Sequence[str], delay: float) -> Iter
             yield Point(codec=cell.codec, scale=cell.scale, qp=cell.qp, model=model.name, score=scored, **rates)
 
 
-SWEEP = Study("rd", _stages, sweep_results, prepare=_prepare)
+SWEEP = Study("rd", _stages, sweep_results, result_files, prepare=_prepare)

@@ -23,7 +23,7 @@ from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import StudyCell, Training, cells, run_name
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check, validation_part
-from lq_emotion.studies.robust_lq.rate_distortion import Model, sweep_stages
+from lq_emotion.studies.robust_lq.rate_distortion import Model, result_files, sweep_stages
 from lq_emotion.studies.robust_lq.recipes import shown_lr
 from lq_emotion.studies.robust_lq.work import PHASES
 from lq_emotion.training.estimate import PlannedTraining
@@ -302,7 +302,7 @@ def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:
     reads = tuple(path for stage in stages for path in stage.writes)
     settings = {"nets": [[model.name, model.scale] for model in sweep.models], **_partitioned(plan)}
     run = partial(work.do_figure4, sweep)
-    return [*stages, Stage("figure 4", run, settings, (*crops, *reads), (sweep.out / "rd.json",))]
+    return [*stages, Stage("figure 4", run, settings, (*crops, *reads), tuple(result_files(sweep)))]
 
 
 def coded_models(plan: StudyPlan) -> list[Model]:

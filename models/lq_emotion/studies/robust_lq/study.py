@@ -86,6 +86,16 @@ def _write(results: Record, heading: str, section: str, blocks: Iterator[Block],
     write_markdown(heading, section, blocks, path.with_suffix(".md"))
 
 
+def _result_files(plan: StudyPlan) -> Iterator[Path]:
+    """Yield the files that `_results` writes."""
+    for folder in plan.score_folders.values():
+        yield from (plan.root / "table" / folder / f"table.{kind}" for kind in ("json", "csv", "md", "tex", "png"))
+    with_variants = {Part.MISMATCH, Part.ABLATIONS} & {*plan.parts}
+    for name, is_made in {"variants": with_variants, "comparisons": Part.COMPARISONS in plan.parts}.items():
+        if is_made:
+            yield from (plan.root / "study" / f"{name}.{kind}" for kind in ("json", "md"))
+
+
 def _compare(plan: StudyPlan, by_cell: Sequence[tuple[StudyCell, ...]]) -> Comparisons:
     """Return intervals of the scores, and tests of their differences."""
     moments: dict[Cell, Trainings] = {
@@ -157,4 +167,4 @@ def _below(path: Path, folder: Path) -> str:
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 
-STUDY = Study("robust-lq", stages, _results, _estimate, with_partitions, adopts=True)
+STUDY = Study("robust-lq", stages, _results, _result_files, _estimate, with_partitions, adopts=True)

@@ -188,6 +188,13 @@ def test_a_killed_sweep_resumes_and_ends_in_the_same_table(data, weights, swept,
     assert (out / "rd.csv").read_text() == (swept / "rd.csv").read_text()
 
 
+def test_a_table_that_no_sweep_wrote_stays(data, weights, tmp_path, capsys):
+    (tmp_path / "rd.csv").write_text("mine")
+    assert "rd.csv: exists" in commands.failed(capsys, *arguments(data, weights, tmp_path))
+    assert (tmp_path / "rd.csv").read_text() == "mine"
+    assert not (tmp_path / "cells").exists()
+
+
 @pytest.mark.slow
 def test_several_processes_give_the_same_table(data, weights, swept, tmp_path):
     assert run(data, weights, tmp_path, "--jobs", "2") == 0

@@ -167,6 +167,15 @@ def test_other_images_start_over_and_foreign_files_stay(copy, tmp_path):
     assert (copy / "notes.txt").read_text() == "mine"
 
 
+def test_an_image_that_the_user_put_in_place_of_one_stays(copy, tmp_path, capsys):
+    mine = copy / "images/train/00_p0.png"
+    Image.new("RGB", (90, 90)).save(mine)
+    before = times(copy)
+    others = draw(tmp_path / "others", 3, (160, 144), seed=1)
+    assert "00_p0.png" in failed(capsys, "--images", others, "--out", copy)
+    assert times(copy) == before
+
+
 def failed(capsys, *argv, code=1):
     return commands.failed(capsys, "study", "sr", *argv, code=code)
 

@@ -137,6 +137,15 @@ def path_of(source: ImageSource, folder: Path) -> Path:
     return folder / ("test" if source.held_out else "train") / f"{source.name}.png"
 
 
+def has_pixels(path: Path, pixels: Pixels) -> bool:
+    """Tell whether an image has these pixels, as one that `write` wrote before it was killed."""
+    try:
+        with open_image(path) as image:
+            return np.array_equal(np.array(image), pixels)
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
 def write(sources: Sequence[ImageSource], folder: Path, earlier: Iterable[Path]) -> None:
     """Write the images below `folder`, and remove those that an earlier run wrote there: `earlier`."""
     images = {path_of(source, folder): source.load() for source in sources}

@@ -105,8 +105,7 @@ def _stages(settings: SrSettings) -> list[Stage[None]]:
     if settings.images and settings.images.is_relative_to((out / "images").resolve()):
         problem = "the study writes its images to this folder"
         raise FileError(problem, code="conflict", file=settings.images, hint="copy your images to another folder")
-    for source in sources:
-        source.load()  # an unusable image is refused before anything is written
+    _require_own(settings)
     images = tuple(image_sources.path_of(source, out / "images") for source in sources)
     patches = tuple(out / f"{phase}.{kind}" for phase in ("train", "test") for kind in ("h5", "txt"))
     losses, results = out / "loss.png", (out / "super_resolution.png", out / "sr_fcn.pt", out / RESULTS)
@@ -122,6 +121,16 @@ def _stages(settings: SrSettings) -> list[Stage[None]]:
         Stage("training", partial(_train, settings), trained, patches, (settings.weights, losses)),
         Stage("comparison", partial(_compare, settings), {**trained, **compared}, (settings.weights, *images), results),
     ]
+
+
+def _require_own(settings: SrSettings) -> None:
+    """Refuse unusable images, and images that the user put in place of the study's, before anything is written."""
+    journal = Journal(settings.out / LEDGER, root=settings.out)
+    for source in settings.sources:
+        pixels, path = source.load(), image_sources.path_of(source, settings.out / "images")
+        if path.is_file() and not (journal.wrote(path) or image_sources.has_pixels(path, pixels)):
+            problem, hint = "exists, and study sr did not write it", "move it away, or choose another folder: --out"
+            raise FileError(problem, code="foreign-files", file=path, hint=hint)
 
 
 def _write_images(settings: SrSettings, say: Say) -> None:
