@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,52 +24,25 @@ from lq_emotion.common.cluster import connect
 from lq_emotion.common.processes import WorkerLostError, pools
 from lq_emotion.common.progress import Say
 from lq_emotion.common.versions import versions
-from lq_emotion.workflow.shared_files import PATIENCE, unseen
-from lq_emotion.workflow.workers import Workers
+from lq_emotion.workflow.workers import PATIENCE, Workers, unseen
 
 _MOMENT = 0.25  # seconds between looks at what has changed
 
 
-@dataclass(frozen=True)
-class Sight:
-    """What a worker has and sees.
+def sight(probe: Path, sizes: Mapping[Path, int]) -> tuple[str, dict[str, str | None], str | None, Path | None]:
+    """Return host, versions, text of the probe (None without) and first file unseen with its size, of this machine.
 
-    Attributes
-    ----------
-    host : its machine.
-    versions : see `common.versions`.
-    probe : the text of the probe's file; None if there is no such file.
-    unseen : the first file that is not there with its size, if any.
+    It is called on every worker before it gets a stage.
     """
-
-    host: str
-    versions: dict[str, str | None]
-    probe: str | None
-    unseen: Path | None
-
-
-def sight(probe: Path, sizes: Mapping[Path, int]) -> Sight:
-    """Return what this machine sees; called on every worker before it gets a stage."""
     text = probe.read_text(encoding="utf-8") if probe.is_file() else None
-    return Sight(socket.gethostname(), versions(), text, unseen(sizes))
+    return socket.gethostname(), versions(), text, unseen(sizes)
 
 
 class ClusterWorkers:
     """Runs stages on a Dask cluster. Workers may join and leave at any time.
 
-    Parameters
-    ----------
-    client : client of the scheduler.
-    root : a folder that all machines share, of this study alone; a probe is written there.
-    inputs : files that every worker needs to see.
-    say : receives lines about workers.
-
-    Raises
-    ------
-    DataError
-        A worker does not see the folder or the inputs, or has other versions.
-    WorkerLostError
-        The scheduler is lost.
+    A worker that does not see `root`, a folder of this study alone that all machines share, or the files `inputs`, or
+    that has other versions, is a DataError; the loss of the scheduler a WorkerLostError.
     """
 
     def __init__(self, client: Any, root: Path, inputs: Sequence[Path], say: Say) -> None:
@@ -144,7 +116,7 @@ class ClusterWorkers:
         probe = self._root / f".probe-{text}"
         probe.write_text(text, encoding="utf-8")
         try:
-            seen: Sight = self._client.run(sight, probe, self._sizes, workers=[worker])[worker]
+            seen = self._client.run(sight, probe, self._sizes, workers=[worker])[worker]
         except (OSError, TimeoutError, KeyError):
             del self._usable[worker]  # gone already
             return
@@ -152,19 +124,20 @@ class ClusterWorkers:
             raise _refused(worker, f"it cannot run stages: {error}", "install the same packages there") from None
         finally:
             probe.unlink()
+        host, theirs, probed, missing = seen
         problem = hint = None
-        if seen.probe != text:
+        if probed != text:
             problem, hint = f"does not see the folder {self._root}", "use a folder that all machines share"
-        elif seen.unseen is not None:
-            problem, hint = f"does not see the file {seen.unseen}", "use recordings that all machines share"
+        elif missing is not None:
+            problem, hint = f"does not see the file {missing}", "use recordings that all machines share"
         elif differences := [
-            f"{name} {seen.versions.get(name)}, here {version}"
+            f"{name} {theirs.get(name)}, here {version}"
             for name, version in versions().items()
-            if seen.versions.get(name) != version
+            if theirs.get(name) != version
         ]:
             problem, hint = f"has {'; '.join(differences)}", "install the same versions there"
         if problem:
-            raise _refused(worker, f"{seen.host} {problem}", hint)
+            raise _refused(worker, f"{host} {problem}", hint)
         self._usable[worker] = True
 
 

@@ -11,6 +11,7 @@ was killed goes on to the same trials as if it had never stopped.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import DataError, FileError
+from caffe_compat.errors import DataError
 from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.plots import BLUE, INK, ORANGE, SOFT, new_figure, save, shared_legend
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.workflow.stages import Stage
@@ -32,31 +34,21 @@ Objective = Callable[[Mapping[str, float], Path, Say], float]
 FIRST = 5
 """Trials that cover the space evenly, by default."""
 _REFINE = 4  # of so many later trials, one is where the process is smallest
+_PANELS = 4  # in a row of the picture
 _SAME = 1e-3  # of the scale: what is nearer is taken for the same place
 
 
 @dataclass(frozen=True)
 class Parameter(Record):
-    """A parameter that is searched.
-
-    Attributes
-    ----------
-    name : what the objective calls it.
-    low, high : limits, which may be tried themselves.
-    log : search on a logarithmic scale, as suits learning rates.
-    whole : try whole numbers only.
-
-    Raises
-    ------
-    DataError
-        The limits are no interval, not whole where whole numbers are searched, or not positive where `log` needs it.
-    """
+    """A parameter that is searched between two limits, which may be tried themselves."""
 
     name: str
     low: float
     high: float
     log: bool = False
+    """Search on a logarithmic scale, as suits learning rates."""
     whole: bool = False
+    """Try whole numbers only."""
 
     def __post_init__(self) -> None:
         limits, problem = (self.low, self.high), ""
@@ -91,77 +83,68 @@ class Trial(Record):
     objective: float
 
 
-@dataclass(frozen=True)
-class Search:
-    """What is searched, and how.
+def search_stages(
+    name: str,
+    space: tuple[Parameter, ...],
+    folder: Path,
+    objective: Objective,
+    settings: Mapping[str, object],
+    reads: Sequence[Path] = (),
+    *,
+    trials: int = 25,
+    first: int = FIRST,
+    seed: int = 0,
+) -> list[Stage[None]]:
+    """Return a stage for each trial, which writes its `Trial`.
 
-    Attributes
+    Parameters
     ----------
     name : begins the names of the stages.
-    space : the parameters.
     folder : folder of the trials, with ``trial_00.json`` and the folder ``trial_00`` for each.
+    objective : picklable where stages run in other processes; a value that is not finite fails the trial.
+    settings : what decides its value besides the parameters and the files in `reads`; JSON.
     trials : their number, the first ones included.
     first : trials that cover the space evenly; they do not depend on each other, so they can run side by side.
     seed : random seed of the sequence and of the search for the largest expected improvement.
     """
+    results = tuple(folder / f"trial_{number:02}.json" for number in range(trials))
+    common = {
+        "space": [parameter.to_json() for parameter in space],
+        "first": first, "seed": seed, "objective": dict(settings),
+    }  # fmt: skip
+    return [
+        Stage(
+            f"{name} trial {number + 1}",
+            partial(_try, space, objective, earlier, path, number, first=first, seed=seed),
+            {**common, "trial": number},
+            (*reads, *earlier),
+            (path,),
+        )
+        for number, path in enumerate(results)
+        for earlier in [results[:number] if number >= first else ()]
+    ]
 
-    name: str
-    space: tuple[Parameter, ...]
-    folder: Path
-    trials: int = 25
-    first: int = FIRST
-    seed: int = 0
 
-    def results(self) -> list[Path]:
-        """Return the files of the trials."""
-        return [self.folder / f"trial_{number:02}.json" for number in range(self.trials)]
-
-    def stages(
-        self, objective: Objective, settings: Mapping[str, object], reads: Sequence[Path] = ()
-    ) -> list[Stage[None]]:
-        """Return a stage for each trial.
-
-        Parameters
-        ----------
-        objective : picklable where stages run in other processes; a value that is not finite fails the trial.
-        settings : what decides its value besides the parameters and the files in `reads`; JSON.
-        """
-        results = self.results()
-        space = [parameter.to_json() for parameter in self.space]
-        common = {"space": space, "first": self.first, "seed": self.seed, "objective": dict(settings)}
-        return [
-            Stage(
-                f"{self.name} trial {number + 1}",
-                partial(self._run, number, objective),
-                {**common, "trial": number},
-                (*reads, *(results[:number] if number >= self.first else ())),
-                (path,),
-            )
-            for number, path in enumerate(results)
-        ]
-
-    def course(self) -> list[Trial]:
-        """Return the trials that are done, in order."""
-        return [_read(path) for path in self.results() if path.is_file()]
-
-    def best(self) -> Trial:
-        """Return the trial with the smallest objective; of equal ones the first."""
-        course = self.course()
-        if not course:
-            raise FileError("no trial is done", code="not-prepared", file=self.folder)
-        return min(course, key=lambda trial: trial.objective)
-
-    def _run(self, number: int, objective: Objective, say: Say = print) -> None:
-        earlier = [_read(path) for path in self.results()[:number]] if number >= self.first else []
-        parameters = proposal(self.space, earlier, number, first=self.first, seed=self.seed)
-        path = self.results()[number]
-        folder = path.with_suffix("")
-        folder.mkdir(parents=True, exist_ok=True)
-        value = float(objective(parameters, folder, say))
-        if not math.isfinite(value):
-            hint = "return a large number where a training diverges"
-            raise DataError("the objective is not finite", code="not-finite", field=path.stem, value=value, hint=hint)
-        write_json(Trial(number, parameters, value).to_json(), path)
+def _try(
+    space: Sequence[Parameter],
+    objective: Objective,
+    earlier: Sequence[Path],
+    path: Path,
+    number: int,
+    say: Say = print,
+    *,
+    first: int,
+    seed: int,
+) -> None:
+    """Run a trial, and write it; `earlier` are the files of those before it."""
+    parameters = proposal(space, [read_record(one, Trial) for one in earlier], number, first=first, seed=seed)
+    folder = path.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    value = float(objective(parameters, folder, say))
+    if not math.isfinite(value):
+        hint = "return a large number where a training diverges"
+        raise DataError("the objective is not finite", code="not-finite", field=path.stem, value=value, hint=hint)
+    write_json(Trial(number, parameters, value).to_json(), path)
 
 
 def proposal(
@@ -223,5 +206,66 @@ def _suggested(
     return np.array([suggested[name] for name in names], np.float64)
 
 
-def _read(path: Path) -> Trial:
-    return read_record(path, Trial)
+def draw_course(
+    course: Sequence[Trial],
+    space: Sequence[Parameter],
+    path: Path,
+    *,
+    first: int = FIRST,
+    title: str = "",
+    label: str = "objective",
+) -> None:
+    """Draw objective and best so far by trial, and the objective by the value of each parameter."""
+    if not course:
+        raise DataError("no trial to draw", code="empty", field="course")
+    columns = min(len(space), _PANELS)
+    rows = -(-len(space) // columns)
+    figure = new_figure(max(6.0, 2.9 * columns), 2.9 + 2.3 * rows)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(2.9, 2.3 * rows))
+    if title:
+        figure.suptitle(title, fontsize=11)
+    best = min(course, key=lambda trial: trial.objective)
+    axes = upper.subplots()
+    numbers = [trial.number + 1 for trial in course]
+    objectives = [trial.objective for trial in course]
+    axes.step(numbers, list(itertools.accumulate(objectives, min)), where="post", color=BLUE, label="best so far")
+    _dots(axes, numbers, course, best, first)
+    axes.set(xlabel="trial", ylabel=label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    shared_legend(upper, fontsize=8)
+    panels = lower.subplots(rows, columns, squeeze=False, sharey=True)
+    for panel, parameter in zip(panels.flat, space, strict=False):
+        _dots(panel, [trial.parameters[parameter.name] for trial in course], course, best, first)
+        panel.set(xlabel=parameter.name, xscale="log" if parameter.log else "linear")
+        panel.set_xlim(*_limits(parameter))
+    for panel in panels.flat[len(space) :]:
+        panel.set_axis_off()
+    for panel in (axes, *panels.flat):
+        panel.grid(visible=True, alpha=0.3)
+    for panel in panels[:, 0]:
+        panel.set_ylabel(label)
+    save(figure, path)
+
+
+def _dots(axes: Any, places: Sequence[float], course: Sequence[Trial], best: Trial, first: int) -> None:
+    """Draw rings for the first trials, dots for the later ones, and the best one larger."""
+    kinds = (("first trials, even over the space", SOFT, "none", True), ("later trials", INK, INK, False))
+    for label, edge, face, early in kinds:
+        points = [
+            (place, trial.objective)
+            for place, trial in zip(places, course, strict=True)
+            if (trial.number < first) == early
+        ]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o", color=edge, markerfacecolor=face, markersize=4, label=label)
+    place = places[course.index(best)]
+    axes.plot([place], [best.objective], "o", color=ORANGE, markerfacecolor="none", markersize=10, label="best")
+
+
+def _limits(parameter: Parameter) -> tuple[float, float]:
+    """Return limits a little beyond those of the parameter, so that trials at them are seen."""
+    if parameter.log:
+        margin = (parameter.high / parameter.low) ** 0.04
+        return parameter.low / margin, parameter.high * margin
+    margin = 0.04 * (parameter.high - parameter.low)
+    return parameter.low - margin, parameter.high + margin

@@ -21,8 +21,7 @@ from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.processes import WorkerLostError
 from lq_emotion.common.progress import Say
-from lq_emotion.workflow.shared_files import PATIENCE, unseen
-from lq_emotion.workflow.workers import Workers, local_workers
+from lq_emotion.workflow.workers import PATIENCE, Workers, local_workers, unseen
 
 CostT = TypeVar("CostT")
 AGAIN = 3
@@ -32,38 +31,21 @@ _HINT = "remove it, and all stages are checked"
 
 @dataclass(frozen=True)
 class Stage(Generic[CostT]):
-    """A piece of work.
-
-    Attributes
-    ----------
-    name : unique; what users see.
-    run : does the work and continues what was killed; with several jobs it is called in another process. A `Study`
-        passes what adds a line to the stage's log.
-    settings : everything that decides the result besides the files it reads; JSON.
-    reads, writes : files. A stage that reads what another stage writes waits for it.
-    cost : what a study estimates the stage's time from; None for stages that take little time.
-    """
+    """A piece of work; its name is unique. A stage that reads what another stage writes waits for it."""
 
     name: str
     run: Callable[..., None]
+    """Does the work, and continues what was killed; takes what adds a line to the stage's log, if a `Study` runs it."""
     settings: Mapping[str, Any]
+    """Everything that decides the result besides the files it reads; JSON."""
     reads: tuple[Path, ...] = ()
     writes: tuple[Path, ...] = ()
     cost: CostT | None = None
+    """What a study estimates the stage's time from; None for stages that take little time."""
 
 
 class Ledger:
-    """Which stages are done, from what.
-
-    Parameters
-    ----------
-    path : the JSON file.
-
-    Raises
-    ------
-    FileError
-        The file is damaged.
-    """
+    """A JSON file that records which stages are done, from what."""
 
     def __init__(self, path: Path) -> None:
         self._journal = Journal(path, root=path.parent, hint=_HINT)

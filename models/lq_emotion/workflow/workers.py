@@ -1,8 +1,9 @@
-"""Run stages in this process, or several at once in processes of this machine."""
+"""Workers, which run stages: this process, or several processes of this machine; and files that others wrote."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from lq_emotion.common.processes import Processes, WorkerLostError, pools
+
+PATIENCE = 60.0
+"""Seconds in which a file appears on another machine: as long as NFS keeps what it knows of a folder."""
 
 
 class Workers(Protocol):
@@ -90,3 +94,21 @@ def local_workers(jobs: int) -> Iterator[Workers]:
     else:
         with pools(jobs) as start:
             yield LocalProcesses(jobs, start)
+
+
+def unseen(sizes: Mapping[Path, int | None], patience: float = 0.0) -> Path | None:
+    """Return the first file that is not there with its size in bytes (None: any) after `patience` seconds."""
+    end = time.monotonic() + patience
+    for path, size in sizes.items():
+        while not _is_seen(path, size):
+            if time.monotonic() >= end:
+                return path
+            time.sleep(0.1)
+    return None
+
+
+def _is_seen(path: Path, size: int | None) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:  # on NFS, what is known of a file is refreshed when it is opened
+        return size is None or file.seek(0, 2) == size

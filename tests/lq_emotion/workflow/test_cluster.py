@@ -1,6 +1,5 @@
 """Stages on a Dask cluster: each once, on workers that see the same files; a worker that is lost costs its stage only."""
 
-import dataclasses
 import subprocess
 import sys
 import time
@@ -43,7 +42,8 @@ class Cluster:
         return dict.fromkeys(self.seen, 1)
 
     def run(self, function, *args, workers):
-        return {name: dataclasses.replace(function(*args), host="elsewhere", **self.seen[name]) for name in workers}
+        sight = dict(zip(("host", "versions", "probe", "unseen"), function(*args), strict=True))
+        return {name: tuple((sight | {"host": "elsewhere"} | self.seen[name]).values()) for name in workers}
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import textwrap
 import cv2
 import pytest
 
-from lq_emotion.workflow.search import FIRST, Parameter, Search, Trial, proposal
-from lq_emotion.workflow.search_plot import draw_course
+from lq_emotion.common.json_files import read_record
+from lq_emotion.workflow.search import FIRST, Parameter, Trial, draw_course, proposal, search_stages
 from lq_emotion.workflow.stages import Ledger, perform
 from tests.lq_emotion.processes import ENVIRONMENT, ROOT
 from tests.refusals import refused
@@ -33,8 +33,10 @@ def branin(x, y):
     )
 
 
-def run(search, objective=bowl, **settings):
-    return perform(search.stages(objective, settings), Ledger(search.folder / "ledger.json"), say=lambda _: None)
+def run(folder, space, trials, objective=bowl, **settings):
+    """Run a search whose trials are all even over the space; return the names of the trials that ran."""
+    stages = search_stages("search", space, folder, objective, settings, trials=trials, first=trials)
+    return perform(stages, Ledger(folder / "ledger.json"), say=lambda _: None)
 
 
 def test_a_scale_is_logarithmic_or_whole():
@@ -62,20 +64,20 @@ def test_the_first_trials_cover_the_space_evenly():
 
 
 def test_trials_are_stages_that_run_once(tmp_path):
-    search = Search("search", (RATE, DECAY), tmp_path, trials=4, first=4)
-    assert run(search) == ["search trial 1", "search trial 2", "search trial 3", "search trial 4"]
-    assert run(search) == []
-    assert [trial.number for trial in search.course()] == [0, 1, 2, 3]
-    assert search.best() == min(search.course(), key=lambda trial: trial.objective)
-    assert run(search, images="others") != []
+    space = (RATE, DECAY)
+    assert run(tmp_path, space, 4) == ["search trial 1", "search trial 2", "search trial 3", "search trial 4"]
+    assert run(tmp_path, space, 4) == []
+    trials = [read_record(tmp_path / f"trial_{number:02}.json", Trial) for number in range(4)]
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
+    for trial in trials:
+        assert trial.objective == bowl(trial.parameters, tmp_path, print)
+    assert run(tmp_path, space, 4, images="others") != []
 
 
 def test_a_trial_without_a_finite_objective_fails(tmp_path):
-    search = Search("search", (RATE,), tmp_path, trials=1, first=1)
     with refused("not-finite", field="trial_00"):
-        run(search, lambda parameters, folder, _say: math.nan)
-    with refused("not-prepared", file=tmp_path):
-        search.best()
+        run(tmp_path, (RATE,), 1, lambda parameters, folder, _say: math.nan)
+    assert not (tmp_path / "trial_00.json").exists()
 
 
 def test_a_proposal_depends_on_the_earlier_trials_alone():
@@ -124,7 +126,7 @@ def test_the_optima_of_known_functions_are_found_within_25_trials(seed):
 KILLED = """
     import json, math, os, signal, sys
     from pathlib import Path
-    from lq_emotion.workflow.search import Parameter, Search
+    from lq_emotion.workflow.search import Parameter, search_stages
     from lq_emotion.workflow.stages import Ledger, perform
     folder, deadly = Path(sys.argv[1]), int(sys.argv[2])
 
@@ -133,8 +135,8 @@ KILLED = """
             os.kill(os.getpid(), signal.SIGKILL)
         return (math.log10(parameters["rate"]) + 2.5) ** 2
 
-    search = Search("search", (Parameter("rate", 1e-5, 1.0, log=True),), folder, trials=5, first=3)
-    perform(search.stages(objective, {}), Ledger(folder / "ledger.json"))
+    space = (Parameter("rate", 1e-5, 1.0, log=True),)
+    perform(search_stages("search", space, folder, objective, {}, trials=5, first=3), Ledger(folder / "ledger.json"))
 """
 
 

@@ -11,7 +11,7 @@ from lq_emotion.studies.cloud_robotics.plan import ALL
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import CloudResults
 from lq_emotion.studies.cloud_robotics.tables import BASES, transfer
-from lq_emotion.workflow.search_plot import draw_course
+from lq_emotion.workflow.search import draw_course
 
 _TRUE, _ESTIMATE = "true class", "estimate"
 _NOTE = "Percentages of the true class."

@@ -16,7 +16,7 @@ from lq_emotion.nets.known.loading import find_description
 from lq_emotion.nets.known.store import beside
 from lq_emotion.studies.cloud_robotics import clips, images
 from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan, Part, check
-from lq_emotion.workflow.search import Search
+from lq_emotion.workflow.search import search_stages
 from lq_emotion.workflow.stages import Stage as AnyStage
 
 Stage = AnyStage[None]
@@ -78,9 +78,12 @@ def _base(plan: CloudPlan, name: str) -> list[Stage]:
     reads = (*described, features, lists["train"], lists["dev"])
     folder = images.trials_folder(plan, name)
     if plan.trials:
-        search = Search(name, images.SPACE, folder, trials=plan.trials, seed=plan.seed)
-        all_stages += search.stages(partial(images.do_trial, plan, name), settings, reads)
-        results = tuple(search.results())
+        objective = partial(images.do_trial, plan, name)
+        trials = search_stages(
+            name, images.SPACE, folder, objective, settings, reads, trials=plan.trials, seed=plan.seed
+        )
+        all_stages += trials
+        results = tuple(path for trial in trials for path in trial.writes)
     else:
         results = (folder / "trial_00.json",)
         all_stages.append(Stage(f"{name} training", partial(images.do_preset, plan, name), settings, reads, results))
