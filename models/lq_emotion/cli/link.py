@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,15 @@ from caffe_compat.errors import DataError
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.studies.cloud_robotics.link.choice import Choice, Demand, choose, longest_latency
-from lq_emotion.studies.cloud_robotics.link.results import LinkResults, LinkRow, write_results, written
+from lq_emotion.studies.cloud_robotics.link.choice import (
+    Choice,
+    Demand,
+    LinkResults,
+    choose,
+    longest_latency,
+    write_results,
+    written,
+)
 from lq_emotion.studies.cloud_robotics.link.table import read_table
 
 if TYPE_CHECKING:
@@ -59,8 +66,7 @@ def _link(settings: LinkSettings, say: Say) -> LinkResults:
     rates = sorted({rate for some in settings.kbps for rate in some})
     choices = [choose(table, kbps, settings.demand) for kbps in rates]
     passages: list[tuple[float, Passage]] = []
-    measured = [_measure(settings, choice, passages, say) for choice in choices]
-    rows = tuple(map(LinkRow, choices, measured))
+    rows = tuple(replace(choice, measured=_measure(settings, choice, passages, say)) for choice in choices)
     results = LinkResults(str(settings.table), table.measure, settings.demand, rows)
     if settings.out is not None:
         write_results(results, table, settings.out, passages)
@@ -92,8 +98,8 @@ def _measure(
 def _show(results: LinkResults, settings: LinkSettings) -> None:
     measure = results.measure
     print(f"\n{'kbit/s':>7}  {'send':32} {'needs':>7} {'delay':>7}  {measure:>8}  model")
-    for row in results.rows:
-        choice, point = row.choice, row.choice.point
+    for choice in results.rows:
+        point = choice.point
         if point is None:
             least = choice.least_kbps
             problem = (
@@ -106,10 +112,10 @@ def _show(results: LinkResults, settings: LinkSettings) -> None:
             f"{choice.kbps:7g}  {sent:32} {choice.wire_kbps:7.4g} {choice.delay:4.0f} ms  {point.score:8.3f}  "
             f"{point.model}{_interval(point.low, point.high)}"
         )
-    for row in results.rows:
-        if row.measured is not None:
-            over = "; more bits than the link carries" if row.measured.wire_kbps > row.choice.kbps else ""
-            print(f"{row.choice.kbps:7g}  {_measurement(row.measured)}{over}")
+    for choice in results.rows:
+        if choice.measured is not None:
+            over = "; more bits than the link carries" if choice.measured.wire_kbps > choice.kbps else ""
+            print(f"{choice.kbps:7g}  {_measurement(choice.measured)}{over}")
     if settings.out is not None:
         for name in written(results):
             print(f"  {settings.out / name}")

@@ -31,7 +31,7 @@ from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.head import adam
 from lq_emotion.nets.lstm import SequenceHead
 from lq_emotion.studies.cloud_robotics.images import best_base, net_path
-from lq_emotion.studies.cloud_robotics.link.table import MeasuredCell, clip_cost, operating_points
+from lq_emotion.studies.cloud_robotics.link.table import RateTable, clip_cost, operating_point
 from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.training.features import FeatureNet
@@ -275,17 +275,11 @@ def table_path(plan: CloudPlan) -> Path:
 
 def do_coded(plan: CloudPlan, _say: Say) -> None:
     """Write the table of coded versions: the rate of the test clips, and the accuracy of the LSTM of all versions."""
-    decided = answers(plan, ALL, plan.coded)
-    cells = [_cell(plan, version, decided[version.name]) for version in plan.coded]
-    write_json(operating_points(cells, f"lstm-{ALL}").to_json(), table_path(plan))
-
-
-def _cell(plan: CloudPlan, version: Version, decided: dict[str, int]) -> MeasuredCell:
-    clips = clips_of(plan, plan.split.test)
-    features = [read_features(plan, version, clip) for clip in clips]
-    return MeasuredCell(
-        version,
-        costs=tuple(clip_cost(clip.times, clip.bits) for clip in features),
-        correct=tuple(decided[clip.name] == clip.label for clip in clips),
-        actors=tuple(f"{clip.actor:02}" for clip in clips),
-    )
+    decided, clips, points = answers(plan, ALL, plan.coded), clips_of(plan, plan.split.test), []
+    for version in plan.coded:
+        features = (read_features(plan, version, clip) for clip in clips)
+        costs = [clip_cost(clip.times, clip.bits) for clip in features]
+        correct = [decided[version.name][clip.name] == clip.label for clip in clips]
+        actors = [f"{clip.actor:02}" for clip in clips]
+        points.append(operating_point(version, costs, correct, actors, model=f"lstm-{ALL}"))
+    write_json(RateTable(tuple(points)).to_json(), table_path(plan))

@@ -1,47 +1,24 @@
-"""Choose the point of a table for a link: the best score that fits the bandwidth and the delay."""
+"""Choose the point of a table for a link, the best score that fits bandwidth and delay, and write the choices."""
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
 
 from caffe_compat.errors import DataError
+from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.json_files import write_json
+from lq_emotion.common.plots import BLUE, INK, ORANGE, new_figure, save
 from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable
+from lq_emotion.studies.cloud_robotics.link.loopback import Measured, Passage
+from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable, wire_bits
 
-HEADER_BYTES = 20 + 8 + 12  # of IPv4, UDP and RTP: RFC 791, RFC 768, RFC 3550
-PAYLOAD_BYTES = 1500 - HEADER_BYTES  # what Ethernet's frame of 1500 bytes leaves
-
-
-def packets_of(frame_bytes: float) -> int:
-    """Return how many packets a coded frame takes."""
-    return max(1, -int(-frame_bytes // PAYLOAD_BYTES))
-
-
-def wire_bits(frame_bits: float) -> float:
-    """Return the bits of a coded frame with the headers of its packets."""
-    return frame_bits + 8 * HEADER_BYTES * packets_of(frame_bits / 8)
-
-
-@dataclass
-class Pacer:
-    """A link that sends one bit after the other: tells when the last bit of what is given to it has left.
-
-    Attributes
-    ----------
-    kbps : its rate, in 1000 bits per second.
-    free : when it has sent everything, in seconds.
-    """
-
-    kbps: float
-    free: float = 0.0
-
-    def send(self, bits: float, now: float) -> float:
-        """Queue bits at a time in seconds; return when the last of them has left."""
-        self.free = max(now, self.free) + bits / (1000 * self.kbps)
-        return self.free
+_PALE = "#b0b4b8"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,27 +45,18 @@ class Demand(Settings):
 
 @dataclass(frozen=True)
 class Choice(Record):
-    """The answer for a bandwidth.
-
-    Attributes
-    ----------
-    kbps : the bandwidth, in 1000 bits per second.
-    point : what to send; None if nothing will do.
-    wire_kbps : rate of the point with packet headers.
-    delay : the longest to be expected, in ms.
-    least_kbps : the least bandwidth at which any point will do; None if the delay alone rules out all.
-    """
+    """The answer for a bandwidth in 1000 bits per second; without a point if nothing fits."""
 
     kbps: float
     point: OperatingPoint | None
     wire_kbps: float | None
+    """Rate of the point with packet headers."""
     delay: float | None
+    """The longest to expect, in ms."""
     least_kbps: float | None
-
-
-def wire_kbps(point: OperatingPoint) -> float:
-    """Return the rate of a point with packet headers, in kbit/s, as if all frames were of one size."""
-    return wire_bits(1000 * point.rate / point.fps) * point.fps / 1000
+    """The least bandwidth that a point fits; None if the delay alone rules out all."""
+    measured: Measured | None = None
+    """What the loopback measured, if it ran."""
 
 
 def largest_frame(point: OperatingPoint, demand: Demand) -> float:
@@ -118,7 +86,7 @@ def least_kbps(point: OperatingPoint, demand: Demand) -> float:
     keeps_up = demand.computing <= 1000 / point.fps  # else frames come faster than they are answered
     if for_link <= 0 or not keeps_up:
         return math.inf
-    return max(wire_kbps(point), largest_frame(point, demand) / for_link) / (1 - demand.reserve)
+    return max(point.wire_kbps, largest_frame(point, demand) / for_link) / (1 - demand.reserve)
 
 
 def choose(table: RateTable, kbps: float, demand: Demand) -> Choice:
@@ -141,14 +109,87 @@ def choose(table: RateTable, kbps: float, demand: Demand) -> Choice:
     fitting = [point for rate, point in needed if rate <= kbps]
     if not fitting:
         return Choice(kbps, None, None, None, least if math.isfinite(least) else None)
-    best = max(fitting, key=lambda point: (point.score, -wire_kbps(point)))
-    return Choice(kbps, best, wire_kbps(best), delay(best, kbps, demand), least)
+    best = max(fitting, key=lambda point: (point.score, -point.wire_kbps))
+    return Choice(kbps, best, best.wire_kbps, delay(best, kbps, demand), least)
 
 
 def front(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
     """Return the points that no other beats: from few bits to many, each better than all before it."""
     best: list[OperatingPoint] = []
-    for point in sorted(points, key=lambda point: (wire_kbps(point), -point.score)):
+    for point in sorted(points, key=lambda point: (point.wire_kbps, -point.score)):
         if not best or point.score > best[-1].score:
             best.append(point)
     return best
+
+
+def draw_choices(table: RateTable, choices: Sequence[Choice], path: Path) -> None:
+    """Write the picture as PNG, complete or not at all."""
+    from matplotlib.ticker import FuncFormatter
+
+    figure = new_figure(7, 4.5)
+    axes = figure.subplots()
+    best = front(table.points)
+    axes.plot(*_places(table.points), ".", color=_PALE, label="measured")
+    axes.step(*_places(best), where="post", color=BLUE, marker=".", label="most for its bits")
+    for choice in choices:
+        axes.axvline(choice.kbps, color=INK, linewidth=0.6, linestyle=":")
+        if choice.point is not None:
+            axes.plot(*_places([choice.point]), "o", color=ORANGE, markerfacecolor="none", markersize=10)
+            axes.annotate(f"{choice.kbps:g}", (choice.kbps, 1), xycoords=("data", "axes fraction"), fontsize=7)
+    axes.plot([], [], "o", color=ORANGE, markerfacecolor="none", label="chosen for a bandwidth (dotted)")
+    axes.set(xscale="log", xlabel="kbit/s with packet headers", ylabel=table.measure)
+    for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        ticks(FuncFormatter(lambda rate, _: f"{rate:g}"))
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend(loc="lower right", fontsize=8)
+    save(figure, path)
+
+
+def _places(points: Sequence[OperatingPoint]) -> tuple[list[float], list[float]]:
+    return [point.wire_kbps for point in points], [point.score for point in points]
+
+
+@dataclass(frozen=True)
+class LinkResults(Record):
+    """link.json: the file of the table, the measure of its scores, the demand, and a row for each bandwidth."""
+
+    table: str
+    measure: str
+    demand: Demand
+    rows: tuple[Choice, ...]
+
+
+def write_results(
+    results: LinkResults, table: RateTable, folder: Path, passages: Sequence[tuple[float, Passage]] = ()
+) -> list[Path]:
+    """Write link.json, link.csv, link.png, and the frames of the loopback by kbit/s to link_frames.csv; return them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / name for name in written(results)]
+    write_json(results.to_json(), files[0])
+    _write_csv([_cells(row) for row in results.rows], files[1])
+    draw_choices(table, results.rows, files[2])
+    if passages:
+        _write_csv([{"link_kbps": kbps, **passage.to_json()} for kbps, passage in passages], files[3])
+    return files
+
+
+def written(results: LinkResults) -> tuple[str, ...]:
+    """Return the names of the files that `write_results` writes."""
+    frames = any(row.measured and row.measured.answered for row in results.rows)
+    return ("link.json", "link.csv", "link.png", *(("link_frames.csv",) if frames else ()))
+
+
+def _cells(choice: Choice) -> dict[str, Any]:
+    """Return the cells of a row: of the choice, its point and, after ``measured_``, of the measurement."""
+    row = choice.to_json()
+    cells = {"link_kbps": row["kbps"], **{name: row[name] for name in ("wire_kbps", "delay", "least_kbps")}}
+    cells |= row["point"] or dict.fromkeys(field.name for field in fields(OperatingPoint))
+    measured = row["measured"] or dict.fromkeys(field.name for field in fields(Measured))
+    return cells | {f"measured_{name}": value for name, value in measured.items()}
+
+
+def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -12,17 +12,18 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from statistics import quantiles
+from typing import Any
 
 import numpy as np
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.ahead import Ahead
 from lq_emotion.common.records import Record
-from lq_emotion.studies.cloud_robotics.link.choice import Pacer, wire_bits, wire_kbps
-from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint
+from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, wire_bits
 from lq_emotion.video.frames import Frame, Image
 from lq_emotion.video.live import LiveDecoder, LiveEncoder, find_live_codec
 
@@ -34,28 +35,23 @@ _HEADER = struct.Struct(">II")  # number of the frame, bytes of its packet; in p
 _WAITING = 256  # coded frames between encoder and socket
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Passage(Record):
-    """The way of a frame; times in seconds since the first was captured.
-
-    Attributes
-    ----------
-    index : index of the frame.
-    captured, encoded, sent, received, decoded, answered : when it was; `sent` is when its last bit left the link.
-    bits, wire_bits : bits of its packet, without and with the headers of the link.
-    faces : estimated.
-    """
+    """The way of a frame; times in seconds since the first was captured, NaN until then."""
 
     index: int
     captured: float
     encoded: float
-    sent: float
-    received: float
-    decoded: float
-    answered: float
+    sent: float = math.nan
+    """When its last bit left the link."""
+    received: float = math.nan
+    decoded: float = math.nan
+    answered: float = math.nan
     bits: int
+    """Of its packet."""
     wire_bits: float
-    faces: int
+    """The same with the headers of the link."""
+    faces: int = 0
 
     @property
     def latency(self) -> float:
@@ -70,19 +66,15 @@ class Passage(Record):
 
 @dataclass(frozen=True)
 class Traffic:
-    """All that a loopback saw.
-
-    Attributes
-    ----------
-    fps : fps of the frames captured.
-    captured, skipped : frames, and those that were not encoded because those before them still waited.
-    passages : passages of the other frames, in order.
-    """
+    """All that a loopback saw."""
 
     fps: float
     captured: int
+    """Frames."""
     skipped: int
+    """Frames that were not encoded because those before them still waited."""
     passages: tuple[Passage, ...]
+    """Of the other frames, in order."""
 
     def summary(self, late: float = math.inf) -> Measured:
         """Return counts, rates and percentiles; an answer after more than `late` ms is too late."""
@@ -151,9 +143,9 @@ def loop_back(
         The connection broke.
     """
     _require_possible(point, kbps)
-    sender = _Sender(frames, prepare, point, Pacer(kbps), patience)
+    sender = _Sender(frames, prepare, point, kbps, patience)
     decoder = LiveDecoder(point.width, point.height, codec=point.codec)
-    arrivals: list[_Arrival] = []
+    arrivals: list[dict[str, Any]] = []  # fields of passages
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         server.settimeout(timeout)
@@ -166,128 +158,88 @@ def loop_back(
             image = decoder(packet) if packet else None
             decoded = time.perf_counter()
             faces = answer(None if image is None else Frame(index, index / point.fps, image, 8.0 * len(packet)))
-            arrivals.append(_Arrival(received, decoded, time.perf_counter(), faces))
-    return sender.traffic(arrivals)
+            times = {"received": received, "decoded": decoded, "answered": time.perf_counter()}
+            arrivals.append({name: at - sender.start for name, at in times.items()} | {"faces": faces})
+    passages = (replace(sent, **arrival) for sent, arrival in zip(sender.sent, arrivals, strict=True))
+    return Traffic(point.fps, sender.captured, sender.skipped, tuple(passages))
 
 
 def _require_possible(point: OperatingPoint, kbps: float) -> None:
     find_live_codec(point.codec, point.qp)
-    if not (math.isfinite(kbps) and kbps >= wire_kbps(point)):
-        hint = f"{point.name} takes {wire_kbps(point):.4g} kbit/s with packet headers"
+    if not (math.isfinite(kbps) and kbps >= point.wire_kbps):
+        hint = f"{point.name} takes {point.wire_kbps:.4g} kbit/s with packet headers"
         raise DataError("the link does not carry the point", code="out-of-range", field="kbps", value=kbps, hint=hint)
 
 
-@dataclass(frozen=True)
-class _Coded:
-    """A frame on its way to the socket; `due` is when its last bit leaves the link."""
-
-    index: int
-    captured: float
-    encoded: float
-    due: float
-    packet: bytes = field(repr=False)
-
-    @property
-    def wire_bits(self) -> float:
-        return wire_bits(8 * len(self.packet))
-
-
-@dataclass(frozen=True)
-class _Arrival:
-    received: float
-    decoded: float
-    answered: float
-    faces: int
+def last_bit(bits: float, kbps: float, now: float, free: float) -> float:
+    """Return when the last bit leaves a link that is free from a time on; times in seconds."""
+    return max(now, free) + bits / (1000 * kbps)
 
 
 class _Sender:
-    """Captures, encodes and sends in threads of its own."""
+    """Captures, encodes and sends in threads of its own; `sent` frames have not arrived yet."""
 
     def __init__(
-        self, frames: Iterable[Image], prepare: Prepare, point: OperatingPoint, pacer: Pacer, patience: float
+        self, frames: Iterable[Image], prepare: Prepare, point: OperatingPoint, kbps: float, patience: float
     ) -> None:
-        self._frames, self._prepare, self._point, self._pacer, self._patience = frames, prepare, point, pacer, patience
+        self._frames, self._prepare, self._point, self._kbps, self._patience = frames, prepare, point, kbps, patience
         self._encoder = LiveEncoder(point.width, point.height, fps=point.fps, codec=point.codec, qp=point.qp)
         self._stop = threading.Event()
-        self._captured, self._skipped, self._start = 0, 0, 0.0
-        self._sent: list[tuple[_Coded, float]] = []
+        self.captured, self.skipped, self.start = 0, 0, 0.0
+        self.sent: list[Passage] = []
 
-    def sending(self, connection: socket.socket) -> _Sending:
-        """Return the block during which frames are sent; it raises the sender's error at its end."""
-        return _Sending(self._send, connection, self._stop)
-
-    def traffic(self, arrivals: list[_Arrival]) -> Traffic:
-        """Return what was sent, joined with what arrived, in order."""
-        rows = []
-        for (coded, sent), arrival in zip(self._sent, arrivals, strict=True):
-            start = self._start
-            rows.append(
-                Passage(
-                    index=coded.index, captured=coded.captured - start, encoded=coded.encoded - start,
-                    sent=sent - start, received=arrival.received - start, decoded=arrival.decoded - start,
-                    answered=arrival.answered - start, bits=8 * len(coded.packet), wire_bits=coded.wire_bits,
-                    faces=arrival.faces,
-                )
-            )  # fmt: skip
-        return Traffic(self._point.fps, self._captured, self._skipped, tuple(rows))
+    @contextmanager
+    def sending(self, connection: socket.socket) -> Iterator[None]:
+        """Send frames in a thread until the block ends; raise the sender's error at its end."""
+        with ThreadPoolExecutor(1, "sender") as pool:
+            sending = pool.submit(self._send, connection)
+            try:
+                yield
+            except BaseException:  # the receiver failed or was interrupted
+                self._stop.set()
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+                raise
+            sending.result()
 
     def _send(self, connection: socket.socket) -> None:
-        with Ahead(self._coded(), _WAITING) as coming:
-            for coded in coming:
-                self._wait(coded.due)
-                if self._stop.is_set():
-                    return
-                self._sent.append((coded, time.perf_counter()))
-                connection.sendall(_HEADER.pack(coded.index, len(coded.packet)) + coded.packet)
+        try:
+            with Ahead(self._coded(), _WAITING) as coming:
+                for due, packet, passage in coming:
+                    self._wait(due)
+                    if self._stop.is_set():
+                        return
+                    self.sent.append(replace(passage, sent=time.perf_counter() - self.start))
+                    connection.sendall(_HEADER.pack(passage.index, len(packet)) + packet)
+        finally:
+            with suppress(OSError):  # tells the receiver that this was all
+                connection.shutdown(socket.SHUT_WR)
 
-    def _coded(self) -> Iterator[_Coded]:
+    def _coded(self) -> Iterator[tuple[float, bytes, Passage]]:
+        """Yield when the last bit of each frame leaves the link, its packet, and its way so far."""
+        free = 0.0
         for index, image in enumerate(self._frames):
             if index == 0:
-                self._start = time.perf_counter()
-            captured = self._start + index / self._point.fps
+                self.start = time.perf_counter()
+            captured = self.start + index / self._point.fps
             self._wait(captured)
             if self._stop.is_set():
                 return
-            self._captured += 1
-            if max(time.perf_counter(), self._pacer.free) - captured > self._patience:
-                self._skipped += 1
+            self.captured += 1
+            if max(time.perf_counter(), free) - captured > self._patience:
+                self.skipped += 1
                 continue
             small = self._prepare(image)
             packet = b"" if small is None else self._encoder(np.ascontiguousarray(small))
-            encoded = time.perf_counter()
-            yield _Coded(index, captured, encoded, self._pacer.send(wire_bits(8 * len(packet)), encoded), packet)
+            encoded, bits = time.perf_counter(), 8 * len(packet)
+            free = last_bit(wire_bits(bits), self._kbps, encoded, free)
+            yield free, packet, Passage(
+                index=index, captured=captured - self.start, encoded=encoded - self.start, bits=bits,
+                wire_bits=wire_bits(bits),
+            )  # fmt: skip
 
     def _wait(self, until: float) -> None:
         self._stop.wait(max(0.0, until - time.perf_counter()))
-
-
-class _Sending:
-    """A thread that writes to a connection; the block's end stops it and raises its error."""
-
-    def __init__(self, send: Callable[[socket.socket], None], connection: socket.socket, stop: threading.Event) -> None:
-        self._send, self._connection, self._stop = send, connection, stop
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="sender", daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:  # the receiver failed or was interrupted
-            self._stop.set()
-            with suppress(OSError):
-                self._connection.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        if self._error is not None and kind is None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            self._send(self._connection)
-        except BaseException as error:  # noqa: BLE001  (raised in the other thread)
-            self._error = error
-        with suppress(OSError):  # tells the receiver that this was all
-            self._connection.shutdown(socket.SHUT_WR)
 
 
 def _messages(connection: socket.socket) -> Iterator[tuple[int, bytes]]:

@@ -26,6 +26,20 @@ _HIGH = 95  # percentile of the rate over clips
 _SCALES = {"accuracy": (0.0, 1.0), "cc": (-1.0, 1.0), "ccc": (-1.0, 1.0)}
 
 
+HEADER_BYTES = 20 + 8 + 12  # of IPv4, UDP and RTP: RFC 791, RFC 768, RFC 3550
+PAYLOAD_BYTES = 1500 - HEADER_BYTES  # what Ethernet's frame of 1500 bytes leaves
+
+
+def packets_of(frame_bytes: float) -> int:
+    """Return how many packets a coded frame takes."""
+    return max(1, -int(-frame_bytes // PAYLOAD_BYTES))
+
+
+def wire_bits(frame_bits: float) -> float:
+    """Return the bits of a coded frame with the headers of its packets."""
+    return frame_bits + 8 * HEADER_BYTES * packets_of(frame_bits / 8)
+
+
 class Content(StrEnum):
     """What is sent: whole frames, or the face cut out of them by the robot."""
 
@@ -35,21 +49,7 @@ class Content(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingPoint(Record):
-    """A way to send video, with its cost and its score as measured.
-
-    Attributes
-    ----------
-    width, height, fps, codec, qp : size, frame rate and coding of the video sent.
-    kbps : mean rate of the stream, in 1000 bits per second, without packet headers.
-    measure : name of the score, such as ``accuracy`` or ``ccc``; higher is better.
-    score, low, high : the score with its confidence interval, where there is one.
-    model : that was scored.
-    content : what is sent.
-    kbps_high : a high percentile of the rate over recordings; a link must carry it where it is known.
-    largest_bits : largest bits of a frame; None if it was not measured.
-    psnr : PSNR in dB.
-    n : recordings or clips that were scored.
-    """
+    """A way to send video, with its cost and its score as measured; docs/link.md explains the fields."""
 
     width: int
     height: int
@@ -87,6 +87,11 @@ class OperatingPoint(Record):
     def rate(self) -> float:
         """Rate that a link must carry, in kbit/s, without packet headers."""
         return self.kbps if self.kbps_high is None else max(self.kbps, self.kbps_high)
+
+    @property
+    def wire_kbps(self) -> float:
+        """The same with packet headers, as if all frames were of one size."""
+        return wire_bits(1000 * self.rate / self.fps) * self.fps / 1000
 
     @property
     def name(self) -> str:
@@ -160,49 +165,11 @@ def _of_sweep(sweep: SweepResults) -> RateTable:
     return RateTable(tuple(points))
 
 
-@dataclass(frozen=True)
-class ClipCost(Record):
-    """What a clip costs: its length in seconds, the bits of all frames, and those of the largest."""
+def clip_cost(times: npt.ArrayLike, bits: npt.ArrayLike) -> tuple[float, float]:
+    """Return kbit/s and the largest frame's bits of a coded clip, from its times and bits, (T,) each.
 
-    seconds: float
-    bits: float
-    largest_bits: float
-
-    @property
-    def kbps(self) -> float:
-        """Mean rate in 1000 bits per second."""
-        return self.bits / self.seconds / 1000
-
-
-@dataclass(frozen=True)
-class MeasuredCell(Record):
-    """Clips of a coded version: what they cost, and how they were classified.
-
-    Attributes
-    ----------
-    version : coded at a QP.
-    costs : cost of each clip; the bits are those of whole frames.
-    correct : whether each clip was classified correctly.
-    actors : actor of each clip, or empty; where given, the interval draws actors.
+    Its last frame has the mean duration.
     """
-
-    version: Version
-    costs: tuple[ClipCost, ...]
-    correct: tuple[bool, ...]
-    actors: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.version.qp is None:
-            raise DataError("uncoded clips have no bits", code="out-of-range", field="version", value=self.version.name)
-        if not self.costs:
-            raise DataError("there are no clips", code="empty", field="costs")
-        if len(self.correct) != len(self.costs) or len(self.actors) not in (0, len(self.costs)):
-            counts = (len(self.costs), len(self.correct), len(self.actors))
-            raise DataError("costs, correct, actors differ in length", code="mismatch", field="clips", value=counts)
-
-
-def clip_cost(times: npt.ArrayLike, bits: npt.ArrayLike) -> ClipCost:
-    """Return the cost of a coded clip from its times and bits, (T,) each; its last frame has the mean duration."""
     starts, coded = np.asarray(times, np.float64), np.asarray(bits, np.float64)
     if not np.isfinite(coded).all():
         raise DataError("uncoded clips have no bits", code="out-of-range", field="bits", hint="a version with a QP")
@@ -210,37 +177,49 @@ def clip_cost(times: npt.ArrayLike, bits: npt.ArrayLike) -> ClipCost:
     if count < 2:
         raise DataError("a rate needs two frames or more", code="out-of-range", field="times", value=count)
     seconds = float(starts[-1] - starts[0]) * count / (count - 1)
-    return ClipCost(seconds, float(coded.sum()), float(coded.max()))
+    return float(coded.sum()) / seconds / 1000, float(coded.max())
 
 
-def operating_points(cells: Sequence[MeasuredCell], model: str) -> RateTable:
-    """Return the table of measured cells: an operating point for each, of whole frames, scored by accuracy."""
-    if not cells:
-        raise DataError("there are no cells", code="empty", field="cells")
-    return RateTable(tuple(_point(cell, model) for cell in cells))
+def operating_point(
+    version: Version,
+    costs: Sequence[tuple[float, float]],
+    correct: Sequence[bool],
+    actors: Sequence[str] = (),
+    *,
+    model: str,
+) -> OperatingPoint:
+    """Return the point of a coded version, of whole frames, scored by accuracy.
 
-
-def _point(cell: MeasuredCell, model: str) -> OperatingPoint:
-    version, rates = cell.version, [cost.kbps for cost in cell.costs]
-    assert version.qp is not None
-    low, high = _interval(cell)
+    Parameters
+    ----------
+    costs : `clip_cost` of each clip.
+    correct : whether each clip was classified correctly.
+    actors : actor of each clip, or empty; where given, the interval draws actors.
+    """
+    if version.qp is None:
+        raise DataError("uncoded clips have no bits", code="out-of-range", field="version", value=version.name)
+    if not costs:
+        raise DataError("there are no clips", code="empty", field="costs")
+    if len(correct) != len(costs) or len(actors) not in (0, len(costs)):
+        counts = (len(costs), len(correct), len(actors))
+        raise DataError("costs, correct, actors differ in length", code="mismatch", field="clips", value=counts)
+    rates, largest = zip(*costs, strict=True)
+    low, high = _interval(np.array(correct, np.float64), actors)
     return OperatingPoint(
         width=version.width, height=version.height, fps=version.fps, codec=version.codec, qp=version.qp,
-        kbps=float(np.mean(rates)), kbps_high=float(np.percentile(rates, _HIGH)),
-        largest_bits=max(cost.largest_bits for cost in cell.costs), measure="accuracy",
-        score=float(np.mean(cell.correct)), low=low, high=high, model=model, content=Content.FRAME, n=len(rates),
+        kbps=float(np.mean(rates)), kbps_high=float(np.percentile(rates, _HIGH)), largest_bits=max(largest),
+        measure="accuracy", score=float(np.mean(correct)), low=low, high=high, model=model, n=len(rates),
     )  # fmt: skip
 
 
-def _interval(cell: MeasuredCell) -> tuple[float | None, float | None]:
+def _interval(correct: npt.NDArray[np.float64], actors: Sequence[str]) -> tuple[float | None, float | None]:
     """Return the ends of the 95 % interval: jackknife over actors, else Wilson's; None for a single actor."""
-    correct = np.array(cell.correct, np.float64)
-    if not cell.actors:
+    if not actors:
         from scipy.stats import binomtest
 
         ends = binomtest(int(correct.sum()), len(correct)).proportion_ci(LEVEL, method="wilson")
         return float(ends.low), float(ends.high)
-    names, actor = np.unique(cell.actors, return_inverse=True)
+    names, actor = np.unique(actors, return_inverse=True)
     if len(names) == 1:
         return None, None
     right, clips = np.bincount(actor, correct), np.bincount(actor)

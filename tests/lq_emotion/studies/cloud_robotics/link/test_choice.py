@@ -6,17 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lq_emotion.studies.cloud_robotics.link.choice import (
-    Demand,
-    Pacer,
-    choose,
-    delay,
-    front,
-    packets_of,
-    wire_bits,
-    wire_kbps,
-)
-from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable
+from lq_emotion.studies.cloud_robotics.link.choice import Demand, choose, delay, front
+from lq_emotion.studies.cloud_robotics.link.loopback import last_bit
+from lq_emotion.studies.cloud_robotics.link.table import OperatingPoint, RateTable, packets_of, wire_bits
 from tests.refusals import refused
 
 
@@ -102,7 +94,7 @@ def test_the_delay_adds_up():
 def test_headers_count():
     assert (packets_of(0), packets_of(1460), packets_of(1460.5)) == (1, 1, 2)
     assert wire_bits(8 * 1461) == 8 * (1461 + 80)
-    assert wire_kbps(point(kbps=1.0, fps=25)) == 1 + 25 * 0.32
+    assert point(kbps=1.0, fps=25).wire_kbps == 1 + 25 * 0.32
 
 
 def test_the_front_holds_what_nothing_beats():
@@ -111,8 +103,9 @@ def test_the_front_holds_what_nothing_beats():
 
 
 def test_a_link_sends_one_frame_after_the_other():
-    pacer = Pacer(8.0)
-    assert [pacer.send(4000, 0.0), pacer.send(4000, 0.1), pacer.send(800, 5.0)] == [0.5, 1.0, 5.1]
+    first = last_bit(4000, 8.0, 0.0, 0.0)
+    second = last_bit(4000, 8.0, 0.1, first)
+    assert (first, second, last_bit(800, 8.0, 5.0, second)) == (0.5, 1.0, 5.1)
 
 
 def test_a_bandwidth_of_nothing_is_refused():

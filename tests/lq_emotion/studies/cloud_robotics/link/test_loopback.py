@@ -121,9 +121,9 @@ def test_the_command_chooses_and_measures(tmp_path, inputs, capsys):
     results = json.loads(capsys.readouterr().out)
     assert results == json.loads((out / "link.json").read_text())
     nothing, face, frame = results["rows"]
-    assert (nothing["choice"]["point"], nothing["measured"]) == (None, None)
-    assert nothing["choice"]["least_kbps"] == pytest.approx((3 + 8) / 0.9)
-    assert (face["choice"]["point"]["content"], frame["choice"]["point"]["content"]) == ("face", "frame")
+    assert (nothing["point"], nothing["measured"]) == (None, None)
+    assert nothing["least_kbps"] == pytest.approx((3 + 8) / 0.9)
+    assert (face["point"]["content"], frame["point"]["content"]) == ("face", "frame")
     for row in (face, frame):
         assert (row["measured"]["answered"], row["measured"]["faces"], row["measured"]["late"]) == (8, 8, 0)
     assert (out / "link.png").read_bytes().startswith(b"\x89PNG")

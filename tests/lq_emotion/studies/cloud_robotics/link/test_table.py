@@ -7,13 +7,11 @@ import pytest
 
 from lq_emotion.crops.versions import Version
 from lq_emotion.studies.cloud_robotics.link.table import (
-    ClipCost,
     Content,
-    MeasuredCell,
     OperatingPoint,
     RateTable,
     clip_cost,
-    operating_points,
+    operating_point,
     read_table,
 )
 from tests.refusals import refused
@@ -88,11 +86,11 @@ def test_the_mean_rate_gives_way_to_a_higher_percentile():
 
 
 VERSION = Version(256, 144, 5, 32)
-COSTS = (ClipCost(1, 1000, 800), ClipCost(2, 6000, 900))
+COSTS = ((1.0, 800), (3.0, 900))
 
 
 def test_a_clip_lasts_to_the_end_of_its_last_frame():
-    assert clip_cost(np.arange(5) / 5, [500, 100, 100, 100, 200]) == ClipCost(1.0, 1000.0, 500.0)
+    assert clip_cost(np.arange(5) / 5, [500, 100, 100, 100, 200]) == (1.0, 500.0)
 
 
 @pytest.mark.parametrize(("bits", "field"), [([np.nan, np.nan], "bits"), ([5], "times")])
@@ -102,18 +100,16 @@ def test_uncoded_clips_and_single_frames_have_no_rate(bits, field):
 
 
 def test_a_point_has_rates_over_clips_and_wilsons_interval():
-    (point,) = operating_points([MeasuredCell(VERSION, COSTS, (True, False))], "LSTM").points
+    point = operating_point(VERSION, COSTS, (True, False), model="LSTM")
     assert (point.kbps, point.kbps_high, point.largest_bits) == (2.0, pytest.approx(2.9), 900)
     assert (point.score, point.n, point.model, point.name) == (0.5, 2, "LSTM", "256x144 5 fps x264 QP 32")
     assert (point.low, point.high) == (pytest.approx(0.09453, abs=1e-5), pytest.approx(0.90547, abs=1e-5))
 
 
 def test_actors_are_drawn_where_given():
-    cell = MeasuredCell(VERSION, COSTS * 2, (True, False, True, False), ("01", "02", "01", "02"))
-    (point,) = operating_points([cell], "LSTM").points
+    point = operating_point(VERSION, COSTS * 2, (True, False, True, False), ("01", "02", "01", "02"), model="LSTM")
     assert (point.low, point.high) == (0.0, 1.0)
-    alone = MeasuredCell(VERSION, COSTS, (True, False), ("01", "01"))
-    assert operating_points([alone], "LSTM").points[0].low is None
+    assert operating_point(VERSION, COSTS, (True, False), ("01", "01"), model="LSTM").low is None
 
 
 def test_cells_must_be_coded_and_whole():
@@ -123,4 +119,4 @@ def test_cells_must_be_coded_and_whole():
         (VERSION, COSTS, (True,), "mismatch"),
     ]:
         with refused(code):
-            MeasuredCell(version, costs, correct)
+            operating_point(version, costs, correct, model="LSTM")
