@@ -62,9 +62,9 @@ GOOD = {
     },
     "rd/rd.json": {
         "data": "HQ", "convention": "avec", "delay": 0.0, "recordings": ["dev_1"],
-        "coding": {"fps": 25, "gop": 250, "preset": "medium"}, "versions": {"av": "1"},
+        "fps": 25, "gop": 250, "preset": "medium", "versions": {"av": "1"},
         "bpp_published": {"qp": 24, "3": 0.24}, "bits_rise_with_qp": [],
-        "models": [{"name": "HR", "scale": None, "file": "HR.caffemodel", "sha256": "0123"}],
+        "models": [{"name": "HR", "scale": None, "weights": "HR.caffemodel", "sha256": "0123"}],
         "points": [{**_POINT, "bpp": 0.3, "vcl_bpp": 0.2, "score": _MEASURED}],
     },
     "data/prepare.json": {

@@ -29,7 +29,7 @@ def rate_distortion(store: Store) -> Iterator[Block]:
 
 
 def _sweep(folder: Path, results: SweepResults, name: str) -> Iterator[Block]:
-    points, coding, key = results.points, results.coding, name.removesuffix(": ")
+    points, key = results.points, name.removesuffix(": ")
     coded = [point for point in points if point.qp is not None]
     codecs = list(dict.fromkeys(point.codec for point in coded))
     models = ", ".join(dict.fromkeys(point.model for point in points))
@@ -48,8 +48,8 @@ def _sweep(folder: Path, results: SweepResults, name: str) -> Iterator[Block]:
     frames = max(point.score.frames or 0 for point in points)
     versions = ", ".join(f"{package} {version}" for package, version in results.versions.items())
     yield Text(
-        f"{name}{len(results.recordings)} recordings, {frames:,} frames; {coding.fps} frames a second, a key "
-        f"frame every {coding.gop}, preset {coding.preset}; {versions}. Nets: {_nets(results)}."
+        f"{name}{len(results.recordings)} recordings, {frames:,} frames; {results.fps} frames a second, a key "
+        f"frame every {results.gop}, preset {results.preset}; {versions}. Nets: {_nets(results)}."
     )
     if results.bits_rise_with_qp:
         yield Text(
@@ -62,7 +62,7 @@ def _nets(results: SweepResults) -> str:
     nets = []
     for model in results.models:
         at = f" at s = {model.scale}" if model.scale else ""
-        nets.append(f"{model.name}{at}, {code(Path(model.file).name)}, SHA-256 {code(model.sha256[:16])}…")
+        nets.append(f"{model.name}{at}, {code(model.weights.name)}, SHA-256 {code(model.sha256[:16])}…")
     return "; ".join(nets)
 
 

@@ -19,7 +19,8 @@ from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import cells
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
-from lq_emotion.studies.robust_lq.rate_distortion import SWEEP, Model, SweepSettings
+from lq_emotion.studies.robust_lq.rate_distortion import SWEEP, SweepSettings
+from lq_emotion.studies.robust_lq.rd_results import Model
 from tests.lq_emotion.commands import linear_net, quiet, save_crops
 
 FRAMES = {"P1": 40, "P2": 30, "dev_1": 50, "dev_2": 20}

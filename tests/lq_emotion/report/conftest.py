@@ -94,9 +94,9 @@ def whole(tmp_path_factory):
         root / "rd/rd.json",
         {
             "data": "HQ", "convention": "avec", "delay": 0.0, "recordings": ["dev_1"],
-            "coding": {"frames": None, "fps": 25, "gop": 250, "preset": "medium"},
+            "frames": None, "fps": 25, "gop": 250, "preset": "medium",
             "versions": {"av": "1.2.3"}, "bpp_published": {"qp": 24, "3": 0.24, "4": 0.4}, "bits_rise_with_qp": [],
-            "models": [{"name": "HR on LR", "scale": None, "file": "a/HR.caffemodel", "sha256": "0123456789abcdef" * 4}],
+            "models": [{"name": "HR on LR", "scale": None, "weights": "a/HR.caffemodel", "sha256": "0123456789abcdef" * 4}],
             "points": points,
         },
     )  # fmt: skip

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -29,10 +29,8 @@ from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, part
 from lq_emotion.evaluation.calibration import align_predictions, common_preparation
 from lq_emotion.evaluation.predictor import load_predictor
 from lq_emotion.metrics.regression import Convention, score
-from lq_emotion.studies.robust_lq import figure4
 from lq_emotion.studies.robust_lq.rd_cells import (
     Encoding,
-    Net,
     coded_path,
     fill,
     load_predictions,
@@ -43,10 +41,12 @@ from lq_emotion.studies.robust_lq.rd_results import (
     PUBLISHED_BPP,
     PUBLISHED_QP,
     UNCODED,
-    Coding,
-    ModelFile,
+    Model,
     Point,
     SweepResults,
+    draw_codec,
+    draw_rates,
+    write_csv,
 )
 from lq_emotion.training.trainer import find_weights
 from lq_emotion.video.codecs import find_codec
@@ -69,21 +69,6 @@ def rises(points: Iterable[Point]) -> tuple[str, ...]:
         for low, high in pairwise(sorted(bits))
         if bits[high] >= bits[low]
     )
-
-
-class Model(NamedTuple):
-    """A net of the figure.
-
-    Attributes
-    ----------
-    name : name of its curve.
-    weights : a caffemodel, or the folder of a run.
-    scale : the only factor at which it is used; None for all.
-    """
-
-    name: str
-    weights: Path
-    scale: int | None = None
 
 
 def _model(text: str) -> Model:
@@ -147,11 +132,6 @@ class SweepSettings(StudySettings):
                 seen.add((model.name, scale))
 
     @property
-    def coding(self) -> Coding:
-        """How frames are coded."""
-        return Coding(self.frames)
-
-    @property
     def recordings(self) -> list[str]:
         """The names of the recordings."""
         return list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
@@ -178,7 +158,7 @@ def sweep_stages(settings: SweepSettings, names: Sequence[str]) -> Iterator[Stag
     crops = tuple(mat_path(settings.data, name) for name in names)
     for cell in settings.cells:
         models, folder = settings.at(cell.scale), settings.folder(cell)
-        made: dict[str, Any] = {"models": [model.name for model in models], "coding": settings.coding.to_json()}
+        made: dict[str, Any] = {"models": [model.name for model in models], "frames": settings.frames}
         if cell.qp is not None:
             codec = find_codec(cell.codec)
             made |= {"versions": versions(), "options": dict(codec.options(cell.qp)), "least": codec.min_side}
@@ -192,10 +172,17 @@ def sweep_stages(settings: SweepSettings, names: Sequence[str]) -> Iterator[Stag
 
 def _fill(settings: SweepSettings, cell: Encoding, models: Sequence[Model], crops: Sequence[Path], say: Say) -> None:
     dimension, _ = common_preparation(read_labels(settings.data, [path.stem for path in crops]), settings.data)
-    nets = [Net(model.name, model.weights, file_sha256(model.weights), settings.net) for model in models]
     device = str(choose_device(settings.device))
-    fill(cell, crops, nets, settings.coding, settings.folder(cell), device, dimension)
-    say(f"{len(crops)} recordings, {len(nets)} nets")
+    fill(
+        cell, crops, _read(models), settings.folder(cell), definition=settings.net, frames=settings.frames,
+        device=device, dimension=dimension,
+    )  # fmt: skip
+    say(f"{len(crops)} recordings, {len(models)} nets")
+
+
+def _read(models: Sequence[Model]) -> tuple[Model, ...]:
+    """Return models with the hashes of their weights."""
+    return tuple(replace(model, sha256=file_sha256(model.weights)) for model in models)
 
 
 def _stages(settings: SweepSettings) -> list[Stage[None]]:
@@ -212,7 +199,7 @@ def _stages(settings: SweepSettings) -> list[Stage[None]]:
 
 def _prepare(settings: SweepSettings) -> SweepSettings:
     """Return the settings with files of weights in place of the folders of trainings."""
-    models = tuple(model._replace(weights=find_weights(model.weights)) for model in settings.models)
+    models = tuple(replace(model, weights=find_weights(model.weights)) for model in settings.models)
     return replace(settings, models=models)
 
 
@@ -231,11 +218,8 @@ def sweep_results(settings: SweepSettings, _seconds: Mapping[str, float | None] 
     results = SweepResults(
         data=str(settings.data),
         recordings=tuple(names),
-        models=tuple(
-            ModelFile(model.name, model.scale, str(model.weights), file_sha256(model.weights))
-            for model in settings.models
-        ),
-        coding=settings.coding,
+        models=_read(settings.models),
+        frames=settings.frames,
         versions=versions(),
         convention=settings.convention,
         delay=delay,
@@ -243,10 +227,10 @@ def sweep_results(settings: SweepSettings, _seconds: Mapping[str, float | None] 
         bits_rise_with_qp=rises(points),
         points=points,
     )
-    figure4.write_csv(points, settings.out / "rd.csv")
+    write_csv(points, settings.out / "rd.csv")
     for codec in dict.fromkeys(settings.codecs):
-        figure4.draw_codec(points, codec, settings.out / f"rd_{codec}.png")
-    figure4.draw_rates(points, PUBLISHED_BPP, PUBLISHED_QP, settings.out / "rate.png")
+        draw_codec(points, codec, settings.out / f"rd_{codec}.png")
+    draw_rates(points, PUBLISHED_BPP, PUBLISHED_QP, settings.out / "rate.png")
     write_json(results.to_json(), settings.out / "rd.json")
     return results
 
@@ -256,7 +240,7 @@ def _points(settings: SweepSettings, names: Sequence[str], delay: float) -> Iter
     gold = np.concatenate([labels[name].valence[: settings.frames] for name in names])
     for cell in settings.cells:
         folder = settings.folder(cell)
-        rates = rate([coded_path(folder, name) for name in names])._asdict()
+        rates = rate([coded_path(folder, name) for name in names])
         for model in settings.at(cell.scale):
             traces = [
                 align_predictions(load_predictions(predictions_path(folder, name, model.name)), labels[name], delay)

@@ -18,7 +18,7 @@ from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.records import Record
 from lq_emotion.evaluation.predictor import load_predictor
-from lq_emotion.studies.robust_lq.rd_results import Coding
+from lq_emotion.studies.robust_lq.rd_results import FPS, GOP, PRESET, Model
 from lq_emotion.video.encode import Frames, encode
 from matlab_ports.eval_video import FrameSource, eval_video
 from matlab_ports.imresize import imresize
@@ -30,13 +30,7 @@ _WHITE = 255
 
 
 class Encoding(NamedTuple):
-    """A cell of the sweep: recordings at one factor, codec and QP.
-
-    Attributes
-    ----------
-    scale : the factor by which the coded frames are smaller than the crops.
-    codec, qp : `UNCODED` and None for frames that are not coded.
-    """
+    """A cell of the sweep: frames smaller by a factor, a codec and a QP; `UNCODED` and None if they are not coded."""
 
     scale: int
     codec: str
@@ -50,24 +44,17 @@ class Encoding(NamedTuple):
 
 @dataclass(frozen=True)
 class Coded(Record):
-    """A recording's frames as they were coded; without bits and PSNR if they were not.
-
-    Attributes
-    ----------
-    frames, height, width : number and size of the small frames.
-    total_bits, vcl_bits : bits of the stream, and of the frames alone, without headers; None without NAL units.
-    bits_by_nal_type : bits by type of NAL unit.
-    psnr : PSNR of the small frames, in dB; None if nothing was lost.
-    stream_sha256 : of the stream.
-    """
+    """A recording's small frames as they were coded; without bits and PSNR if they were not."""
 
     frames: int
     height: int
     width: int
     total_bits: int | None = None
     vcl_bits: int | None = None
+    """Of the frames alone, without headers; None without NAL units."""
     bits_by_nal_type: Mapping[str, int] | None = None
     psnr: float | None = None
+    """In dB; None if nothing was lost."""
     stream_sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -85,30 +72,8 @@ class Coded(Record):
         return 0.0 if self.psnr is None else self.pixels * 10 ** (-self.psnr / 10)
 
 
-class Net(NamedTuple):
-    """A net that predicts coded frames.
-
-    Attributes
-    ----------
-    model : name of its curve.
-    weights, sha256 : its weights, and their SHA-256.
-    definition : its definition; by default that of the training, or the authors'.
-    """
-
-    model: str
-    weights: Path
-    sha256: str
-    definition: Path | None = None
-
-
 class EnlargedFrames:
-    """Decoded frames, enlarged to the size of the nets' input as they are read.
-
-    Parameters
-    ----------
-    small : uint8 (T, h, w).
-    size : H and W of the frames.
-    """
+    """Decoded frames, uint8 (T, h, w), enlarged to H and W of the nets' input as they are read."""
 
     def __init__(self, small: Frames, size: tuple[int, int]) -> None:
         self._small = small
@@ -140,15 +105,18 @@ def psnr(decoded: Frames, original: Frames) -> float | None:
     return float(10 * np.log10(_WHITE**2 / error)) if error else None
 
 
-def code_recording(crops: Path, cell: Encoding, coding: Coding) -> tuple[Frames, tuple[int, int], Coded]:
-    """Return a recording's small frames (T, h, w) as a decoder returns them, H and W of its crops, and the coding."""
+def code_recording(crops: Path, cell: Encoding, count: int | None) -> tuple[Frames, tuple[int, int], Coded]:
+    """Return the first `count` small frames (T, h, w) as a decoder returns them, H and W of the crops, and the coding.
+
+    Of None frames, all.
+    """
     with closing(open_frames(crops, "video")) as source:
         height, width, total = source.shape
-        small = shrunk(source, cell.scale, min(coding.frames or total, total))
+        small = shrunk(source, cell.scale, min(count or total, total))
     if cell.qp is None:
         return small, (height, width), Coded(*small.shape)
-    preset = coding.preset if cell.codec in ("x264", "x265") else None
-    encoded = encode(small, cell.codec, qp=cell.qp, fps=coding.fps, gop=coding.gop, preset=preset)
+    preset = PRESET if cell.codec in ("x264", "x265") else None
+    encoded = encode(small, cell.codec, qp=cell.qp, fps=FPS, gop=GOP, preset=preset)
     by_type = {str(kind): bits for kind, bits in encoded.by_type.items()}
     quality = psnr(encoded.decoded, small)
     frames, h, w = small.shape
@@ -159,32 +127,30 @@ def code_recording(crops: Path, cell: Encoding, coding: Coding) -> tuple[Frames,
 def fill(
     cell: Encoding,
     crops: Sequence[Path],
-    nets: Sequence[Net],
-    coding: Coding,
+    models: Sequence[Model],
     folder: Path,
+    *,
+    definition: Path | None,
+    frames: int | None,
     device: str,
     dimension: str,
 ) -> None:
-    """Code recordings, let the nets predict them, and write NAME.json and NAME.MODEL.npz for each."""
+    """Code the first `frames` of recordings, let the nets predict them, and write NAME.json and NAME.MODEL.npz."""
     for path in crops:
-        decoded, size, coded = code_recording(path, cell, coding)
-        for net in nets:
-            prediction = _predict(net, EnlargedFrames(decoded, size), device, dimension)
+        decoded, size, coded = code_recording(path, cell, frames)
+        for model in models:
+            predictor = _load(model.weights, model.sha256, definition, device)
+            predictor.require_size(size, model.weights)
+            outputs = eval_video(EnlargedFrames(decoded, size), predictor).outputs
+            prediction = outputs[:, predictor.output_of(dimension)]
             if not np.isfinite(prediction).all():
                 frame = int(np.flatnonzero(~np.isfinite(prediction))[0])
                 problem = f"predicts {prediction[frame]} for frame {frame + 1} of {path.stem}"
-                raise DataError(problem, code="not-finite", field="model", value=net.model)
-            target = predictions_path(folder, path.stem, net.model)
+                raise DataError(problem, code="not-finite", field="model", value=model.name)
+            target = predictions_path(folder, path.stem, model.name)
             with atomic_path(target) as partial, partial.open("wb") as file:
                 np.savez(file, prediction=np.asarray(prediction, np.float64))
         write_json(coded.to_json(), coded_path(folder, path.stem))
-
-
-def _predict(net: Net, frames: EnlargedFrames, device: str, dimension: str) -> Doubles:
-    predictor = _load(net.weights, net.sha256, net.definition, device)
-    height, width, _ = frames.shape
-    predictor.require_size((height, width), net.weights)
-    return eval_video(frames, predictor).outputs[:, predictor.output_of(dimension)]
 
 
 @lru_cache(maxsize=16)
@@ -209,24 +175,15 @@ def load_predictions(path: Path) -> Doubles:
         return np.asarray(file["prediction"], np.float64)
 
 
-class Rate(NamedTuple):
-    """Bits and quality of several recordings, with the fields of `rd_results.Point`."""
-
-    bits: int | None = None
-    vcl_bits: int | None = None
-    bpp: float | None = None
-    vcl_bpp: float | None = None
-    psnr: float | None = None
-
-
-def rate(paths: Sequence[Path]) -> Rate:
-    """Return the bits of several recordings and the PSNR of the mean squared error of all their pixels."""
+def rate(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return bits of several recordings, and PSNR of the mean squared error of all pixels, as fields of `Point`."""
     coded = [read_record(path, Coded) for path in paths]
     bits = [one.total_bits for one in coded if one.total_bits is not None]
     if len(bits) < len(coded):
-        return Rate()
+        return dict.fromkeys(("bits", "vcl_bits", "bpp", "vcl_bpp", "psnr"))
     pixels, error = sum(one.pixels for one in coded), sum(one.error for one in coded)
     vcl_bits = [one.vcl_bits for one in coded if one.vcl_bits is not None]
     vcl = sum(vcl_bits) if len(vcl_bits) == len(coded) else None
     quality = 10 * math.log10(pixels / error) if error else None
-    return Rate(sum(bits), vcl, sum(bits) / pixels, None if vcl is None else vcl / pixels, quality)
+    per_pixel = {"bpp": sum(bits) / pixels, "vcl_bpp": None if vcl is None else vcl / pixels}
+    return {"bits": sum(bits), "vcl_bits": vcl, **per_pixel, "psnr": quality}

@@ -23,7 +23,8 @@ from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq import work
 from lq_emotion.studies.robust_lq.cells import StudyCell, Training, cells, run_name
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check, validation_part
-from lq_emotion.studies.robust_lq.rate_distortion import Model, result_files, sweep_stages
+from lq_emotion.studies.robust_lq.rate_distortion import result_files, sweep_stages
+from lq_emotion.studies.robust_lq.rd_results import Model
 from lq_emotion.studies.robust_lq.recipes import shown_lr
 from lq_emotion.studies.robust_lq.work import PHASES
 from lq_emotion.training.estimate import PlannedTraining

@@ -18,7 +18,8 @@ from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq.cells import StudyCell
 from lq_emotion.studies.robust_lq.figures.canvas import GRAY, STUDIO
 from lq_emotion.studies.robust_lq.plan import StudyPlan
-from lq_emotion.studies.robust_lq.rate_distortion import Model, SweepSettings, sweep_results
+from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings, sweep_results
+from lq_emotion.studies.robust_lq.rd_results import Model
 from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
 
 DRAWS = 10

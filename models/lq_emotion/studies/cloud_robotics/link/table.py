@@ -135,7 +135,9 @@ def read_table(path: Path) -> RateTable:
             return RateTable(tuple(points))
     content = read_json(path)
     with contents_of(path, _HINT):
-        return _of_sweep(SweepResults.from_json(content)) if "coding" in content else RateTable.from_json(content)
+        return (
+            _of_sweep(SweepResults.from_json(content)) if "bpp_published" in content else RateTable.from_json(content)
+        )
 
 
 def _from_cells(row: Row) -> OperatingPoint:
@@ -154,7 +156,7 @@ def _of_sweep(sweep: SweepResults) -> RateTable:
     for point in sweep.points:
         if point.qp is None or not point.bits or not point.bpp or point.score.ccc is None or not point.score.frames:
             continue
-        side, fps = round(math.sqrt(point.bits / point.bpp / point.score.frames)), sweep.coding.fps
+        side, fps = round(math.sqrt(point.bits / point.bpp / point.score.frames)), sweep.fps
         points.append(
             OperatingPoint(
                 width=side, height=side, fps=fps, codec=point.codec, qp=point.qp, psnr=point.psnr,

@@ -28,7 +28,7 @@ FIRST = OperatingPoint(
 SWEEP = {
     "data": "HQ", "recordings": ["dev_1"], "models": [], "versions": {}, "convention": "avec", "delay": 0.0,
     "bpp_published": {}, "bits_rise_with_qp": [],
-    "coding": {"frames": 100, "fps": 25, "gop": 250, "preset": "medium"},
+    "frames": 100, "fps": 25, "gop": 250, "preset": "medium",
     "points": [
         {"codec": "x264", "scale": 3, "qp": 20, "model": "OA", "bits": 562560, "vcl_bits": None, "vcl_bpp": None, "bpp": 0.4578125, "psnr": 41.8, "score": {"rmse": None, "cc": None, "ccc": 0.82, "frames": 1200}},
         {"codec": "none", "scale": 3, "qp": None, "model": "OA", "bits": None, "vcl_bits": None, "vcl_bpp": None, "bpp": None, "psnr": None, "score": {"rmse": None, "cc": None, "ccc": 0.83, "frames": 1200}},
