@@ -18,6 +18,7 @@ from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import stored_partitions
 from lq_emotion.nets.names import Net, crops_folder
 from lq_emotion.report.parts import Absent
+from lq_emotion.studies.robust_lq.figure1 import levels_of, show_face
 from lq_emotion.studies.robust_lq.sr_demo.recipe import BORDER, DEPLOY
 from lq_emotion.studies.robust_lq.sr_demo.upscaling import run_net
 from lq_emotion.studies.robust_lq.store import Store
@@ -27,7 +28,6 @@ from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
 
 Face = npt.NDArray[np.floating[Any]]
-_STUDIO, _GRAY = (16 / 255, 235 / 255), (0.0, 1.0)  # black and white
 _PEOPLE = 2
 
 
@@ -63,9 +63,8 @@ def frames(store: Store) -> Iterator[Block]:
             "the middle 80 × 80 pixels. PSNR is of these 80 × 80 pixels, in dB at a peak of 1."
         )
     alt = f"Faces in full resolution and shrunk by {', '.join(map(str, scales))}" + ("; super-resolved" if used else "")
-    yield Figure(
-        "frames", _draw({name: face for name, (face, _) in people.items()}, shown, _levels(store)), caption, alt
-    )
+    faces, levels = {name: face for name, (face, _) in people.items()}, levels_of(store.switches.get("luminance"))
+    yield Figure("frames", _draw(faces, shown, levels), caption, alt)
     if not nets:
         yield Text("No super-resolved faces: there are no weights in runs/pretrain-s.", "note")
     for problem in problems:
@@ -115,10 +114,6 @@ def _leaves(store: Store) -> str:
     return "padded convolutions keep all, here" if "convolutions" in store.switches else "unpadded convolutions leave"
 
 
-def _levels(store: Store) -> tuple[float, float]:
-    return _GRAY if store.switches.get("luminance") == "gray" else _STUDIO
-
-
 def _draw(faces: Mapping[str, Face], shown: Mapping[str, Mapping[int, _Shown]], levels: tuple[float, float]) -> bytes:
     scales = list(next(iter(shown.values())))
     with_sr = any(face.sr is not None for by_factor in shown.values() for face in by_factor.values())
@@ -147,8 +142,7 @@ def _below(panels: Sequence[Any], face: Face, shown: Mapping[int, _Shown], level
 
 
 def _panel(panel: Any, face: Face, title: str, levels: tuple[float, float]) -> None:
-    black, white = levels
-    panel.imshow(face, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
+    show_face(panel, face, levels)
     panel.set_title(title, fontsize=8, pad=3)
 
 

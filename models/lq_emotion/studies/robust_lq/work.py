@@ -16,7 +16,6 @@ from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq.cells import StudyCell
-from lq_emotion.studies.robust_lq.figures.canvas import GRAY, STUDIO
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings, sweep_results
 from lq_emotion.studies.robust_lq.rd_results import Model
@@ -187,24 +186,24 @@ def do_submission(plan: StudyPlan, cell: StudyCell, weights: Path, h5: Path, nam
 
 def do_figure1(plan: StudyPlan, crops: Path, _say: Say) -> None:
     """Draw a face of a recording, HR and at every factor."""
-    from lq_emotion.studies.robust_lq.figures.figure1 import draw_factors
+    from lq_emotion.studies.robust_lq.figure1 import draw_factors, levels_of
 
-    levels = GRAY if plan.switches.luminance == "gray" else STUDIO
+    levels = levels_of(plan.switches.luminance)
     draw_factors(crops, _figure(plan, 1), factors=plan.scales, levels=levels, synthetic=plan.synthetic)
 
 
 def do_figure2(plan: StudyPlan, crops: Path, weights: Path, factor: int, _say: Say) -> None:
     """Draw the pipeline with what each step makes of a frame."""
-    from lq_emotion.studies.robust_lq.figures.figure2 import Pipeline, draw_pipeline
+    from lq_emotion.studies.robust_lq.figure1 import levels_of
+    from lq_emotion.studies.robust_lq.figure2 import draw_pipeline
 
-    levels = GRAY if plan.switches.luminance == "gray" else STUDIO
-    pipeline = Pipeline(crops, weights, factor=factor)
-    draw_pipeline(pipeline, _figure(plan, 2), levels=levels, synthetic=plan.synthetic)
+    levels = levels_of(plan.switches.luminance)
+    draw_pipeline(crops, weights, factor, _figure(plan, 2), levels=levels, synthetic=plan.synthetic)
 
 
 def do_figure3(plan: StudyPlan, _say: Say) -> None:
     """Draw the architectures of SR-FCN and of the CNN."""
-    from lq_emotion.studies.robust_lq.figures.figure3 import draw_architectures
+    from lq_emotion.studies.robust_lq.figure3 import draw_architectures
 
     draw_architectures(_figure(plan, 3), switches=plan.switches)
 

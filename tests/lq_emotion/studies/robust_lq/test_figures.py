@@ -1,16 +1,14 @@
 """Figures 1 to 3: what they show, and that they are written."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_PAPER
-from lq_emotion.studies.robust_lq.figures.figure1 import draw_factors
-from lq_emotion.studies.robust_lq.figures.figure2 import Pipeline, draw_pipeline
-from lq_emotion.studies.robust_lq.figures.figure3 import boxes, draw_architectures
+from lq_emotion.studies.robust_lq.figure1 import draw_factors, levels_of
+from lq_emotion.studies.robust_lq.figure2 import draw_pipeline
+from lq_emotion.studies.robust_lq.figure3 import boxes, draw_architectures
 from tests.lq_emotion.commands import draw_weights, save_crops
 from tests.refusals import refused
 
@@ -23,6 +21,9 @@ def crops(tmp_path_factory):
     return save_crops(path, np.float32(video), valence=np.sin(0.04 * np.arange(12)))
 
 
+LUMA = levels_of("luma")
+
+
 def pixels(path):
     with Image.open(path) as image:
         return np.asarray(image.convert("L"))
@@ -30,9 +31,9 @@ def pixels(path):
 
 def test_figure_1_shows_a_face_at_every_factor(crops, tmp_path):
     path = tmp_path / "new folder" / "figure_1.png"
-    draw_factors(crops, path)
+    draw_factors(crops, path, levels=LUMA)
     wide = pixels(path)
-    draw_factors(crops, path, factors=(3,), frame=0, synthetic=True)
+    draw_factors(crops, path, factors=(3,), levels=levels_of("gray"), synthetic=True)
     narrow = pixels(path)
     assert wide.shape[0] == narrow.shape[0]
     assert wide.shape[1] > 2 * narrow.shape[1]
@@ -42,7 +43,7 @@ def test_figure_1_shows_a_face_at_every_factor(crops, tmp_path):
 
 def test_figure_1_of_no_crops_is_refused(tmp_path):
     with refused("file-missing", file="dev_9.mat"):
-        draw_factors(tmp_path / "dev_9.mat", tmp_path / "figure_1.png")
+        draw_factors(tmp_path / "dev_9.mat", tmp_path / "figure_1.png", levels=LUMA)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,20 +74,14 @@ def test_figure_2_codes_the_frames_and_shows_what_the_net_makes_of_one(crops, tm
     weights = tmp_path / "runs" / "Joint-OA" / "snapshots" / "emotion_iter_1.caffemodel"
     weights.parent.mkdir(parents=True)
     draw_weights(weights)
-    pipeline = Pipeline(crops, weights, factor=3, frames=8)
-    draw_pipeline(pipeline, tmp_path / "figure_2.png")
-    middle = pixels(tmp_path / "figure_2.png")
-    draw_pipeline(replace(pipeline, frame=0, weights=weights.parent.parent), tmp_path / "first.png", synthetic=True)
-    assert middle.shape == pixels(tmp_path / "first.png").shape
-    assert (middle != pixels(tmp_path / "first.png")).any()
+    draw_pipeline(crops, weights, 3, tmp_path / "figure_2.png", levels=LUMA)
+    small = pixels(tmp_path / "figure_2.png")
+    draw_pipeline(crops, weights, 4, tmp_path / "smaller.png", levels=LUMA, synthetic=True)
+    assert small.shape == pixels(tmp_path / "smaller.png").shape
+    assert (small != pixels(tmp_path / "smaller.png")).any()
 
 
-def test_figure_2_without_weights_or_encoder_is_refused(crops, tmp_path):
+def test_figure_2_without_weights_is_refused(crops, tmp_path):
     with refused("file-missing"):
-        draw_pipeline(Pipeline(crops, tmp_path / "runs" / "Joint-OA"), tmp_path / "figure_2.png")
-    weights = draw_weights(tmp_path / "emotion_iter_1.caffemodel")
-    with refused("out-of-range", field="frame", value=12):
-        draw_pipeline(Pipeline(crops, weights, frame=12), tmp_path / "figure_2.png")
-    with refused("out-of-range", field="frame", value=-1):
-        draw_factors(crops, tmp_path / "figure_1.png", frame=-1)
+        draw_pipeline(crops, tmp_path / "runs" / "Joint-OA", 4, tmp_path / "figure_2.png", levels=LUMA)
     assert not list(tmp_path.glob("*.png"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +12,7 @@ import torch
 
 from lq_emotion.common.plots import INK, SOFT, new_figure, save
 from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
-from lq_emotion.studies.robust_lq.figures.canvas import (
-    STUDIO,
-    SYNTHETIC,
-    Image,
-    connect,
-    frame_number,
-    show_face,
-)
+from lq_emotion.studies.robust_lq.figure1 import SYNTHETIC, Image, connect, show_face
 from lq_emotion.studies.robust_lq.rd_cells import EnlargedFrames, psnr, shrunk
 from lq_emotion.video.encode import Encoded, Frames, encode
 from matlab_ports.matfile import open_frames
@@ -38,31 +30,9 @@ _ROW = (
     (10.35, _SIDE, 0.0),
 )  # left, width,
 _COLUMNS = (0.35, 2.65, 4.95)  # and what a panel is lower by, for its axis; left of the maps
+_CODEC, _QP, _FRAMES = "x264", 28, 250  # how many frames are coded, from the first
 _GOLD, _ESTIMATE, _MARK = INK, "#2171b5", "#c0392b"
 Doubles = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """What a figure is drawn of.
-
-    Attributes
-    ----------
-    crops : NAME.mat of full-resolution crops.
-    weights : a caffemodel of a joint net, or the folder of its run.
-    factor : s of the downsampling.
-    codec, qp : see `video.encode`.
-    frames : crops to encode, from the first; all if there are fewer.
-    frame : number of the crop that is shown, from 0; by default the middle one of them.
-    """
-
-    crops: Path
-    weights: Path
-    factor: int = 4
-    codec: str = "x264"
-    qp: int = 28
-    frames: int = 250
-    frame: int | None = None
 
 
 class _Steps(NamedTuple):
@@ -80,13 +50,13 @@ class _Steps(NamedTuple):
 
 
 def draw_pipeline(
-    pipeline: Pipeline, path: Path, *, levels: tuple[float, float] = STUDIO, synthetic: bool = False
+    crops: Path, weights: Path, factor: int, path: Path, *, levels: tuple[float, float], synthetic: bool = False
 ) -> None:
-    """Draw the pipeline as PNG; `levels` are black and white of the crops."""
-    steps = _run(pipeline)
+    """Draw the pipeline of full-resolution crops, NAME.mat, and a joint net, a snapshot in the folder of its run."""
+    steps = _run(crops, weights, factor)
     figure = new_figure(_WIDTH, _HEIGHT, layout=None)
     upper = [_panel(figure, left, _UPPER, width, inset) for left, width, inset in _ROW]
-    _draw_coding(upper, pipeline, steps, levels)
+    _draw_coding(upper, factor, steps, levels)
     lower = [_panel(figure, left, _LOWER, _SIDE) for left in _COLUMNS]
     for panel, (name, maps) in zip(lower, steps.maps.items(), strict=True):
         _draw_maps(panel, name, maps)
@@ -101,10 +71,9 @@ def draw_pipeline(
         figure.text(x / _WIDTH, 1 - 0.17 / _HEIGHT, text, fontsize=8, weight="bold", color=SOFT, va="top")
     title = "JOINT SUPER-RESOLUTION AND EMOTION RECOGNITION"
     figure.text(2.65 / _WIDTH, (_UPPER - 0.28) / _HEIGHT, title, fontsize=8, weight="bold", color=SOFT, va="top")
-    net = pipeline.weights.parent.parent.name if pipeline.weights.is_file() else pipeline.weights.name
     source = (
-        f"Frame {steps.number + 1:,} of {len(steps.small):,} of {pipeline.crops.stem}; net {net}. Of the feature maps "
-        "those that vary most are shown, each from its own lowest value (black) to its highest (white)."
+        f"Frame {steps.number + 1:,} of {len(steps.small):,} of {crops.stem}; net {weights.parent.parent.name}. Of the "
+        "feature maps those that vary most are shown, each from its own lowest value (black) to its highest (white)."
     )
     figure.text(
         0.5, 0.06 / _HEIGHT, f"{source} {SYNTHETIC if synthetic else ''}".strip(), ha="center", va="bottom",
@@ -113,19 +82,19 @@ def draw_pipeline(
     save(figure, path)
 
 
-def _run(pipeline: Pipeline) -> _Steps:
-    labels = read_labels(pipeline.crops.parent, [pipeline.crops.stem])[pipeline.crops.stem]
-    predictor, _ = load_predictor(pipeline.weights)
-    with open_frames(pipeline.crops) as crops:
+def _run(path: Path, weights: Path, factor: int) -> _Steps:
+    labels = read_labels(path.parent, [path.stem])[path.stem]
+    predictor, _ = load_predictor(weights)
+    with open_frames(path) as crops:
         height, width, total = crops.shape
-        predictor.require_size((height, width), pipeline.crops)
-        count = min(pipeline.frames, total)
-        number = frame_number(pipeline.frame, count)
-        small = shrunk(crops, pipeline.factor, count)
+        predictor.require_size((height, width), path)
+        count = min(_FRAMES, total)
+        number = count // 2
+        small = shrunk(crops, factor, count)
         face: Image = crops.take([number])[:, :, 0].astype(np.float32)
-    encoded = encode(small, pipeline.codec, qp=pipeline.qp)
+    encoded = encode(small, _CODEC, qp=_QP)
     decoded = EnlargedFrames(encoded.decoded, (height, width))
-    estimates = predict_frames(predictor, decoded, pipeline.crops)[:, predictor.output_of(labels.name)]
+    estimates = predict_frames(predictor, decoded, path)[:, predictor.output_of(labels.name)]
     enlarged: Image = decoded.take([number])[:, :, 0]
     labels = labels._replace(valence=labels.valence[:count], video_time=labels.video_time[:count])
     vectors = tuple(node.name for node in predictor.net.caffe.nodes if node.type == "InnerProduct")
@@ -150,7 +119,7 @@ def _title(panel: Any, first: str, second: str) -> None:
     panel.set_title(f"{first}\n{second}", fontsize=8.5, pad=4, color=INK)
 
 
-def _draw_coding(panels: list[Any], pipeline: Pipeline, steps: _Steps, levels: tuple[float, float]) -> None:
+def _draw_coding(panels: list[Any], factor: int, steps: _Steps, levels: tuple[float, float]) -> None:
     full = f"{steps.face.shape[1]} × {steps.face.shape[0]}"
     reduced = f"{steps.small.shape[2]} × {steps.small.shape[1]}"
     decoded = steps.encoded.decoded
@@ -158,10 +127,10 @@ def _draw_coding(panels: list[Any], pipeline: Pipeline, steps: _Steps, levels: t
     show_face(panels[0], steps.face, levels)
     _title(panels[0], "face, cropped", full)
     show_face(panels[1], steps.small[steps.number], (black, white))
-    _title(panels[1], f"downsampled, s = {pipeline.factor}", reduced)
+    _title(panels[1], f"downsampled, s = {factor}", reduced)
     _draw_bits(panels[2], steps.encoded.frame_bits, steps.number)
     rate = f"{steps.encoded.total_bits:,} bits in all, {steps.encoded.bpp:.2f} per pixel"
-    _title(panels[2], f"encoded: {pipeline.codec}, QP {pipeline.qp}", rate)
+    _title(panels[2], f"encoded: {_CODEC}, QP {_QP}", rate)
     show_face(panels[3], decoded[steps.number], (black, white))
     quality = psnr(decoded[[steps.number]], steps.small[[steps.number]])
     _title(panels[3], "decoded", reduced if quality is None else f"{reduced}, {quality:.1f} dB")

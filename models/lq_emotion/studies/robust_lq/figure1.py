@@ -1,24 +1,21 @@
-"""Figure 1: a face in full resolution, and what the downsampling factors leave of it."""
+"""Figure 1: a face in full resolution, and what the downsampling factors leave of it; and elements of the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from lq_emotion.common.plots import SOFT, new_figure, save
+from lq_emotion.common.plots import INK, SOFT, new_figure, save
 from lq_emotion.nets.names import FACTORS
-from lq_emotion.studies.robust_lq.figures.canvas import (
-    STUDIO,
-    SYNTHETIC,
-    Image,
-    frame_number,
-    show_face,
-)
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
 
+Image = npt.NDArray[np.floating[Any]]
+SYNTHETIC = "Synthetic recording: the face is drawn, no person was filmed."
 _PANEL, _GAP, _HEAD, _FOOT = 1.35, 0.12, 0.42, 0.3  # inches
 
 
@@ -26,23 +23,18 @@ def draw_factors(
     crops: Path,
     path: Path,
     *,
-    frame: int | None = None,
     factors: Sequence[int] = FACTORS,
-    levels: tuple[float, float] = STUDIO,
+    levels: tuple[float, float],
     synthetic: bool = False,
 ) -> None:
-    """Draw a face, and its LR versions: above enlarged by bicubic interpolation, below the pixels that are left.
+    """Draw the middle face of full-resolution crops, NAME.mat, and its LR versions, made as in the study's data.
 
-    Parameters
-    ----------
-    crops : NAME.mat of full-resolution crops; LR versions are made of them as in the study's data.
-    path : the PNG.
-    frame : number of the crop, from 0; by default the middle one.
-    factors : s of each LR version.
-    levels : black and white of the crops.
-    synthetic : the face is drawn; a line states it.
+    Above they are enlarged by bicubic interpolation, below are the pixels that are left. `levels` are `levels_of` the
+    crops; a line states that a face is `synthetic`.
     """
-    face, number = _crop(crops, frame)
+    with open_frames(crops) as frames:
+        number = frames.shape[2] // 2
+        face: Image = frames.take([number])[:, :, 0].astype(np.float32)
     columns = 1 + len(factors)
     width, height = columns * (_PANEL + _GAP) + _GAP + 0.75, 2 * (_PANEL + _GAP) + _HEAD + _FOOT
     figure = new_figure(width, height, layout=None)
@@ -65,16 +57,29 @@ def draw_factors(
     save(figure, path)
 
 
-def _crop(crops: Path, frame: int | None) -> tuple[Image, int]:
-    with open_frames(crops) as frames:
-        number = frame_number(frame, frames.shape[2])
-        face: Image = frames.take([number])[:, :, 0].astype(np.float32)
-        return face, number
-
-
 def _centred(small: Image, shape: tuple[int, ...]) -> Image:
     """Return the small image amid NaN, which matplotlib leaves white, at the scale of the full one."""
     canvas = np.full(shape, np.nan, np.float32)
     top, left = ((whole - part) // 2 for whole, part in zip(shape, small.shape, strict=True))
     canvas[top : top + small.shape[0], left : left + small.shape[1]] = small
     return canvas
+
+
+def levels_of(luminance: object) -> tuple[float, float]:
+    """Return black and white of crops: those of luma, as MATLAB stores it, or of gray (`PaperSwitches.luminance`)."""
+    return (0.0, 1.0) if luminance == "gray" else (16 / 255, 235 / 255)
+
+
+def show_face(axes: Any, face_hw: Image, levels: tuple[float, float]) -> None:
+    """Show a face in a panel without axes, its pixels as squares."""
+    black, white = levels
+    axes.imshow(face_hw, cmap="gray", vmin=black, vmax=white, interpolation="nearest")
+    axes.set_axis_off()
+
+
+def connect(figure: Any, start: tuple[float, float], end: tuple[float, float], **style: Any) -> None:
+    """Draw an arrow between two points of a figure, each from 0 to 1."""
+    from matplotlib.patches import FancyArrowPatch
+
+    style = {"arrowstyle": "-|>", "mutation_scale": 11, "color": INK, "linewidth": 1.1, **style}
+    figure.add_artist(FancyArrowPatch(start, end, transform=figure.transFigure, **style))

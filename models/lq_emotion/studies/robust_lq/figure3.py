@@ -16,7 +16,7 @@ from lq_emotion.common.plots import INK, SOFT, new_figure, save
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches
-from lq_emotion.studies.robust_lq.figures.canvas import connect
+from lq_emotion.studies.robust_lq.figure1 import connect
 
 _SHARED = "#c0392b"
 _TINT = 0.45  # of a layer's colour; the rest is white
@@ -26,22 +26,17 @@ _TALLEST, _ROW = 1.25, 2.9  # inches
 
 @dataclass(frozen=True)
 class Box:
-    """A blob of a net, with the layers that make it.
-
-    Attributes
-    ----------
-    layer : name of the first of these layers; none of the input's.
-    kind : its type.
-    colour : colour of that type in drawings of nets.
-    shape : (C, H, W) or (C,) of the blob.
-    texts : a line for each of the layers.
-    """
+    """A blob of a net, with the layers that make it."""
 
     layer: str
+    """Name of the first of these layers; none of the input's."""
     kind: str
     colour: str
+    """Of that type in drawings of nets."""
     shape: tuple[int, ...]
+    """(C, H, W) or (C,)."""
     texts: tuple[str, ...]
+    """A line for each of the layers."""
 
 
 def draw_architectures(path: Path, *, switches: PaperSwitches = AS_CODE) -> None:
