@@ -52,7 +52,7 @@ READERS = {
         from lq_emotion.datasets.avec.partitions import read_partitions
         from lq_emotion.datasets.avec.gold import read_arff
         from lq_emotion.faces.boxfiles import read_boxes
-        from lq_emotion.studies.robust_lq.sr_demo.image_sources import _read
+        from lq_emotion.studies.robust_lq.image_sources import _read
 
         tables = [folder / "boxes.csv", folder / "boxes.mat"]
         for path in tables:

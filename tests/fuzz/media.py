@@ -22,7 +22,7 @@ from caffe_compat.pycaffe.io import load_image
 from lq_emotion.datasets.avec.gold import read_gold, read_gsd, read_ratings
 from lq_emotion.datasets.avec.times import frame_times
 from lq_emotion.faces.boxfiles import read_boxes
-from lq_emotion.studies.robust_lq.sr_demo.image_sources import of_folder
+from lq_emotion.studies.robust_lq.image_sources import of_folder
 from matlab_ports import imread
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.matfile import loadmat, open_frames, savemat

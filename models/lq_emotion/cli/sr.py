@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lq_emotion.cli.study import study_command
-from lq_emotion.studies.robust_lq.sr_demo.study import STUDY, SrResults, SrSettings
+from lq_emotion.studies.robust_lq.super_resolution import STUDY, SrResults, SrSettings
 
 _COLUMNS = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}
 

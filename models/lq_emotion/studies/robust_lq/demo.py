@@ -34,9 +34,9 @@ from lq_emotion.quality.settings import CalibrationSettings, Grid, Reading
 from lq_emotion.studies.robust_lq.plan import CodedPlan, Part, StudyPlan
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
-from lq_emotion.studies.robust_lq.sr_demo.upscaling import SrGain, sr_gain
 from lq_emotion.studies.robust_lq.stages import sr_run, stages, weights_of
 from lq_emotion.studies.robust_lq.study import STUDY
+from lq_emotion.studies.robust_lq.upscaling import SrGain, sr_gain
 from lq_emotion.video.degrade import degrade_video
 from lq_emotion.video.sources import find_sources
 

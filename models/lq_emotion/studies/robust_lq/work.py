@@ -16,10 +16,10 @@ from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq.cells import StudyCell
+from lq_emotion.studies.robust_lq.image_sources import in_folder
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings, sweep_results
 from lq_emotion.studies.robust_lq.rd_results import Model
-from lq_emotion.studies.robust_lq.sr_demo.image_sources import in_folder
 
 DRAWS = 10
 """Passes in a mixture's file, each with its own draws, if `PaperSwitches.mixture` is "each_epoch"."""

@@ -10,7 +10,7 @@ from lq_emotion.quality.settings import Grid
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq.demo import DemoResults, DemoSize, TrustedVideo, demo_plan, run_demo
 from lq_emotion.studies.robust_lq.plan import CodedPlan
-from lq_emotion.studies.robust_lq.sr_demo.upscaling import SrGain
+from lq_emotion.studies.robust_lq.upscaling import SrGain
 from lq_emotion.training.settings import Changes
 from tests.lq_emotion.commands import quiet
 

@@ -16,8 +16,8 @@ from PIL import Image
 from caffe_compat import load_net, read_weights
 from lq_emotion import prototxt
 from lq_emotion.common.lock import NAME
-from lq_emotion.studies.robust_lq.sr_demo import image_sources
-from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY
+from lq_emotion.studies.robust_lq import image_sources
+from lq_emotion.studies.robust_lq.upscaling import DEPLOY
 from lq_emotion.training import trainer
 from lq_emotion.training.losses import read_curves
 from tests.lq_emotion import commands

@@ -11,8 +11,8 @@ from PIL import Image
 from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
-from lq_emotion.studies.robust_lq.sr_demo.recipe import DEPLOY, make_recipe
-from lq_emotion.studies.robust_lq.sr_demo.upscaling import enlarge, psnr, rounded, run_net, sr_gain
+from lq_emotion.studies.robust_lq.super_resolution import make_recipe
+from lq_emotion.studies.robust_lq.upscaling import DEPLOY, enlarge, psnr, rounded, run_net, sr_gain
 from matlab_ports import generate_test, im2double, imread, imresize, modcrop, rgb2ycbcr
 from matlab_ports.matfile import savemat
 from tests.refusals import refused
@@ -61,11 +61,11 @@ def test_the_net_sees_images_as_its_training_file_holds_them(net, picture, tmp_p
 
 
 def test_a_recipe_at_the_authors_scale_has_no_change_of_scale():
-    recipe = make_recipe(scale=12, iterations=7, test_patches=10)
-    assert not any(change.startswith("scale") for change in recipe.changes)
-    assert "test_iter: 556 -> 5" in recipe.changes
-    assert recipe.solver.max_iter == 7
-    assert recipe.solver.momentum == pytest.approx(0.9)
+    _, solver, changes = make_recipe(scale=12, iterations=7, test_patches=10)
+    assert not any(change.startswith("scale") for change in changes)
+    assert "test_iter: 556 -> 5" in changes
+    assert solver.max_iter == 7
+    assert solver.momentum == pytest.approx(0.9)
 
 
 def test_values_become_bytes_as_in_matlab():

@@ -32,22 +32,18 @@ _BUILT_IN_TEST = {"astronaut": (120, 222), "coffee": (150, 330)}
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An image before it is written.
-
-    Attributes
-    ----------
-    name : name of the file to be written, without suffix.
-    held_out : not trained on; the net is tried on it.
-    focus : row and column of the centre of the part to show enlarged, if chosen.
-    load : returns (H, W, 3), uint8.
-    identity : changes when the image does.
-    """
+    """An image before it is written."""
 
     name: str
+    """Of the file to write, without suffix."""
     held_out: bool
+    """Not trained on; the net is tried on it."""
     focus: tuple[int, int] | None
+    """Row and column of the centre of the part to show enlarged, if chosen."""
     load: Callable[[], Pixels]
+    """Returns (H, W, 3), uint8."""
     identity: str
+    """Changes when the image does."""
 
 
 def built_in() -> list[ImageSource]:

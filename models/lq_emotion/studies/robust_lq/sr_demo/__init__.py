@@ -1,1 +1,0 @@
-"""The authors' super-resolution net trained on a few images."""
