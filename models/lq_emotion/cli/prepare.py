@@ -8,10 +8,10 @@ from pathlib import Path
 
 from caffe_compat.errors import DataError
 from lq_emotion.cli.command import Command
+from lq_emotion.common.plain_text import table_lines
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.crops.outcome import Preparation
-from lq_emotion.crops.prepare import prepare, table
+from lq_emotion.crops.prepare import Preparation, prepare, table
 from lq_emotion.crops.recording import PreparationSettings
 from lq_emotion.datasets.avec.layout import Layout, dimension_root
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
@@ -81,7 +81,7 @@ def _recordings(settings: PrepareCommand, say: Say) -> tuple[Path, Sequence[str]
 
 
 def _show(preparation: Preparation, _settings: PrepareCommand) -> None:
-    print(f"\n{table(preparation.recordings)}")
+    print("", *table_lines(table(preparation.recordings)), sep="\n")
 
 
 def _failures(preparation: Preparation) -> list[str]:

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from tqdm import tqdm
 
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.common.cluster import connect
 from lq_emotion.common.processes import as_done
+from lq_emotion.common.records import Record
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+
+@dataclass(frozen=True)
+class JobOutcome(Record):
+    """How the work on one of many items went; each kind of work adds fields."""
+
+    name: str
+    status: Literal["done", "incomplete", "failed"]
+    """Incomplete: there are results, but of a part of the item."""
+    error: str = ""
+    """The problem of an item that is not done."""
+    seconds: float = 0.0
+    before: bool = False
+    """An earlier run did the work."""
+
+    @property
+    def when(self) -> str:
+        """The duration of the work, in words."""
+        return "done before" if self.before else f"{self.seconds:.1f} s"
 
 
 def run_all(

@@ -18,8 +18,8 @@ from lq_emotion.common.lists import write_list
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.crops.outcome import RESULTS as PREPARED
-from lq_emotion.crops.outcome import prepared_recordings
+from lq_emotion.crops.prepare import RESULTS as PREPARED
+from lq_emotion.crops.prepare import prepared_recordings
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.datasets.avec.partitions import Partitions, stored_partitions
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5

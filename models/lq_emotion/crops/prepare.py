@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
+from lq_emotion.common.document import Column, Table, row
 from lq_emotion.common.jobs import run_all
-from lq_emotion.common.json_files import write_json
+from lq_emotion.common.json_files import find_record, write_json
 from lq_emotion.common.progress import Say
-from lq_emotion.crops.outcome import RESULTS, Outcome, Preparation
+from lq_emotion.common.records import Record
 from lq_emotion.crops.recording import (
     JOURNALS,
+    Outcome,
     PreparationSettings,
     earlier_outcome,
     has_labels,
     journal_of,
+    mat_path,
     places_of_labels,
     prepare_one,
 )
@@ -37,7 +39,20 @@ from lq_emotion.datasets.avec.layout import (
 from lq_emotion.datasets.avec.partitions import Partitions, write_partitions
 from lq_emotion.datasets.avec.times import frame_times
 
-_log = logging.getLogger(__name__)
+RESULTS = Path("data") / "prepare.json"
+
+
+@dataclass(frozen=True)
+class Preparation(Record):
+    """prepare.json: the outcome of every recording, of this run and of earlier ones."""
+
+    recordings: tuple[Outcome, ...]
+
+
+def prepared_recordings(out: Path) -> tuple[Outcome, ...]:
+    """Return the outcomes in ROOT/data/prepare.json; none if there is no such file."""
+    preparation = find_record(out / RESULTS, Preparation)
+    return () if preparation is None else preparation.recordings
 
 
 def prepare(
@@ -103,7 +118,7 @@ def prepare(
     )  # fmt: skip
     for outcome in done:
         with tqdm.external_write_mode():  # keeps the line apart from a progress bar
-            say(summary(outcome))
+            say(_line(outcome))
         outcomes.append(outcome)
     outcomes.sort(key=lambda outcome: natural_order(outcome.name))
     _store(out, outcomes)
@@ -112,7 +127,7 @@ def prepare(
 
 def _with_boxes(recording: Recording, shared: Path) -> Recording:
     """Reuse the face boxes of the other dimension: the faces are the same."""
-    path = shared / "data" / "bbox" / f"{recording.name}.mat"
+    path = mat_path(shared, "bbox", recording.name)
     return replace(recording, boxes=path) if recording.boxes is None and path.is_file() else recording
 
 
@@ -136,7 +151,7 @@ def _frames_to_do(recording: Recording, out: Path, boxes: Path | None) -> int | 
         frames = len(frame_times(recording.frame_time)) if recording.frame_time else None
     except CaffeCompatError:
         return None  # preparing the recording reports the error
-    has_boxes = boxes or recording.boxes or (out / "data" / "bbox" / f"{recording.name}.mat").is_file()
+    has_boxes = boxes or recording.boxes or mat_path(out, "bbox", recording.name).is_file()
     return frames if has_boxes or frames is None else 2 * frames
 
 
@@ -146,13 +161,11 @@ def _require_writable(out: Path) -> None:
         raise FileError("no write permission", code="file-unwritable", file=out / "data", hint="choose another --out")
 
 
-def summary(outcome: Outcome) -> str:
-    """Return the line about a recording for the user."""
+def _line(outcome: Outcome) -> str:
     if outcome.status == "failed":
         return f"{outcome.name}: {outcome.error}"
-    when = "done before" if outcome.before else f"{outcome.seconds:.1f} s"
     more = "; the video has more frames than its table of times" if outcome.unread else ""
-    return f"{outcome.name}: {outcome.kept} of {outcome.rows} frames kept ({when}){more}"
+    return f"{outcome.name}: {outcome.kept} of {outcome.rows} frames kept ({outcome.when}){more}"
 
 
 def _store(out: Path, outcomes: Sequence[Outcome]) -> None:
@@ -164,26 +177,12 @@ def _store(out: Path, outcomes: Sequence[Outcome]) -> None:
     write_json(results.to_json(), out / RESULTS)
 
 
-_COLUMNS = {
-    "recording": "name",
-    "frames": "rows",
-    "kept": "kept",
-    "no face": "no_face",
-    "too small": "small",
-    "box held": "held",
-    "boxes": "boxes",
-}
-
-
-def table(outcomes: Sequence[Outcome]) -> str:
-    """Return the outcomes as a table of text."""
-    rows = [list(_COLUMNS)]
-    for outcome in outcomes:
-        failed = [outcome.name, "failed", *[""] * (len(_COLUMNS) - 2)]
-        rows.append(failed if outcome.status == "failed" else [str(getattr(outcome, key)) for key in _COLUMNS.values()])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = "<" + ">" * (len(widths) - 2) + "<"
-    return "\n".join(
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, aligned, widths, strict=True)).rstrip()
-        for row in rows
-    )
+def table(outcomes: Sequence[Outcome]) -> Table:
+    """Return the numbers of frames of each recording."""
+    names = ("frames", "kept", "no face", "too small", "box held")
+    columns = (Column("recording", number=False), *map(Column, names), Column("boxes", number=False))
+    rows = []
+    for one in outcomes:
+        numbers = (one.rows, one.kept, one.no_face, one.small, one.held, one.boxes)
+        rows.append(row(one.name, *(("failed", *[""] * 5) if one.status == "failed" else map(str, numbers))))
+    return Table("", columns, tuple(rows))

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,18 +19,16 @@ import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
+from lq_emotion.common.jobs import JobOutcome
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.progress import Progress
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.crops.boxes import BoxSettings, boxes_of
-from lq_emotion.crops.outcome import Outcome
-from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, load_gold_standard, read_gsd, write_gsd
+from lq_emotion.datasets.avec.gold import GoldStandard, LabelSource, labels_at, load_gold_standard, read_gsd, write_gsd
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording
-from lq_emotion.datasets.avec.times import frame_times, match_times, require_grid
-from lq_emotion.faces.boxfiles import boxes_in, write_boxes
-from lq_emotion.faces.track import FOUND, TrackedBoxes
-from lq_emotion.metrics.delay import shift_gold
+from lq_emotion.datasets.avec.times import frame_times, match_times, require_grid, snap_times
+from lq_emotion.faces.boxfiles import FOUND, TrackedBoxes, boxes_in, read_boxes, write_boxes
+from lq_emotion.faces.track import BoxSettings, find_boxes
 from lq_emotion.nets.names import crops_folder
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import FramesWriter, loadmat, open_frames, variable_names
@@ -74,29 +73,34 @@ class PreparationSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Paths:
-    """The paths of one recording's results."""
+class Outcome(JobOutcome):
+    """The result of preparing a recording: numbers of frames."""
 
-    out: Path
-    name: str
+    rows: int = 0
+    """In the table of frame times."""
+    kept: int = 0
+    """With a crop."""
+    no_face: int = 0
+    small: int = 0
+    """With a box that is too small."""
+    held: int = 0
+    """With a face but without a detection, which use a neighbour's box."""
+    boxes: str = ""
+    """Origin of the boxes."""
+    unread: bool = False
+    """The video has frames after the last of the times."""
 
-    def mat(self, kind: str) -> Path:
-        """Return the MAT-file of a kind: ``bbox``, ``gsd``, ``raw_data/HQ``."""
-        return self.out / "data" / kind / f"{self.name}.mat"
 
-    def figure(self, kind: str) -> Path:
-        """Return the preview of a kind: ``crops``, ``labels``, ``boxes``."""
-        return self.out / "data" / "figures" / f"{self.name}_{kind}.png"
+def mat_path(out: Path, kind: str, name: str) -> Path:
+    """Return a MAT-file of a recording: ``bbox``, ``gsd``, ``raw_data/HQ``."""
+    return out / "data" / kind / f"{name}.mat"
 
-    def crops(self, scale: int) -> Path:
-        """Return the MAT-file of crops at a scale; 1 is HQ."""
-        return self.mat(f"raw_data/{crops_folder(scale)}")
 
-    def labels(self, dimension: Dimension) -> dict[str, Path]:
-        """Return the files of labels by dimension: data/gsd/NAME.mat; if both, data/gsd/valence/NAME.mat and so on."""
-        if dimension != "both":
-            return {dimension: self.mat("gsd")}
-        return {name: self.mat(f"gsd/{name}") for name in DIMENSIONS}
+def _label_paths(out: Path, name: str, dimension: Dimension) -> dict[str, Path]:
+    """Return the files of labels by dimension: data/gsd/NAME.mat; if both, data/gsd/valence/NAME.mat and so on."""
+    if dimension != "both":
+        return {dimension: mat_path(out, "gsd", name)}
+    return {each: mat_path(out, f"gsd/{each}", name) for each in DIMENSIONS}
 
 
 def prepare_one(
@@ -133,21 +137,20 @@ def prepare_one(
 
 def has_labels(recording: Recording, out: Path, dimension: Dimension) -> bool:
     """Tell whether a recording has labels, in the data set or as the user's own gsd.mat below ROOT."""
-    records, files = recording.by_dimension(dimension), Paths(out, recording.name).labels(dimension)
+    records, files = recording.by_dimension(dimension), _label_paths(out, recording.name, dimension)
     return all(bool(record.gold or record.ratings) or files[name].is_file() for name, record in records.items())
 
 
 def own_files(name: str, out: Path, dimension: Dimension, journal: Journal | None = None) -> tuple[Path, ...]:
     """Return the labels and boxes of a recording that the user put below ROOT: those that `prepare` did not write."""
-    paths = Paths(out, name)
-    files = (*paths.labels(dimension).values(), paths.mat("bbox"))
+    files = (*_label_paths(out, name, dimension).values(), mat_path(out, "bbox", name))
     journal = journal or journal_of(out, name)
     return tuple(path for path in files if path.is_file() and not journal.wrote(path))
 
 
 def places_of_labels(out: Path, dimension: Dimension) -> str:
     """Return the hint that names where labels are expected."""
-    folders = " and ".join(f"{path.parent}" for path in Paths(out, "NAME").labels(dimension).values())
+    folders = " and ".join(f"{path.parent}" for path in _label_paths(out, "NAME", dimension).values())
     return f"add ratings_gold_standard or ratings_individual to the recordings, or NAME.mat to {folders}"
 
 
@@ -183,11 +186,14 @@ class _Work:
         journal: Journal,
         progress: Progress | None,
     ) -> None:
-        self._recording, self._settings, self._journal, self._progress = recording, settings, journal, progress
-        self._paths = Paths(out, recording.name)
+        self._recording, self._out, self._settings = recording, out, settings
+        self._journal, self._progress = journal, progress
         self._written: list[Path] = []
         self._given = _given_boxes(recording, boxes)
-        self._labels = self._paths.labels(settings.dimension)
+        self._labels = _label_paths(out, recording.name, settings.dimension)
+
+    def _mat(self, kind: str) -> Path:
+        return mat_path(self._out, kind, self._recording.name)
 
     def run(self, *, unlabelled: bool, fresh: bool) -> Outcome:
         begun = time.monotonic()
@@ -203,8 +209,9 @@ class _Work:
         prepared = self._crop(times, gold, boxes)
         self._draw(gold, boxes)
         outcome = Outcome(
-            self._recording.name, "done", prepared.rows, prepared.faces, prepared.no_face,
-            prepared.too_small, boxes.held, boxes.source, time.monotonic() - begun, unread=prepared.unread,
+            self._recording.name, "done", seconds=time.monotonic() - begun, rows=prepared.rows, kept=prepared.faces,
+            no_face=prepared.no_face, small=prepared.too_small, held=boxes.held, boxes=boxes.source,
+            unread=prepared.unread,
         )  # fmt: skip
         self._journal.details["outcome"] = outcome.to_json()
         self._journal.note("recording", self._fingerprint(), self._written)
@@ -214,7 +221,7 @@ class _Work:
         recording = self._recording
         required = {"video": recording.video, "table of frame times": recording.frame_time}
         lacking = [name for name, path in required.items() if path is None]
-        if not has_labels(recording, self._paths.out, self._settings.dimension):
+        if not has_labels(recording, self._out, self._settings.dimension):
             self._labels = {}
             if not unlabelled:
                 lacking.append("gold standard nor raters' traces")
@@ -232,7 +239,7 @@ class _Work:
         """Return a fingerprint of all inputs, including a user's own gsd.mat or bbox.mat."""
         records = self._recording.by_dimension(self._settings.dimension).values()
         labels = (path for record in records for path in (record.gold, record.ratings))
-        users = own_files(self._recording.name, self._paths.out, self._settings.dimension, self._journal)
+        users = own_files(self._recording.name, self._out, self._settings.dimension, self._journal)
         inputs = [self._recording.video, self._recording.frame_time, *labels, self._given, *users]
         return fingerprint([VERSION, self._settings.to_json(), named_hashes(inputs)])
 
@@ -244,7 +251,7 @@ class _Work:
         else:
             record = self._recording.by_dimension(self._settings.dimension)[dimension]
             gold = load_gold_standard(record, self._settings.labels)
-        missing = np.isnan(self._shifted(gold)[_rows(times, gold)])
+        missing = np.isnan(labels_at(gold, times, self._settings.delay))
         if missing.any():
             first = ", ".join(f"{value:.2f}" for value in times[missing][:5])
             raise DataError(
@@ -261,35 +268,32 @@ class _Work:
         self._journal.note(step, made_from, files, **values)
         self._written += files
 
-    def _shifted(self, gold: GoldStandard) -> Doubles:
-        return shift_gold(gold.gsd, gold.time, self._settings.delay)
-
     def _boxes(self, times: Doubles, *, fresh: bool) -> TrackedBoxes:
-        path = self._paths.mat("bbox")
+        path = self._mat("bbox")
         inputs = named_hashes([self._video, self._video_times, self._given])
         made_from = fingerprint([self._settings.boxes.to_json(), inputs])
+        find = partial(boxes_of, self._video, times, self._settings.boxes, progress=self._progress)
         if path.is_file() and not self._journal.wrote(path):
-            return boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
+            return find(given=path)
         if self._journal.is_done("boxes", made_from) and not fresh:
             with contents_of(self._journal.path):
                 entry = self._journal.entry("boxes")
                 held, source = int(entry["held"]), str(entry["source"])
             self._written.append(path)
-            stored = boxes_of(self._video, times, self._settings.boxes, given=path, progress=self._progress)
-            return stored._replace(held=held, source=source)
-        boxes = boxes_of(self._video, times, self._settings.boxes, given=self._given, progress=self._progress)
+            return find(given=path)._replace(held=held, source=source)
+        boxes = find(given=self._given)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_boxes(path, boxes.bbox, boxes.time)
         self._note("boxes", made_from, [path], held=boxes.held, source=boxes.source)
         return boxes
 
     def _crop(self, times: Doubles, gold: Mapping[str, GoldStandard], boxes: TrackedBoxes) -> Prepared:
-        save = {scale: self._paths.crops(scale) for scale in (1, *self._settings.scales)}
+        save = {scale: self._mat(f"raw_data/{crops_folder(scale)}") for scale in (1, *self._settings.scales)}
         self._claim(save.values())
         for path in save.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         delay = self._settings.delay
-        columns = [self._shifted(one)[_rows(times, one)] for one in gold.values()]
+        columns = [labels_at(one, times, delay) for one in gold.values()]
         prepared = prepare_recording(
             self._video, times, bbox=boxes.bbox, bbox_time=boxes.time, gsd=np.transpose(columns), gsd_time=times,
             save=save, labels=tuple(gold), variables={DELAY: delay} if delay else {},
@@ -301,7 +305,7 @@ class _Work:
 
     def _claim(self, files: Iterable[Path]) -> None:
         """Note which files of crops will be written; refuse crops of another program, such as the authors' script."""
-        names = {path.relative_to(self._paths.out).as_posix(): path for path in files}
+        names = {path.relative_to(self._out).as_posix(): path for path in files}
         with contents_of(self._journal.path):
             claimed = {*self._journal.details.get("claimed", []), *self._journal.entry("crops").get("files", {})}
         for name, path in names.items():
@@ -317,22 +321,30 @@ class _Work:
             return
         from lq_emotion.crops.previews import box_overlay, contact_sheet, label_trace
 
-        crops, sheet, trace = self._paths.crops(1), self._paths.figure("crops"), self._paths.figure("labels")
-        sheet.parent.mkdir(parents=True, exist_ok=True)
+        crops, figures = self._mat(f"raw_data/{crops_folder(1)}"), self._out / "data" / "figures"
+        sheet, trace, frames = (figures / f"{self._recording.name}_{kind}.png" for kind in ("crops", "labels", "boxes"))
+        figures.mkdir(parents=True, exist_ok=True)
         contact_sheet(crops, sheet)
         drawn = [sheet]
         if gold:
             label_trace(crops, trace, gold=gold)
             drawn.append(trace)
         if boxes.source == FOUND:  # to be checked by eye; takes another pass over the video
-            drawn.append(self._paths.figure("boxes"))
-            box_overlay(self._video, boxes.bbox, drawn[-1])
+            box_overlay(self._video, boxes.bbox, frames)
+            drawn.append(frames)
         self._note("figures", self._fingerprint(), drawn)
 
 
-def _rows(times: Doubles, gold: GoldStandard) -> npt.NDArray[np.int64]:
-    """Return the places of frames in a gold standard."""
-    return match_times(times, gold.time, what="gold standard", where=gold.path)
+def boxes_of(
+    video: Path, times: Doubles, settings: BoxSettings, *, given: Path | None = None, progress: Progress | None = None
+) -> TrackedBoxes:
+    """Return the boxes at the times (T,) of a video's frames, from the file `given` or by detection."""
+    if given is None:
+        return find_boxes(video, times, settings, progress=progress)
+    file = read_boxes(given)
+    rows = match_times(times, file.time, what="file of face boxes", where=given)
+    time = snap_times(file.time[rows], times)
+    return file._replace(bbox=file.bbox[rows], time=time, detected=file.detected[rows])
 
 
 def _given_boxes(recording: Recording, folder: Path | None) -> Path | None:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
-from lq_emotion.faces.track import TrackedBoxes, find_boxes
+from lq_emotion.faces.boxfiles import TrackedBoxes
+from lq_emotion.faces.track import find_boxes
 from lq_emotion.video.codecs import find_codec
 from lq_emotion.video.container import read_frames
 from lq_emotion.video.encode import encode

@@ -22,29 +22,40 @@ from lq_emotion.faces.face import Face
 from matlab_ports.matfile import loadmat, savemat
 
 Doubles = npt.NDArray[np.float64]
+FOUND = "found"  # the source of boxes that were detected
 _COLUMNS = ("time", "left", "top", "width", "height")
 _ROUNDING = 1e-3  # seconds that written times may differ by
 
 
-class BoxFile(NamedTuple):
-    """Boxes (T, 4) and their times (T,) in seconds, float64."""
+class TrackedBoxes(NamedTuple):
+    """The face boxes of a video."""
 
     bbox: Doubles
+    """(T, 4): left, top, width, height in 1-based pixels; zero where there is no face."""
     time: Doubles
+    """(T,) seconds."""
+    detected: npt.NDArray[np.bool_]
+    """(T,): the face was detected, or interpolated between two detections; in a file, there is a box."""
+    held: int = 0
+    """Number of frames with the box of the last detection."""
+    rejected: int = 0
+    """Number of detections that were outliers."""
+    source: str = FOUND
+    """``found``, or the name of the file of boxes."""
 
 
-def read_boxes(path: str | Path) -> BoxFile:
+def read_boxes(path: str | Path) -> TrackedBoxes:
     """Read boxes from a MAT-file of any version, or from a table; all must be finite, without negative sizes."""
     path = Path(path)
-    file = _from_mat(path) if path.suffix.lower() == ".mat" else _from_table(path)
-    for row, (box, time) in enumerate(zip(file.bbox, file.time, strict=True), 1):
+    bbox, times = _from_mat(path) if path.suffix.lower() == ".mat" else _from_table(path)
+    for row, (box, time) in enumerate(zip(bbox, times, strict=True), 1):
         if not (np.isfinite(box).all() and np.isfinite(time)):
             raise DataError(
                 f"row {row} is not finite", code="not-finite", file=path, value=[float(time), *box.tolist()]
             )
         if box[2] < 0 or box[3] < 0:
             raise DataError(f"row {row} has a negative size", code="out-of-range", file=path, value=box.tolist())
-    return file
+    return TrackedBoxes(bbox, times, np.asarray(bbox.any(axis=1)), source=path.name)
 
 
 def boxes_in(folder: Path, name: str) -> Path | None:
@@ -99,7 +110,7 @@ def write_boxes(
             writer.writerow((frame, f"{instant:.10g}", *(f"{value:.10g}" for value in box), int(flags[frame])))
 
 
-def _from_mat(path: Path) -> BoxFile:
+def _from_mat(path: Path) -> tuple[Doubles, Doubles]:
     variables = loadmat(path, ["bbox", "time"])
     boxes, times = variables["bbox"], variables["time"]
     if boxes.ndim != 2 or boxes.shape[1] != 4 or times.size != len(boxes):
@@ -109,10 +120,10 @@ def _from_mat(path: Path) -> BoxFile:
         )  # fmt: skip
     if boxes.dtype.kind not in "fiu" or times.dtype.kind not in "fiu":
         raise DataError("bbox and time must be numeric", code="wrong-type", file=path)
-    return BoxFile(boxes.astype(np.float64), times.astype(np.float64).reshape(-1))
+    return boxes.astype(np.float64), times.astype(np.float64).reshape(-1)
 
 
-def _from_table(path: Path) -> BoxFile:
+def _from_table(path: Path) -> tuple[Doubles, Doubles]:
     rows = Table.read(path, _COLUMNS).rows
     table = np.array([[row.number(column) for column in _COLUMNS] for row in rows])
-    return BoxFile(table[:, 1:], table[:, 0])
+    return table[:, 1:], table[:, 0]

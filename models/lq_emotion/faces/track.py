@@ -5,20 +5,22 @@ Smoothing saves bits: where crops are coded as video, jittering boxes cost 20 to
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.progress import Progress
+from lq_emotion.common.settings import Settings, option
+from lq_emotion.faces.boxfiles import TrackedBoxes
 from lq_emotion.faces.detect import Box, Cascade, Detector
 from matlab_ports.videoreader import VideoReader
 
 Doubles = npt.NDArray[np.float64]
-FOUND = "found"  # the source of boxes that were detected
 _MAX_SHIFT = 0.5  # of a face's width, between detections of the same face
 _MAX_SCALE = 1.6  # ratio of widths between detections of the same face
 _NEIGHBOURS = 5  # detections on each side that an outlier is compared with, within 4 times as many inspected frames
@@ -26,57 +28,45 @@ _RESEARCH = 100  # frames between searches of the whole frame: the tracked face 
 _SWITCH = 1.3  # times larger than the tracked face, a face must be to replace it
 
 
-class TrackedBoxes(NamedTuple):
-    """The face boxes of a video.
+@dataclass(frozen=True, kw_only=True)
+class BoxSettings(Settings):
+    """Settings of face detection in a video.
 
-    Attributes
-    ----------
-    bbox : (T, 4) float64: left, top, width, height in 1-based pixels; zero where there is no face.
-    time : (T,) float64, seconds.
-    detected : (T,) bool: the face was detected, or interpolated between two detections.
-    held : number of frames with the box of the last detection.
-    rejected : number of detections that were outliers.
-    source : ``found``, or the name of the file of boxes.
+    On two real talking heads of 640 x 360 with boxes 190 and 260 wide, 95 % of the coordinates were within 3 pixels of
+    those of `every` = 1 for 3, and within 6 for 10. The default of `hold`, about half a second, is a choice, not a
+    measurement.
     """
 
-    bbox: Doubles
-    time: Doubles
-    detected: npt.NDArray[np.bool_]
-    held: int = 0
-    rejected: int = 0
-    source: str = FOUND
+    every: int = option(1, "detect faces in every K-th frame and interpolate", least=1, metavar="K", group="faces")
+    smooth: int = option(11, "average boxes over N frames, an odd number; 1 for none", least=1, group="faces")
+    hold: int = option(12, "keep the last box for up to N frames without a face", least=0, group="faces")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.smooth % 2 == 0:
+            raise DataError("must be odd", code="invalid", field="--smooth", value=self.smooth, hint="1, 3, 5, ...")
 
 
 def find_boxes(
     video_path: str | Path,
     times: npt.ArrayLike,
+    settings: BoxSettings | None = None,
     *,
-    every: int = 1,
-    hold: int = 12,
-    smooth: int = 11,
     detector: Detector | None = None,
     progress: Progress | None = None,
 ) -> TrackedBoxes:
     """Find the face in every frame of a video; one frame is read for each of the times, (T,) seconds.
 
-    Every `every`-th frame is inspected; between them boxes are interpolated. On two real talking heads of 640 x 360
-    with boxes 190 and 260 wide, 95 % of the coordinates were within 3 pixels of those of `every` = 1 for 3, and within
-    6 for 10. The last box is kept for `hold` frames without a detection; after that the box is zero. The default, about
-    half a second, is a choice, not a measurement. `smooth`, an odd number, is the length of the moving average of the
-    boxes, which stops at jumps.
+    After `hold` frames without a detection the box is zero. The moving average of the boxes stops at jumps.
     """
-    for name, value, minimum in (("every", every, 1), ("hold", hold, 0), ("smooth", smooth, 1)):
-        if value < minimum:
-            raise DataError(f"must be at least {minimum}", code="out-of-range", field=name, value=value)
-    if smooth % 2 == 0:
-        raise DataError("must be odd", code="invalid", field="smooth", value=smooth, hint="1, 3, 5, ...")
-    times = np.asarray(times, np.float64).reshape(-1)
+    settings = settings or BoxSettings()
+    times, every = np.asarray(times, np.float64).reshape(-1), settings.every
     detections = _detect(Path(video_path), len(times), every, detector or Cascade(), progress)
     boxes, rejected = _drop_outliers(detections, every)
     boxes = _interpolate(boxes, every)
     detected = ~np.isnan(boxes[:, 0])
-    boxes, held = _hold_last(boxes, hold)
-    bbox = np.nan_to_num(_smooth(boxes, smooth), nan=0.0)
+    boxes, held = _hold_last(boxes, settings.hold)
+    bbox = np.nan_to_num(_smooth(boxes, settings.smooth), nan=0.0)
     return TrackedBoxes(bbox, times, detected, held, rejected)
 
 
@@ -85,10 +75,13 @@ def _detect(path: Path, count: int, every: int, detector: Detector, progress: Pr
     detections = np.full((count, 4), np.nan)
     previous: Box | None = None
     last_search = 0
-    with _gray_video(path) as video:
+    with VideoReader(path, planes="luma" if find_spec("av") else "rgb") as video:
         for frame in range(count):
             if not video.advance():
-                _refuse_short_video(video, count)
+                raise DataError(
+                    f"the video has {video.frames_read} frames, its table of frame times {count} rows",
+                    code="wrong-count", file=path, hint="check that the video is complete",
+                )  # fmt: skip
             if frame % every == 0 or frame == count - 1:
                 search_all = frame - last_search >= _RESEARCH
                 previous = _inspect(detector, _gray(video.frame()), previous, search_all=search_all)
@@ -109,27 +102,12 @@ def _inspect(detector: Detector, gray: npt.NDArray[np.uint8], previous: Box | No
     return largest if largest is not None and largest.width > _SWITCH * face.width else face
 
 
-def _gray_video(path: Path) -> VideoReader:
-    try:
-        import av  # noqa: F401
-    except ImportError:
-        return VideoReader(path)
-    return VideoReader(path, planes="luma")
-
-
 def _gray(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if image.ndim == 2:
         return image
     import cv2
 
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-def _refuse_short_video(video: VideoReader, count: int) -> None:
-    raise DataError(
-        f"the video has {video.frames_read} frames, its table of frame times {count} rows",
-        code="wrong-count", file=video.path, hint="check that the video is complete",
-    )  # fmt: skip
 
 
 def _drop_outliers(detections: Doubles, every: int) -> tuple[Doubles, int]:

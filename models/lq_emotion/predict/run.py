@@ -19,11 +19,10 @@ from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.ahead import Ahead
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.html_page import page
-from lq_emotion.common.jobs import run_all
+from lq_emotion.common.jobs import JobOutcome, run_all
 from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.progress import Say
-from lq_emotion.common.records import Record
 from lq_emotion.common.versions import versions
 from lq_emotion.common.words import counted
 from lq_emotion.faces.boxfiles import Boxes
@@ -47,33 +46,20 @@ _ELSEWHERE = (Kind.CAMERA, Kind.STDIN)  # what another process cannot read
 
 
 @dataclass(frozen=True)
-class Outcome(Record):
-    """What became of a source.
+class Outcome(JobOutcome):
+    """The result of a source; incomplete: its frames end early or some are missing, and the others have rows."""
 
-    Attributes
-    ----------
-    name : of the source.
-    status : ``done``; ``incomplete``, the frames end early or some are missing, the rows of the others are written;
-        ``failed``, nothing is written.
-    error : what is the matter with a source that is not ``done``.
-    frames, empty, faces, ids : frames, those without a face, rows with a face, and different faces.
-    clock : what the times are; see `video.frames.Source`.
-    seconds : of work.
-    files : that were written.
-    before : an earlier run did the work.
-    """
-
-    name: str
-    status: str
-    error: str = ""
     frames: int = 0
     empty: int = 0
+    """Frames without a face."""
     faces: int = 0
+    """Rows with a face."""
     ids: int = 0
+    """Different faces."""
     clock: str = ""
-    seconds: float = 0.0
+    """Kind of times; see `video.frames.Source`."""
     files: tuple[Path, ...] = ()
-    before: bool = False
+    """Written files."""
 
 
 def line(outcome: Outcome) -> str:
@@ -84,10 +70,9 @@ def line(outcome: Outcome) -> str:
 def _line(outcome: Outcome) -> str:
     if outcome.status == "failed":
         return f"{outcome.name}: {outcome.error}"
-    when = "done before" if outcome.before else f"{outcome.seconds:.1f} s"
     rate = "" if outcome.before or not outcome.seconds else f", {outcome.frames / outcome.seconds:.0f} frames a second"
     faces, frames = counted(outcome.faces, "face"), counted(outcome.frames, "frame")
-    text = f"{outcome.name}: {faces} in {frames}, {outcome.empty} without ({when}{rate})"
+    text = f"{outcome.name}: {faces} in {frames}, {outcome.empty} without ({outcome.when}{rate})"
     files = f" -> {outcome.files[0]}" if outcome.files else ""
     return text + files + (f"; {outcome.error}" if outcome.error else "")
 

@@ -13,13 +13,13 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
-from lq_emotion.crops.boxes import BoxSettings, boxes_of
-from lq_emotion.datasets.avec.gold import load_gold_standard
+from lq_emotion.crops.recording import boxes_of
+from lq_emotion.datasets.avec.gold import labels_at, load_gold_standard
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, Recording, find_recordings
-from lq_emotion.datasets.avec.times import frame_times, match_times
+from lq_emotion.datasets.avec.times import frame_times
 from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import Image
-from lq_emotion.metrics.delay import shift_gold
+from lq_emotion.faces.track import BoxSettings
 from lq_emotion.quality.samples import FaceTrack, Source
 from lq_emotion.quality.settings import Reading
 from lq_emotion.video.container import read_frames
@@ -69,11 +69,7 @@ def _read_labelled(records: tuple[Recording, ...], given: Path | None, reading: 
     if len(frames) != len(times):
         problem = f"has {len(frames)} frames, its table of times has {len(times)} rows"
         raise DataError(problem, code="wrong-count", file=video)
-    labels = []
-    for record in records:
-        gold = load_gold_standard(record)
-        rows = match_times(times, gold.time, what="gold standard", where=gold.path)
-        labels.append(shift_gold(gold.gsd, gold.time, reading.delay)[rows])
+    labels = [labels_at(load_gold_standard(record), times, reading.delay) for record in records]
     return FaceTrack(frames, _find_boxes(video, times, given), np.stack(labels, axis=1))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from caffe_compat_base.partial_file import remove_abandoned
+from lq_emotion.common.plain_text import table_lines
 from lq_emotion.crops import recording
 from lq_emotion.crops.prepare import prepare, table
 from lq_emotion.crops.recording import PreparationSettings
@@ -315,7 +316,7 @@ def test_results_of_earlier_runs_stay_in_the_report(tree, out):
 
 def test_the_table_lists_the_outcome_of_each_recording(tree, out):
     (tree / "recordings_video" / "train_2.mp4").write_bytes(b"")
-    assert table(prepare(tree, out, QUICK, jobs=1, say=quiet)).splitlines() == [
+    assert [*table_lines(table(prepare(tree, out, QUICK, jobs=1, say=quiet)))] == [
         "recording  frames  kept  no face  too small  box held  boxes",
         "train_1        12    10        1          1         0  train_1.mat",
         "train_2    failed",

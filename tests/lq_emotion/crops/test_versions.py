@@ -6,7 +6,7 @@ import pytest
 from lq_emotion.crops import versions as module
 from lq_emotion.crops.versions import Version, clip_boxes, crop_version, read_clip
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, write_clip
-from lq_emotion.faces.track import TrackedBoxes
+from lq_emotion.faces.boxfiles import TrackedBoxes
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")

@@ -5,7 +5,7 @@ import pytest
 
 from lq_emotion.faces import track as track_module
 from lq_emotion.faces.detect import Box
-from lq_emotion.faces.track import find_boxes
+from lq_emotion.faces.track import BoxSettings, find_boxes
 from tests.refusals import refused
 from tests.videos import write_video
 
@@ -38,9 +38,9 @@ def counts_of(track):
     return len(track.bbox), int(track.detected.sum()), track.held, track.rejected, missing
 
 
-def track_faces(video, boxes, count=40, **options):
-    detector = Scripted(boxes)
-    return find_boxes(video, np.arange(count) * STEP, detector=detector, **options), detector
+def track_faces(video, boxes, count=40, progress=None, **options):
+    detector, times = Scripted(boxes), np.arange(count) * STEP
+    return find_boxes(video, times, BoxSettings(**options), detector=detector, progress=progress), detector
 
 
 def linear(frames):
@@ -110,7 +110,7 @@ def test_outliers_are_dropped_when_inspected_frames_are_far_apart(tmp_path):
     def detector(gray, previous):
         return Box(400.0 if next(calls) == 11 else 100.0, 50.0, 120.0, 120.0)
 
-    track = find_boxes(long, np.arange(150) * STEP, every=6, smooth=1, detector=detector)
+    track = find_boxes(long, np.arange(150) * STEP, BoxSettings(every=6, smooth=1), detector=detector)
     assert track.rejected == 1
 
 
@@ -174,10 +174,10 @@ def test_every_third_frame_is_inspected_and_the_others_are_interpolated(video):
         ({"smooth": 0}, "out-of-range"),
     ],
 )
-def test_invalid_options_are_refused(video, options, code):
+def test_invalid_options_are_refused(options, code):
     ((field, value),) = options.items()
-    with refused(code, field=field, value=value):
-        track_faces(video, {}, **options)
+    with refused(code, field=f"--{field}", value=value):
+        BoxSettings(**options)
 
 
 def test_a_video_with_fewer_frames_than_times_is_refused(video):

@@ -21,7 +21,8 @@ from caffe_compat.errors import DataError, ParseError
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.text_table import Table, read_text
 from lq_emotion.datasets.avec.layout import Recording
-from lq_emotion.datasets.avec.times import require_grid, snap_times
+from lq_emotion.datasets.avec.times import match_times, require_grid, snap_times
+from lq_emotion.metrics.delay import shift_gold
 from lq_emotion.metrics.regression import ccc
 from matlab_ports.matfile import loadmat, savemat
 
@@ -101,6 +102,12 @@ def load_gold_standard(recording: Recording, source: LabelSource = "auto") -> Go
         f"{recording.name} has {missing[source]}", code="field-missing", field="labels", value=source,
         hint="labels of AVEC's test partition were never published",
     )  # fmt: skip
+
+
+def labels_at(gold: GoldStandard, times: npt.ArrayLike, delay: float) -> Trace:
+    """Return the labels at the times (T,) of frames, shifted back by a delay in seconds."""
+    rows = match_times(times, gold.time, what="gold standard", where=gold.path)
+    return shift_gold(gold.gsd, gold.time, delay)[rows]
 
 
 def read_gold(path: str | Path) -> GoldStandard:

@@ -225,10 +225,10 @@ def _videos(plan: StudyPlan, estimator: Estimator, name: str, say: Say) -> tuple
     boxes.mkdir(parents=True, exist_ok=True)
     low = out / f"{name}_s{_LOW_SCALE}_qp{_LOW_QP}.mp4"
     degrade_video(video, low, scale=_LOW_SCALE, qp=_LOW_QP)
-    bbox, time = read_boxes(plan.boxes / f"{name}.csv")
+    file = read_boxes(plan.boxes / f"{name}.csv")
     for path, scale in ((video, 1), (low, _LOW_SCALE)):
-        corners = (bbox[:, :2] - 1) / scale + 1  # 1-based
-        write_boxes(boxes / f"{path.stem}.csv", np.column_stack([corners, bbox[:, 2:] / scale]), time)
+        corners = (file.bbox[:, :2] - 1) / scale + 1  # 1-based
+        write_boxes(boxes / f"{path.stem}.csv", np.column_stack([corners, file.bbox[:, 2:] / scale]), file.time)
     settings = PredictSettings(models=(str(estimator.model.weights),), detector=str(boxes))
     instruments = Instruments((estimator,), None)
     sources = find_sources([str(video), str(low)])

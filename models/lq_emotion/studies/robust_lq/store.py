@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lq_emotion.common.json_files import contents_of, find_record, read_json
-from lq_emotion.crops.outcome import Outcome, prepared_recordings
+from lq_emotion.crops.prepare import prepared_recordings
+from lq_emotion.crops.recording import Outcome
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import FACTORS
 from lq_emotion.studies.robust_lq.comparisons import Comparisons
