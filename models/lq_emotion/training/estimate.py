@@ -146,8 +146,8 @@ def _time(
 ) -> tuple[float, float]:
     """Return the seconds of an iteration and of a batch of a test, on constant data."""
     from caffe_compat.solver import Solver
+    from lq_emotion.training.data import make_net
     from lq_emotion.training.losses import valence_ccc
-    from lq_emotion.training.net import make_net
 
     builder = definitions.builder(net)
     sources = {phase: [Path("none")] * len(factors) for phase in ("train", "test")}

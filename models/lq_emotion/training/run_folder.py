@@ -1,4 +1,4 @@
-"""The folder of a training: which training it holds, and how another takes it over."""
+"""The folder of a training: its journal, which tells whose snapshots it has, and how another takes it over."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from caffe_compat.formats.files import format_text, write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.fingerprints import file_sha256, fingerprint
 from lq_emotion.common.journal import Journal, require_folder
-from lq_emotion.common.json_files import contents_of, read_json, write_json
+from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.nets.names import Net
 from lq_emotion.training.plateau import PLATEAU
 from lq_emotion.training.trainer import Run
 
-SETTINGS = "settings.json"
-MADE_FROM = "made_from.json"
+SETTINGS = "settings.json"  # the journal
 RESULTS = "train.json"
 LOSSES = "loss.png"
-_ENTRY = "training"  # in the journal
+_ENTRY = "training"
 DEPLOY = "deploy.prototxt"
 """The net to apply, where switches change it."""
 _OWN_FILES = (
@@ -64,7 +63,11 @@ def train(
     With `longer`, a solver with more iterations continues the training. `options` are those of `Run.train`.
     """
     if inputs:
-        _remove_others(run, net, solver, inputs, longer=longer)
+        deciding = pb.SolverParameter()
+        deciding.CopyFrom(solver)
+        for name in ("net", "snapshot_prefix", *(("max_iter",) if longer else ())):
+            deciding.ClearField(name)
+        _keep_only(run, fingerprint([format_text(net), format_text(deciding), *map(file_sha256, inputs)]))
     run.prefix.parent.mkdir(parents=True, exist_ok=True)
     last = run.snapshot(solver.max_iter)
     if not last.is_file():
@@ -74,21 +77,14 @@ def train(
     return last
 
 
-def _remove_others(
-    run: Run, net: pb.NetParameter, solver: pb.SolverParameter, inputs: Sequence[Path], *, longer: bool
-) -> None:
-    """Note what decides the training; remove snapshots and log of one that other things decided."""
-    deciding = pb.SolverParameter()
-    deciding.CopyFrom(solver)
-    for name in ("net", "snapshot_prefix", *(("max_iter",) if longer else ())):
-        deciding.ClearField(name)
-    made_from = fingerprint([format_text(net), format_text(deciding), *(file_sha256(path) for path in inputs)])
-    path = run.folder / MADE_FROM
-    if read_json(path) != {"made_from": made_from}:
-        for other in (run.log, run.folder / PLATEAU, *_snapshots(run)):
-            other.unlink(missing_ok=True)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write_json({"made_from": made_from}, path)
+def _keep_only(run: Run, made_from: str) -> None:
+    """Note what decides the training; remove snapshots and logs of one that other things decided."""
+    journal = Journal(run.folder / SETTINGS, root=run.folder)
+    if not journal.is_done(_ENTRY, made_from):
+        own_files = [run.log, run.folder / PLATEAU, *_snapshots(run)]
+        journal.require_own(own_files, "training")
+        journal.clear(own_files)
+        journal.note(_ENTRY, made_from)
 
 
 def claim(run: Run, identity: TrainingIdentity, *, fresh: bool, aside: Path | None, say: Say) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,18 +30,14 @@ class InterruptedTrainingError(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of a training, with ``train.log`` and ``snapshots/``.
-
-    Attributes
-    ----------
-    folder : the folder; relative names in the solver's definition refer to it.
-    name : prefix of the names of snapshots, as in the solver's snapshot_prefix.
-    label : title of the progress bar.
-    """
+    """The folder of a training, with ``train.log`` and ``snapshots/``."""
 
     folder: Path
+    """Relative names in the solver's definition refer to it."""
     name: str
+    """Prefix of the names of snapshots, as in the solver's snapshot_prefix."""
     label: str
+    """Title of the progress bar."""
 
     @property
     def log(self) -> Path:
@@ -85,11 +80,15 @@ class Run:
         if state is None:
             self.log.unlink(missing_ok=True)
         with self.log.open("a", encoding="utf-8") as stream, SignalActions() as ask:
-            watch = _Watch(ask, param.max_iter, say, self.label)
+
+            def action() -> Action:
+                progress.show()
+                return ask()
+
             tests = History(self.folder / PLATEAU)
             make = partial(PlateauSolver, tests=tests, only_best=only_best) if on_plateau else Solver
             with make(
-                param, base_dir=self.folder, device=device, log=CaffeLog(stream), action=watch, criterion=criterion
+                param, base_dir=self.folder, device=device, log=CaffeLog(stream), action=action, criterion=criterion
             ) as solver:
                 if state:
                     solver.restore(state)
@@ -97,7 +96,8 @@ class Run:
                 elif weights:
                     solver.load_weights(weights)
                 start = solver.iter
-                with watch.of(solver):
+                progress = _Progress(solver, param.max_iter, self.label, say)
+                with progress.bar:
                     finished = solver.solve()
         if not finished:
             raise InterruptedTrainingError(
@@ -130,50 +130,30 @@ def _iterations(folder: Path, name: str, suffix: str) -> list[int]:
     return [int(match[1]) for path in folder.glob(f"*.{suffix}") if (match := pattern.fullmatch(path.name))]
 
 
-class _Watch:
-    """Show progress whenever the solver asks whether to continue."""
+class _Progress:
+    """The progress of a solver: a bar on a terminal, else a line now and then."""
 
-    def __init__(self, ask: Callable[[], Action], total: int, say: Say, label: str) -> None:
-        self._ask = ask
-        self._total = total
-        self._say = say
-        self._label = label
+    def __init__(self, solver: Solver, total: int, label: str, say: Say) -> None:
+        self._solver, self._total, self._say = solver, total, say
         self._every = max(_EVERY, total // _LINES)
-        self._solver: Solver | None = None
-        self._bar: tqdm[Never] | None = None
-
-    def of(self, solver: Solver) -> _Watch:
-        self._solver = solver
-        self._seen = solver.iter
+        self._shown = solver.iter
         self._since = (solver.iter, time.perf_counter())
-        return self
-
-    def __enter__(self) -> None:
-        self._bar = tqdm(
-            total=self._total,
-            initial=self._seen,
-            desc=self._label,
-            unit="it",
-            disable=None,
-            leave=False,
-            file=sys.stderr,
+        self.bar: tqdm[Never] = tqdm(
+            total=total, initial=solver.iter, desc=label, unit="it", disable=None, leave=False, file=sys.stderr
         )
 
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self) -> Action:
-        solver, bar = self._solver, self._bar
-        if solver is not None and bar is not None and solver.iter != self._seen:
-            self._seen = solver.iter
-            loss = float(solver.outputs["loss"])
-            if not bar.disable:
-                bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
-                bar.update(solver.iter - bar.n)
-            elif solver.iter % self._every == 0 or solver.iter == self._total:
-                count, since = self._since
-                seconds = (time.perf_counter() - since) / (solver.iter - count)
-                self._say(f"iteration {solver.iter} of {self._total}: loss {loss:.3f}, {seconds:.2f} s each")
-                self._since = (solver.iter, time.perf_counter())
-        return self._ask()
+    def show(self) -> None:
+        """Show the iteration that the solver has reached, if it is a new one."""
+        iteration, bar = self._solver.iter, self.bar
+        if iteration == self._shown:
+            return
+        self._shown = iteration
+        loss = float(self._solver.outputs["loss"])
+        if not bar.disable:
+            bar.set_postfix_str(f"loss {loss:.3f}", refresh=False)
+            bar.update(iteration - bar.n)
+        elif iteration % self._every == 0 or iteration == self._total:
+            count, since = self._since
+            seconds = (time.perf_counter() - since) / (iteration - count)
+            self._say(f"iteration {iteration} of {self._total}: loss {loss:.3f}, {seconds:.2f} s each")
+            self._since = (iteration, time.perf_counter())

@@ -3,6 +3,7 @@
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.training.run_folder import train
 from lq_emotion.training.trainer import Run
+from tests.refusals import refused
 
 
 def test_snapshots_are_kept_for_the_same_training_only(tmp_path, monkeypatch):
@@ -32,3 +33,13 @@ def test_snapshots_are_kept_for_the_same_training_only(tmp_path, monkeypatch):
     assert run.snapshot(4).is_file()  # which the longer one continues
     assert trains(0.25, 8)
     assert not run.snapshot(4).is_file()
+
+
+def test_snapshots_and_logs_that_no_training_wrote_are_refused_and_stay(tmp_path):
+    run, data = Run(tmp_path / "run", "net", ""), tmp_path / "data.h5"
+    data.write_bytes(b"one")
+    run.folder.mkdir()
+    run.log.write_text("mine")
+    with refused("foreign-files"):
+        train(run, pb.NetParameter(name="net"), pb.SolverParameter(max_iter=4), print, inputs=[data])
+    assert run.log.read_text() == "mine"

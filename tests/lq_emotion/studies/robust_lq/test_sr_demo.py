@@ -69,7 +69,7 @@ def test_all_files_are_written_and_no_partial_ones(finished):
     assert names == {
         *("images/train/00_p0.png", "images/train/01_p1.png", "images/train/02_p2.png"),
         *("images/test/03_p3.png", "train.h5", "train.txt", "test.h5", "test.txt"),
-        *("net.prototxt", "solver.prototxt", "made_from.json", "results.json", "train.log", "ledger.json"),
+        *("net.prototxt", "solver.prototxt", "settings.json", "results.json", "train.log", "ledger.json"),
         *("snapshots/sr_fcn_iter_3.caffemodel", "snapshots/sr_fcn_iter_3.solverstate"),
         *("snapshots/sr_fcn_iter_3.resume.npz", "sr_fcn.pt"),
         *("super_resolution.png", "loss.png", ".lq-emotion.lock"),
@@ -134,15 +134,15 @@ def test_more_iterations_continue_from_the_last_state_in_a_moved_folder(copy, im
 
 
 def test_an_interrupted_training_leaves_a_snapshot_and_continues(copy, images, capsys, monkeypatch):
-    real = trainer._Watch.__call__
+    real = trainer._Progress.show
 
-    def interrupted(watch):
-        if watch._solver is not None and watch._solver.iter == 4:
+    def interrupted(progress):
+        if progress._solver.iter == 4:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(watch)
+        return real(progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Watch, "__call__", interrupted)
+        patch.setattr(trainer._Progress, "show", interrupted)
         assert demo(copy, images, iterations=6) == 130
     err = capsys.readouterr().err
     assert err == "lq-emotion: error: interrupted after iteration 4; the same command continues from there\n"
