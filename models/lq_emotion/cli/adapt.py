@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
-from lq_emotion.training.adapt.settings import AdaptSettings
-
-if TYPE_CHECKING:
-    from lq_emotion.training.adapt.results import AdaptationResults
+from lq_emotion.training.adapt.settings import AdaptationResults, AdaptSettings
 
 
 def _adapt(settings: AdaptSettings, say: Say) -> AdaptationResults:

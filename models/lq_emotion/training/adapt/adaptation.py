@@ -29,16 +29,15 @@ from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.loading import Description, find_description, load_detector
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
 from lq_emotion.training.adapt.definitions import training_net, with_last_layer
-from lq_emotion.training.adapt.faces import FacesFound, largest_face, read_faces, write_faces
+from lq_emotion.training.adapt.faces import largest_face, read_faces, write_faces
 from lq_emotion.training.adapt.report import write_report
-from lq_emotion.training.adapt.results import (
+from lq_emotion.training.adapt.settings import (
     AdaptationResults,
+    AdaptSettings,
     AnswerScores,
+    FacesFound,
     StageResults,
-    scores_of_classes,
-    scores_of_dimensions,
 )
-from lq_emotion.training.adapt.settings import AdaptSettings
 from lq_emotion.training.adapt.targets import Doubles, Singles, Target, target_of
 from lq_emotion.training.plateau import PLATEAU, History, best_iteration, divisions
 from lq_emotion.training.run_folder import train
@@ -64,47 +63,42 @@ def adapt(settings: AdaptSettings, say: Say = print) -> AdaptationResults:
     table = read_clips(settings.clips, settings.reading)
     weights, model = find_description(settings.model, any_outputs=True)
     require_other_file(settings.out / f"{settings.out.name}.caffemodel", weights)
-    return Adaptation(settings, weights, model, table, say).run()
+    device = choose_device(settings.device)
+    return _Adaptation(settings, weights, model, table, target_of(table, model.outputs), device, say).run()
 
 
-@dataclass
-class Adaptation:
-    """An adaptation in its own folder; a killed one continues with its last snapshot.
-
-    Attributes
-    ----------
-    settings : settings of the adaptation.
-    weights, model : the net, and what describes it.
-    table : the clips.
-    say : receives lines of progress.
-    """
+@dataclass(frozen=True)
+class _Adaptation:
+    """An adaptation in its own folder; a killed one continues with its last snapshot."""
 
     settings: AdaptSettings
     weights: Path
     model: Description
     table: ClipTable
-    say: Say = print
+    target: Target
+    device: torch.device
+    say: Say
 
     def run(self) -> AdaptationResults:
         """Adapt, or continue; write the weights, their sidecars, adapt.json and report.md."""
-        device = choose_device(self.settings.device)
-        target = target_of(self.table, self.model.outputs)
+        target = self.target
         net = with_last_layer(self.model.definition, len(target.names), classes=target.classes, new=not target.own)
         journal = self._claim()
         state = "its own head" if target.own else f"a new head, {net.head[0]}"
         self.say(f"adapting {self.model.name} with {state}: {', '.join(target.names)}")
-        faces = self._faces(journal, target, device)
+        faces = self._faces(journal)
         started = self.weights
         stages: dict[str, StageResults] = {}
         exported: dict[str, Path] = {}
         for stage in STAGES:
-            started, stages[stage] = self._train(stage, net, target, faces, started, device)
+            started, stages[stage] = self._train(stage, net, faces, started)
             exported[stage] = self._work / f"{stage}.caffemodel"
             _export(net, started, target, exported[stage])
         final = self.out / f"{self.out.name}.caffemodel"
         with atomic_path(final) as partial:
             partial.write_bytes(exported["unfrozen"].read_bytes())
-        outputs = self._outputs(target, faces["train"])
+        values = {part: self._values(found) for part, found in faces.items()}
+        outputs = self._outputs(values["train"])
         write_sidecars(final, net.deploy, self.model.preprocessing, outputs, self.model.crop)
         nets = {"before": (self.model.definition, self.weights)} if target.own else {}
         nets |= {"frozen": (net.deploy, exported["frozen"]), "adapted": (net.deploy, final)}
@@ -113,11 +107,11 @@ class Adaptation:
             weights=final.name,
             head_is_new=not target.own,
             names=target.names,
-            persons={part: self._persons(part) for part in faces},
+            persons={part: tuple(sorted({clip.person for clip in self.table.part(part)})) for part in faces},
             split=self.table.split,
             faces=faces,
             stages=stages,
-            scores=self._scores(nets, target, faces, device),
+            scores=self._scores(nets, faces, values),
         )
         write_json(results.to_json(), self.out / RESULTS)
         write_report(results, self.out)
@@ -132,16 +126,22 @@ class Adaptation:
     def _work(self) -> Path:
         return self.out / "work"
 
+    @property
+    def _face_files(self) -> Path:
+        return self._work / "faces"
+
     def _claim(self) -> Journal:
         """Make the folder that of this adaptation."""
         require_folder(self.out)
         journal = Journal(self.out / JOURNAL, root=self.out, hint="remove the folder")
         journal.require_own(self.out.glob("*"), "adapt")
-        made_from = fingerprint([self._identity(), *self.settings.schedule])
-        if journal.exists and not self.settings.fresh and not journal.is_done("adaptation", made_from):
+        settings = self.settings
+        schedule = [settings.iterations, settings.batch, settings.base_lr, settings.seed]
+        made_from = fingerprint([self._identity(), *schedule])
+        if journal.exists and not settings.fresh and not journal.is_done("adaptation", made_from):
             hint = "--fresh starts over, or choose another --out"
             raise SolverError("holds another adaptation", code="mismatch", file=self.out, field="--out", hint=hint)
-        if self.settings.fresh:
+        if settings.fresh:
             snapshots = self._work.rglob("*") if self._work.is_dir() else ()
             journal.clear([path for path in snapshots if path.is_file()])
         self._work.mkdir(parents=True, exist_ok=True)
@@ -159,14 +159,11 @@ class Adaptation:
         files = named_hashes(clip.file for clip in table.clips)
         return [file_sha256(self.weights), clips, traces, files, self.settings.fps, self.settings.detector]
 
-    def _faces(self, journal: Journal, target: Target, device: torch.device) -> dict[str, FacesFound]:
+    def _faces(self, journal: Journal) -> dict[str, FacesFound]:
         """Cut the faces out, a partition after the other, unless they are there."""
-        made_from = fingerprint(self._identity())
-        settings = self.settings
-        detector = load_detector(settings.detector, device=device)
-        face_in = partial(largest_face, self.model, detector)
+        made_from, folder = fingerprint(self._identity()), self._face_files
+        face_in = partial(largest_face, self.model, load_detector(self.settings.detector, device=self.device))
         faces: dict[str, FacesFound] = {}
-        folder = self._work / "faces"
         for part in PARTITIONS:
             clips = self.table.part(part)
             if not clips:
@@ -177,8 +174,9 @@ class Adaptation:
                 continue
             with tqdm(total=len(clips), desc=f"faces of {part}", unit=" clips", disable=None, leave=False) as bar:
                 faces[part] = write_faces(
-                    self.table, part, target, folder, face_in=face_in, rate=settings.fps, progress=bar.update
-                )
+                    self.table, part, self.target, folder,
+                    face_in=face_in, rate=self.settings.fps, progress=bar.update,
+                )  # fmt: skip
             files = [folder / name for name in faces[part].files]
             journal.note(part, made_from, files, found=faces[part].to_json())
             empty = f"; none in {', '.join(faces[part].clips_without)}" if faces[part].clips_without else ""
@@ -186,13 +184,7 @@ class Adaptation:
         return faces
 
     def _train(
-        self,
-        stage: str,
-        net: HeadedNet,
-        target: Target,
-        faces: Mapping[str, FacesFound],
-        weights: Path,
-        device: torch.device,
+        self, stage: str, net: HeadedNet, faces: Mapping[str, FacesFound], weights: Path
     ) -> tuple[Path, StageResults]:
         """Train a stage; return the best weights, those it began with where none are better."""
         folder = self._work / stage
@@ -200,13 +192,13 @@ class Adaptation:
         held_out = faces["dev"].faces
         batch = max(size for size in range(1, _TEST_BATCH + 1) if held_out % size == 0)  # each face counts once
         batches = {"train": min(self.settings.batch, faces["train"].faces), "dev": batch}
-        lists = {part: self._work / "faces" / f"{part}.txt" for part in batches}
-        message = training_net(net, lists, batches, classes=target.classes, frozen=stage == "frozen")
+        lists = {part: self._face_files / f"{part}.txt" for part in batches}
+        message = training_net(net, lists, batches, classes=self.target.classes, frozen=stage == "frozen")
         history = History(folder / PLATEAU)
         param = self._solver(stage, folder, run.prefix, held_out // batch)
         history.begin(param.max_iter + 1)
         if param.max_iter not in history.losses:
-            train(run, message, param, self.say, device=device, weights=weights, on_plateau=True, only_best=True)
+            train(run, message, param, self.say, device=self.device, weights=weights, on_plateau=True, only_best=True)
             history.begin(param.max_iter + 1)
         best = best_iteration(history.losses)
         if best is None:
@@ -231,58 +223,43 @@ class Adaptation:
             display=interval, snapshot_prefix=str(prefix), random_seed=self.settings.seed,
         )  # fmt: skip
 
-    def _outputs(self, target: Target, train: FacesFound) -> Outputs:
+    def _values(self, found: FacesFound) -> Doubles:
+        return np.concatenate([values for _, values in read_faces(self._face_files, found)])
+
+    def _outputs(self, values: Doubles) -> Outputs:
+        """Return the meaning of the new net's outputs; the values of train are the ends of dimensions."""
+        target = self.target
         if target.own and self.model.outputs is not None:
             return self.model.outputs
         if target.classes:
             return Labels(target.names)
-        values = np.concatenate([values for _, values, _ in read_faces(self._work / "faces", train)])
         unit = f"of {self.table.path.name}"
         ends = zip(target.names, values.min(axis=0).tolist(), values.max(axis=0).tolist(), strict=True)
         return Dimensions(
             tuple(Dimension(name, low, high if high > low else low + 1, unit) for name, low, high in ends)
         )
 
-    def _persons(self, part: str) -> tuple[str, ...]:
-        return tuple(sorted({clip.person for clip in self.table.part(part)}))
-
     def _scores(
         self,
         nets: Mapping[str, tuple[pb.NetParameter, Path]],
-        target: Target,
         faces: Mapping[str, FacesFound],
-        device: torch.device,
+        values: Mapping[str, Doubles],
     ) -> dict[str, dict[str, AnswerScores]]:
         """Score each net on the held-out persons, and the best constant answer with them."""
-        folder = self._work / "faces"
-        values = {
-            part: np.concatenate([values for _, values, _ in read_faces(folder, found)])
-            for part, found in faces.items()
-        }
-        scored = scores_of_classes if target.classes else scores_of_dimensions
-        constant = _constant(values["train"], target)
-        held_out = [part for part in faces if part != "train"]
+        target = self.target
+        constant = target.constant(values["train"])
+        held_out = {part: values[part] for part in faces if part != "train"}
         scores = {
-            part: {"constant": scored(np.repeat(constant, len(values[part]), axis=0), values[part], target.names)}
-            for part in held_out
+            part: {"constant": target.score(np.repeat(constant, len(true), axis=0), true)}
+            for part, true in held_out.items()
         }
         for name, (definition, weights) in nets.items():
-            built = load_net(definition, weights).to(device)
-            for part in held_out:
-                outputs = [
-                    _outputs_of(built, data, device, len(target.names))
-                    for data, _, _ in read_faces(folder, faces[part])
-                ]
-                scores[part][name] = scored(np.concatenate(outputs), values[part], target.names)
+            built = load_net(definition, weights).to(self.device)
+            for part, true in held_out.items():
+                data = (images for images, _ in read_faces(self._face_files, faces[part]))
+                outputs = [_outputs_of(built, images, self.device, len(target.names)) for images in data]
+                scores[part][name] = target.score(np.concatenate(outputs), true)
         return scores
-
-
-def _constant(values: Doubles, target: Target) -> Doubles:
-    """Return the best constant answer, (1, k): the commonest class as probabilities, or the means."""
-    if not target.classes:
-        return np.asarray(values.mean(axis=0, keepdims=True), np.float64)
-    counts = np.bincount(values[:, 0].astype(np.int64), minlength=len(target.names))
-    return np.eye(len(target.names))[[int(counts.argmax())]]
 
 
 def _export(net: HeadedNet, weights: Path, target: Target, path: Path) -> None:

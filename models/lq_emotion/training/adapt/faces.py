@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import new_hdf5
 from lq_emotion.common.lists import write_list
-from lq_emotion.common.records import Record
+from lq_emotion.common.progress import Progress
 from lq_emotion.datasets.clips.frames import frames_of
 from lq_emotion.datasets.clips.table import Clip, ClipTable
 from lq_emotion.faces.face import FaceDetector, Image
 from lq_emotion.nets.known.loading import Description
+from lq_emotion.training.adapt.settings import FacesFound
 from lq_emotion.training.adapt.targets import Doubles, Singles, Target
 
 _FILE_BYTES = 1 << 27  # HDF5Data holds one file in memory
-
-
-@dataclass(frozen=True)
-class FacesFound(Record):
-    """The faces of a partition: frames looked at, those without a face, clips without any face, and the files."""
-
-    frames: int
-    without: int
-    clips_without: tuple[str, ...]
-    files: tuple[str, ...]
-
-    @property
-    def faces(self) -> int:
-        """Number of faces."""
-        return self.frames - self.without
 
 
 def largest_face(model: Description, detector: FaceDetector, image: Image) -> Singles | None:
@@ -55,7 +39,7 @@ def write_faces(
     *,
     face_in: Callable[[Image], Singles | None],
     rate: float,
-    progress: Callable[[int], object] = lambda _clips: None,
+    progress: Progress,
 ) -> FacesFound:
     """Write the faces of a partition to ``PARTITION_N.h5`` with their list, ``PARTITION.txt``; at least one is needed.
 
@@ -100,11 +84,11 @@ def write_faces(
     return FacesFound(frames, without, tuple(faceless), tuple(path.name for path in paths))
 
 
-def read_faces(folder: Path, found: FacesFound) -> Iterator[tuple[Singles, Doubles, npt.NDArray[np.int64]]]:
-    """Yield data, values and clips of each file that `write_faces` wrote."""
+def read_faces(folder: Path, found: FacesFound) -> Iterator[tuple[Singles, Doubles]]:
+    """Yield data and values of each file that `write_faces` wrote."""
     for name in found.files:
         with h5py.File(folder / name, "r") as file:
-            yield file["data"][:], file["value"][:], file["clip"][:]
+            yield file["data"][:], file["value"][:]
 
 
 def _labelled(table: ClipTable, clip: Clip, rate: float) -> Iterator[tuple[float, Image, Doubles]]:

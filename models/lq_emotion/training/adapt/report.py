@@ -10,8 +10,8 @@ import numpy as np
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.markdown import as_text
 from lq_emotion.common.plots import Matrix, draw_matrices, new_figure, save
-from lq_emotion.metrics.regression import MEASURES, Score
-from lq_emotion.training.adapt.results import AdaptationResults, AnswerScores, ClassScore
+from lq_emotion.metrics.regression import MEASURES
+from lq_emotion.training.adapt.settings import AdaptationResults, AnswerScores
 
 REPORT, CURVE, CONFUSION = "report.md", "losses.png", "confusion.png"
 _NETS = {
@@ -79,14 +79,14 @@ def _score_lines(nets: Mapping[str, AnswerScores]) -> Iterator[str]:
     yield f"| | faces | {' | '.join(columns)} |"
     yield "|---|---" + "|---" * len(columns) + "|"
     for label, row in classes.items():
-        yield f"| {as_text(label)} | {row.count} | {_cells(row, columns)} |"
+        yield f"| {as_text(label)} | {row['count']} | {_cells(row, columns)} |"
     for name, scores in nets.items():
         for label, score in scores.dimensions.items():
-            yield f"| {as_text(label)}, {_NETS[name]} | {score.frames} | {_cells(score, columns)} |"
+            yield f"| {as_text(label)}, {_NETS[name]} | {score.frames} | {_cells(score.to_json(), columns)} |"
 
 
-def _cells(row: ClassScore | Score, columns: tuple[str, ...]) -> str:
-    return " | ".join(_digits(getattr(row, column)) for column in columns)
+def _cells(row: Mapping[str, float | None], columns: tuple[str, ...]) -> str:
+    return " | ".join(_digits(row[column]) for column in columns)
 
 
 def _digits(value: float | None) -> str:

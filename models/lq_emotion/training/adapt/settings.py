@@ -1,13 +1,16 @@
-"""Settings of an adaptation."""
+"""Settings and results of an adaptation."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.clips.table import ClipSettings
+from lq_emotion.metrics.regression import Score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +36,63 @@ class AdaptSettings(Settings):
     device: str = option("auto", "auto, cpu, cuda or cuda:N", group="training")
     fresh: bool = option(False, "discard earlier results instead of continuing", group="training")
 
+
+@dataclass(frozen=True)
+class FacesFound(Record):
+    """The faces of a partition: frames looked at, those without a face, clips without any face, and the files."""
+
+    frames: int
+    without: int
+    clips_without: tuple[str, ...]
+    files: tuple[str, ...]
+
     @property
-    def schedule(self) -> list[Any]:
-        """Return the settings that decide the training, its faces apart."""
-        return [self.iterations, self.batch, self.base_lr, self.seed]
+    def faces(self) -> int:
+        """Number of faces."""
+        return self.frames - self.without
+
+
+@dataclass(frozen=True)
+class AnswerScores(Record):
+    """How good the answers of a net are on the faces of a partition: scores of classes, or of dimensions, by name."""
+
+    classes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """``count``, ``recall``, ``precision`` and ``f1`` of each class; None where undefined."""
+    dimensions: Mapping[str, Score] = field(default_factory=dict)
+    accuracy: float | None = None
+    mean_recall: float | None = None
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """Counts, a row for each true class, a column for each answer; empty for dimensions."""
+
+
+@dataclass(frozen=True)
+class StageResults(Record):
+    """A stage of the training: its iterations, the one that was kept, and the losses on held-out persons."""
+
+    iterations: int
+    kept: int
+    losses: Mapping[int, float]
+    rate_divided_at: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptationResults(Record):
+    """adapt.json."""
+
+    model: str
+    weights: str
+    """The new weights."""
+    head_is_new: bool
+    """Whether the last layer was replaced."""
+    names: tuple[str, ...]
+    """Of the classes or dimensions, in the order of the outputs."""
+    persons: Mapping[str, tuple[str, ...]]
+    """By partition, as `faces`."""
+    split: ClipSettings | None
+    """Settings that split the persons; None if the table has partitions."""
+    faces: Mapping[str, FacesFound]
+    stages: Mapping[str, StageResults]
+    """``frozen`` and ``unfrozen``."""
+    scores: Mapping[str, Mapping[str, AnswerScores]]
+    """``dev`` and ``test`` -> ``constant`` (the commonest class or the mean of train), ``before`` (the model as it was,
+    where its head is kept), ``frozen`` and ``adapted``."""

@@ -1,4 +1,4 @@
-"""Training targets of a head, from the labels of clips."""
+"""Training targets of a head, from the labels of clips, and scores of its answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from lq_emotion.datasets.clips.table import ClipTable
+from lq_emotion.metrics.classification import class_scores
+from lq_emotion.metrics.regression import defined, score
 from lq_emotion.nets.known.outputs import Dimensions, Labels, Outputs
+from lq_emotion.training.adapt.settings import AnswerScores
 
 Singles = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -17,24 +20,18 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """From the labels of a table to the numbers that a head learns, and back.
-
-    Attributes
-    ----------
-    names : names of the classes or dimensions, in the order of the head's outputs.
-    order : of classes, the head's output for each class of the table; of dimensions, the table's column for each
-        output.
-    classes : whether they are classes.
-    own : the labels are the model's own: it keeps its head.
-    shift, scale : numbers by dimension, whose value is ``shift + scale * output``.
-    """
+    """From the labels of a table to the numbers that a head learns, and back."""
 
     names: tuple[str, ...]
+    """Of the classes or dimensions, in the order of the head's outputs."""
     order: tuple[int, ...]
+    """Of classes, the head's output for each class of the table; of dimensions, the table's column for each output."""
     classes: bool
     own: bool
+    """The labels are the model's own: it keeps its head."""
     shift: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
+    """By dimension, whose value is ``shift + scale * output``."""
 
     def values(self, labels: Doubles) -> Doubles:
         """Return labels (T, 1 or k) of the table in the order of the head: numbers of classes, or values."""
@@ -45,6 +42,27 @@ class Target:
     def learned(self, values: Doubles) -> Singles:
         """Return what the head learns for values (T, k)."""
         return (values if self.classes else (values - self.shift) / self.scale).astype(np.float32)
+
+    def constant(self, values: Doubles) -> Doubles:
+        """Return the best constant answer, (1, k): the commonest class as probabilities, or the means."""
+        if not self.classes:
+            return np.asarray(values.mean(axis=0, keepdims=True), np.float64)
+        counts = np.bincount(values[:, 0].astype(np.int64), minlength=len(self.names))
+        return np.eye(len(self.names))[[int(counts.argmax())]]
+
+    def score(self, outputs: Doubles, values: Doubles) -> AnswerScores:
+        """Score answers (N, k), probabilities or values, by the true values (N, 1 or k)."""
+        if not self.classes:
+            by_name = {name: score(outputs[:, i], values[:, i]) for i, name in enumerate(self.names)}
+            return AnswerScores(dimensions=by_name)
+        scores = class_scores(outputs.argmax(axis=1), values[:, 0].astype(np.int64), len(self.names))
+        columns = zip(scores.confusion.sum(axis=1), scores.recall, scores.precision, scores.f1, strict=True)
+        classes = {
+            name: {"count": int(count), "recall": defined(recall), "precision": defined(precision), "f1": defined(f1)}
+            for name, (count, recall, precision, f1) in zip(self.names, columns, strict=True)
+        }
+        confusion = tuple(map(tuple, scores.confusion.tolist()))
+        return AnswerScores(classes, accuracy=scores.accuracy, mean_recall=scores.mean_recall, confusion=confusion)
 
 
 def target_of(table: ClipTable, outputs: Outputs | None) -> Target:

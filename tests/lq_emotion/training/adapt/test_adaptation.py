@@ -13,9 +13,9 @@ from caffe_compat.build.weights import read_weights, save_weights
 from caffe_compat.formats.files import parse_text, write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.known.loading import load_model
-from lq_emotion.training.adapt.faces import FacesFound
 from lq_emotion.training.adapt.report import write_report
-from lq_emotion.training.adapt.results import AdaptationResults, StageResults, scores_of_classes
+from lq_emotion.training.adapt.settings import AdaptationResults, FacesFound, StageResults
+from lq_emotion.training.adapt.targets import Target
 from lq_emotion.training.trainer import Run
 from tests.lq_emotion.commands import failed, run
 from tests.lq_emotion.datasets.clips.drawn import draw_frames
@@ -191,7 +191,7 @@ MARKUP = ("<script>alert(1)</script>", r"[a](b) | $\x$ `c`")
 
 
 def test_names_of_classes_are_text(tmp_path):
-    scores = scores_of_classes(np.eye(2), np.array([[0.0], [1.0]]), MARKUP)
+    scores = Target(MARKUP, (0, 1), classes=True, own=False).score(np.eye(2), np.array([[0.0], [1.0]]))
     stage = StageResults(2, 1, {1: 0.5, 2: 0.6}, ())
     results = AdaptationResults(
         model="<b>", weights="<i>.caffemodel", head_is_new=True, names=MARKUP, persons={"test": ("p",)}, split=None,
