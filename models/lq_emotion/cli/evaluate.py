@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
-from lq_emotion.evaluation.settings import EvaluationSettings
-
-if TYPE_CHECKING:
-    from lq_emotion.evaluation.results import Evaluation
+from lq_emotion.evaluation.settings import Evaluation, EvaluationSettings
 
 
 def _evaluate(settings: EvaluationSettings, say: Say) -> Evaluation | tuple[Evaluation, ...]:
     """Return the evaluation, or those of both dimensions."""
-    from lq_emotion.evaluation.evaluate import Evaluate
+    from lq_emotion.evaluation.evaluate import evaluate
 
-    results = Evaluate(settings, say).run()
+    results = evaluate(settings, say)
     return results[0] if len(results) == 1 else results
 
 
@@ -31,14 +27,12 @@ def _show(results: Evaluation | tuple[Evaluation, ...], settings: EvaluationSett
 
 def _report(results: Evaluation, out: Path) -> None:
     from caffe_compat.errors import printable
-    from lq_emotion.evaluation.tables import describe, score_rows
+    from lq_emotion.common.plain_text import table_lines
+    from lq_emotion.evaluation.tables import describe, score_table
 
-    rows = score_rows(results)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print()
-    for name, *numbers in rows:
-        cells = (f"{number:>{width}}" for number, width in zip(numbers, widths[1:], strict=True))
-        print("  ".join([f"{name:{widths[0]}}", *cells]))
+    for line in table_lines(score_table(results)):
+        print(line)
     for line in describe(results):
         print(printable(line))
     if results.files:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
-from lq_emotion.evaluation.settings import SubmissionSettings
-
-if TYPE_CHECKING:
-    from lq_emotion.evaluation.submission import Submission
+from lq_emotion.evaluation.settings import Submission, SubmissionSettings
 
 
 def _submission(settings: SubmissionSettings, say: Say) -> Submission:

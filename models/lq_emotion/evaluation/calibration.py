@@ -2,67 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from caffe_compat.errors import DataError
-from lq_emotion.evaluation.postprocess import PostProcessing, Search, learn
+from lq_emotion.evaluation.postprocess import PostProcessing, learn
+from lq_emotion.evaluation.settings import EvaluationSettings
 from lq_emotion.metrics.delay import SEARCHED_DELAYS, Trace, shift
-from lq_emotion.metrics.regression import Convention, ccc
+from lq_emotion.metrics.regression import ccc
 from matlab_ports.run_eval import Labels, mat_path
 
+Recordings = Mapping[str, tuple[Trace, Labels]]
+"""Recording -> output of the net (T,), labels and times."""
 
-@dataclass(frozen=True)
-class Calibration:
-    """Predictions and labels of recordings, to learn from and to apply to.
 
-    Attributes
-    ----------
-    raw : recording -> output of the net, (T,).
-    labels : recording -> labels and times.
-    convention : convention of the CCC.
-    search : see `evaluation.postprocess`.
+def delay_scores(recordings: Recordings, settings: EvaluationSettings) -> dict[float, float]:
+    """Return the CCC at each delay of AVEC's search on some recordings, with the gold standard shifted back.
+
+    Where post-processing is learnt, it is learnt at each delay, as in the official script.
     """
+    if settings.postprocess:
+        return {delay: learn_processing(recordings, delay, settings).ccc["scale"] for delay in SEARCHED_DELAYS}
+    prediction = np.concatenate([raw for raw, _ in recordings.values()])
+    return {delay: ccc(prediction, _gold(recordings, delay), settings.convention) for delay in SEARCHED_DELAYS}
 
-    raw: Mapping[str, Trace]
-    labels: Mapping[str, Labels]
-    convention: Convention = "avec"
-    search: Search = "official"
 
-    def delay_scores(self, names: Sequence[str], *, processed: bool) -> dict[float, float]:
-        """Return the CCC at each delay of AVEC's search on some recordings, with the gold standard shifted back.
+def learn_processing(recordings: Recordings, delay: float, settings: EvaluationSettings) -> PostProcessing:
+    """Learn post-processing on recordings whose gold standard lags by `delay` seconds."""
+    traces = [raw for raw, _ in recordings.values()]
+    learnt = learn(
+        np.concatenate(traces), _gold(recordings, delay),
+        convention=settings.convention, search=settings.search, lengths=[trace.size for trace in traces],
+    )  # fmt: skip
+    return replace(learnt, learnt_on=tuple(recordings))
 
-        `processed` learns post-processing at each delay, as the official script does.
-        """
-        prediction = np.concatenate([self.raw[name] for name in names])
-        scores = {}
-        for delay in SEARCHED_DELAYS:
-            if processed:
-                scores[delay] = self.learn_processing(names, delay).ccc["scale"]
-            else:
-                scores[delay] = ccc(prediction, self._gold(names, delay), self.convention)
-        return scores
 
-    def learn_processing(self, names: Sequence[str], delay: float) -> PostProcessing:
-        """Learn post-processing on recordings whose gold standard lags by `delay` seconds."""
-        raw = [self.raw[name] for name in names]
-        gold, lengths = self._gold(names, delay), [trace.size for trace in raw]
-        learnt = learn(np.concatenate(raw), gold, convention=self.convention, search=self.search, lengths=lengths)
-        return replace(learnt, learnt_on=tuple(names))
-
-    def apply(self, names: Sequence[str], delay: float, processing: PostProcessing | None) -> dict[str, Trace]:
-        """Process the predictions of recordings and shift them forward, for scoring."""
-        lengths = [self.raw[name].size for name in names]
-        raw = np.concatenate([self.raw[name] for name in names])
-        processed = processing.apply(raw, lengths) if processing else raw
-        parts = dict(zip(names, np.split(processed, np.cumsum(lengths)[:-1]), strict=True))
-        return {name: align_predictions(part, self.labels[name], delay) for name, part in parts.items()}
-
-    def _gold(self, names: Sequence[str], delay: float) -> Trace:
-        return np.concatenate([_shift_labels(self.labels[name], delay) for name in names])
+def calibrated(recordings: Recordings, delay: float, processing: PostProcessing | None) -> dict[str, Trace]:
+    """Process the predictions of recordings and shift them forward, for scoring."""
+    lengths = [raw.size for raw, _ in recordings.values()]
+    joined = np.concatenate([raw for raw, _ in recordings.values()])
+    processed = processing.apply(joined, lengths) if processing else joined
+    parts = dict(zip(recordings, np.split(processed, np.cumsum(lengths)[:-1]), strict=True))
+    return {name: align_predictions(part, recordings[name][1], delay) for name, part in parts.items()}
 
 
 def align_predictions(prediction: Trace, labels: Labels, delay: float) -> Trace:
@@ -73,8 +57,11 @@ def align_predictions(prediction: Trace, labels: Labels, delay: float) -> Trace:
     return shift(prediction, labels.video_time[: prediction.size], delay - labels.delay)
 
 
-def _shift_labels(labels: Labels, delay: float) -> Trace:
-    return shift(labels.valence, labels.video_time, labels.delay - delay)
+def _gold(recordings: Recordings, delay: float) -> Trace:
+    """Return the labels of all recordings, shifted back."""
+    return np.concatenate(
+        [shift(labels.valence, labels.video_time, labels.delay - delay) for _, labels in recordings.values()]
+    )
 
 
 def common_preparation(labels: Mapping[str, Labels], data: Path) -> tuple[str, float]:

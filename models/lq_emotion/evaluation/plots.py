@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lq_emotion.common.plots import lines_with_gaps, new_figure, save, shared_legend
-from lq_emotion.evaluation.tables import Traces
+from lq_emotion.evaluation.tables import Traces, joined
 from lq_emotion.metrics.delay import STEP
 from lq_emotion.metrics.regression import Score
 
@@ -45,10 +45,7 @@ def draw_concatenated(recordings: Sequence[Traces], score: Score, path: Path) ->
     """Plot all recordings concatenated, as they are scored together."""
     figure = new_figure(15, 4.2)
     axes = figure.subplots()
-    gold, prediction = (
-        np.concatenate(values)
-        for values in zip(*((traces.gold, traces.prediction) for traces in recordings), strict=True)
-    )
+    prediction, gold = joined(recordings)
     axes.plot(gold, color=_GOLD, linewidth=1.3, label="gold standard", zorder=3)
     axes.plot(prediction, color=_PREDICTION, linewidth=0.7, label="prediction")
     ends = np.cumsum([traces.time.size for traces in recordings])
@@ -68,10 +65,7 @@ def draw_scatter(recordings: Sequence[Traces], score: Score, path: Path) -> None
     """Plot prediction against gold standard; on the dashed line they are equal."""
     figure = new_figure(6, 5.4)
     axes = figure.subplots()
-    gold, prediction = (
-        np.concatenate(values)
-        for values in zip(*((traces.gold, traces.prediction) for traces in recordings), strict=True)
-    )
+    prediction, gold = joined(recordings)
     low, high = float(min(gold.min(), prediction.min())), float(max(gold.max(), prediction.max()))
     pad = 0.04 * (high - low) or 0.5
     limits = (low - pad, high + pad)

@@ -1,15 +1,20 @@
-"""Settings of an evaluation, and of a submission."""
+"""Settings of an evaluation, and of a submission, and their results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from caffe_compat.errors import DataError
+from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
-from lq_emotion.evaluation.postprocess import Search
-from lq_emotion.metrics.regression import Convention
+from lq_emotion.evaluation.postprocess import PostProcessing, Search
+from lq_emotion.metrics.regression import Convention, Score
+
+TOGETHER, MEAN = "concatenated", "mean"
+"""The scores of all frames as one sequence, and of the mean over recordings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +87,55 @@ class SubmissionSettings(PredictionSettings):
         super().__post_init__()
         if self.delay is not None and self.scores is not None:
             raise DataError("is in the scores", code="conflict", field="--delay", hint="leave out --scores")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Record):
+    """scores.json."""
+
+    weights: str
+    data: str
+    """The folder of crops."""
+    convention: str
+    labels: str = "valence"
+    """Predicted dimension, or "arousal"."""
+    scores: Mapping[str, Score]
+    """By recording, and those of `TOGETHER` and `MEAN`."""
+    concatenated_by_convention: Mapping[str, Score]
+    """The scores of all frames in every convention."""
+    predictions: tuple[str, ...] = ()
+    """Names of the files, in the order of the recordings."""
+    files: tuple[str, ...] = ()
+    """Names of the tables and plots."""
+    delay: float
+    """Delay of the gold standard in seconds, of which prepare has corrected `prepared_delay`."""
+    prepared_delay: float = 0.0
+    delay_learnt_on: tuple[str, ...] = ()
+    """Recordings on which the delay was searched, if it was."""
+    delay_ccc: Mapping[str, float] = field(default_factory=dict)
+    """The CCC at each delay in seconds."""
+    post_processing: PostProcessing | None = None
+
+
+@dataclass(frozen=True)
+class SubmittedRecording(Record):
+    """A recording of a submission."""
+
+    name: str
+    rows: int
+    """Times from 0 s on, every 0.04 s."""
+    filled: int
+    """Number of these without a crop."""
+    delay: float
+    """Seconds by which the estimates were shifted forward."""
+
+
+@dataclass(frozen=True)
+class Submission(Record):
+    """submission.json: the net, the crops, what was estimated, and the files below the folder."""
+
+    weights: str
+    data: str
+    dimensions: tuple[str, ...]
+    recordings: tuple[SubmittedRecording, ...]
+    files: tuple[str, ...]

@@ -11,7 +11,6 @@ last estimate before it, or the first one at the beginning.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +23,12 @@ from lq_emotion.common.folders import require_writable
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.progress import Say
-from lq_emotion.common.records import Record
 from lq_emotion.datasets.avec.gold import COLUMNS, read_gsd, write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.avec.partitions import avec_name, recordings_in
 from lq_emotion.evaluation.postprocess import PostProcessing
 from lq_emotion.evaluation.predictor import Predictor, predict_frames, predictor_of
-from lq_emotion.evaluation.results import Evaluation
-from lq_emotion.evaluation.settings import SubmissionSettings
+from lq_emotion.evaluation.settings import Evaluation, Submission, SubmissionSettings, SubmittedRecording
 from lq_emotion.metrics.delay import STEP, grid_index, shift
 from matlab_ports.matfile import loadmat, open_frames
 from matlab_ports.run_eval import mat_path, read_delay, read_label_names
@@ -39,34 +36,6 @@ from matlab_ports.run_eval import mat_path, read_delay, read_label_names
 Doubles = npt.NDArray[np.float64]
 RESULTS = "submission.json"
 _SCORES = "--scores is the scores.json of an evaluation"
-
-
-@dataclass(frozen=True)
-class SubmittedRecording(Record):
-    """A recording of a submission.
-
-    Attributes
-    ----------
-    rows : times from 0 s on, every 0.04 s.
-    filled : number of these without a crop.
-    delay : seconds by which the estimates were shifted forward.
-    """
-
-    name: str
-    rows: int
-    filled: int
-    delay: float
-
-
-@dataclass(frozen=True)
-class Submission(Record):
-    """submission.json: the net, the crops, what was estimated, and the files below the folder."""
-
-    weights: str
-    data: str
-    dimensions: tuple[str, ...]
-    recordings: tuple[SubmittedRecording, ...]
-    files: tuple[str, ...]
 
 
 def write_submission(settings: SubmissionSettings, say: Say = print) -> Submission:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import DataError, FileError, printable
+from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.document import Column, Table, row
 from lq_emotion.common.json_files import read_record
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.markdown import as_text
-from lq_emotion.common.text_table import Table
-from lq_emotion.evaluation.results import Evaluation
+from lq_emotion.common.text_table import Table as TextTable
+from lq_emotion.evaluation.settings import Evaluation
 from lq_emotion.metrics.delay import grid_index
 from lq_emotion.metrics.regression import MEASURES
 from lq_emotion.metrics.uncertainty import Moments
@@ -26,24 +27,24 @@ Trace = npt.NDArray[np.float64]
 
 
 class Traces(NamedTuple):
-    """The labels and predictions of a recording.
-
-    Attributes
-    ----------
-    name : name of the recording.
-    time : (T,) seconds.
-    gold : (T,) the gold standard.
-    prediction : (T,) after post-processing and shifting.
-    raw : (T,) the output of the net.
-    label : the dimension, valence or arousal.
-    """
+    """The labels and predictions of a recording, (T,) each, and the time in seconds."""
 
     name: str
     time: Trace
     gold: Trace
     prediction: Trace
+    """After post-processing and shifting."""
     raw: Trace
+    """The output of the net."""
     label: str = "valence"
+    """The dimension, or arousal."""
+
+
+def joined(recordings: Sequence[Traces]) -> tuple[Trace, Trace]:
+    """Return predictions and gold standards of all recordings as one sequence."""
+    return np.concatenate([traces.prediction for traces in recordings]), np.concatenate(
+        [traces.gold for traces in recordings]
+    )
 
 
 def expand_to_timeline(traces: Traces, timeline: Labels) -> Traces:
@@ -65,15 +66,10 @@ def write_predictions(traces: Traces, path: Path, *, raw: bool) -> None:
 
 def write_csv(results: Evaluation, path: Path) -> None:
     """Write a row for each recording, for all frames together and for the mean of the recordings."""
-    header = ["recording", "frames", *MEASURES]
-    rows = [
-        [name, str(row.frames), *(_text(getattr(row, number), "{!r}") for number in MEASURES)]
-        for name, row in results.scores.items()
-    ]
+    rows: list[tuple[str, ...]] = [("recording", "frames", *MEASURES)]
+    rows += [(_escape_formula(name), *numbers) for name, *numbers in _rows(results, "{!r}")]
     with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(
-            [header, *([_escape_formula(name), *row] for name, *row in rows)]
-        )
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _escape_formula(text: str) -> str:
@@ -83,15 +79,11 @@ def _escape_formula(text: str) -> str:
 
 def write_markdown(results: Evaluation, path: Path) -> None:
     """Write the scores as a Markdown table, followed by `describe`."""
-    rows = [
-        [as_text(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in MEASURES)]
-        for name, row in results.scores.items()
-    ]
     write_lines(
         [
             "| recording | frames | RMSE | CC | CCC |",
             "|---|---:|---:|---:|---:|",
-            *(f"| {' | '.join(row)} |" for row in rows),
+            *(f"| {' | '.join((as_text(name), *numbers))} |" for name, *numbers in _rows(results, "{:.4f}")),
             "",
             *map(as_text, describe(results)),
         ],
@@ -102,7 +94,7 @@ def write_markdown(results: Evaluation, path: Path) -> None:
 def describe(results: Evaluation) -> list[str]:
     """Describe how the scores were computed, a sentence per line."""
     by_convention = results.concatenated_by_convention
-    scores = ", ".join(f"{name} {_text(row.ccc, '{:.4f}')}" for name, row in by_convention.items())
+    scores = ", ".join(f"{name} {_text(score.ccc, '{:.4f}')}" for name, score in by_convention.items())
     lines = [f"Convention: {results.convention}. CCC of all frames by convention: {scores}."]
     lines += _describe_delay(results)
     if processing := results.post_processing:
@@ -134,15 +126,16 @@ def _describe_delay(results: Evaluation) -> list[str]:
     return lines
 
 
-def score_rows(results: Evaluation) -> list[Sequence[str]]:
-    """Return the scores as rows of text for a terminal, with a header."""
-    return [
-        ("recording", "frames", *(number.upper() for number in MEASURES)),
-        *(
-            (printable(name), str(row.frames), *(_text(getattr(row, number), "{:.4f}") for number in MEASURES))
-            for name, row in results.scores.items()
-        ),
-    ]
+def score_table(results: Evaluation) -> Table:
+    """Return the scores for a terminal."""
+    columns = (Column("recording", number=False), Column("frames"), *(Column(name.upper()) for name in MEASURES))
+    return Table("", columns, tuple(row(*cells) for cells in _rows(results, "{:.4f}")))
+
+
+def _rows(results: Evaluation, form: str) -> Iterator[tuple[str, ...]]:
+    """Yield the scores as text: recording, frames, measures."""
+    for name, scores in results.scores.items():
+        yield (name, str(scores.frames), *(_text(getattr(scores, measure), form) for measure in MEASURES))
 
 
 def _text(value: float | None, form: str) -> str:
@@ -165,7 +158,7 @@ def read_moments(folder: Path) -> dict[str, Moments]:
 def _moments(path: Path, label: str) -> Moments:
     if not path.is_file():
         raise FileError("no predictions found", code="file-missing", file=path, hint="evaluate again")
-    table = Table.read(path, ("prediction", label), hint="evaluate again")
+    table = TextTable.read(path, ("prediction", label), hint="evaluate again")
     try:
         return Moments.of(table.numbers("prediction"), table.numbers(label))
     except DataError as error:

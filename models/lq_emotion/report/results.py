@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lq_emotion.common.document import Block, Column, Figure, Row, Table, Text, number, read_png, row
-from lq_emotion.evaluation.results import MEAN, TOGETHER, Evaluation
+from lq_emotion.evaluation.settings import MEAN, TOGETHER, Evaluation
 from lq_emotion.nets.names import FACTORS, Method
 from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq import tables

@@ -47,9 +47,8 @@ class Scoring:
 
     def score(self, weights: LoadedWeights, network: Network, say: Say) -> tuple[CellScore, ...]:
         """Return the scores of one file, one for each folder of crops."""
-        from lq_emotion.evaluation.evaluate import Evaluate
-        from lq_emotion.evaluation.results import TOGETHER
-        from lq_emotion.evaluation.settings import EvaluationSettings
+        from lq_emotion.evaluation.evaluate import score_net
+        from lq_emotion.evaluation.settings import TOGETHER, EvaluationSettings
 
         method, claimed = self._cell(weights)
         folders = self.crops.folders
@@ -68,7 +67,7 @@ class Scoring:
                     device=self.settings.device,
                     mean=0.0,
                 )
-                together = Evaluate(settings, say).score()[0].scores[TOGETHER]
+                together = score_net(settings, say)[0].scores[TOGETHER]
             scores.append(_compared(together, method, factor, folders[factor].name))
         return tuple(scores)
 

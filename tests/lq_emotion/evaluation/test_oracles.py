@@ -13,7 +13,7 @@ from caffe_compat.build.weights import save_weights
 from caffe_compat.cli import main as caffe_compat
 from lq_emotion.crops.h5 import H5Settings, make_h5
 from lq_emotion.datasets.avec.partitions import chosen_partitions
-from lq_emotion.evaluation.evaluate import Evaluate
+from lq_emotion.evaluation.evaluate import evaluate
 from lq_emotion.evaluation.settings import EvaluationSettings
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.studies.robust_lq import work
@@ -76,7 +76,7 @@ def evaluated(options, folder, out, **chosen):
     _, weights, _, definition, _ = options
     more = {"convention": "population", "plots": False, "device": "cpu", **chosen}
     settings = EvaluationSettings(weights=weights, data=folder, out=out, net=definition, **more)
-    (results,) = Evaluate(settings, quiet).run()
+    (results,) = evaluate(settings, quiet)
     return results.to_json()["scores"]
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lq_emotion.evaluation.results import Evaluation
+from lq_emotion.evaluation.settings import Evaluation
 from lq_emotion.evaluation.tables import Traces, read_moments, write_predictions
 from lq_emotion.metrics.regression import score
 from lq_emotion.metrics.uncertainty import Moments, joined_score

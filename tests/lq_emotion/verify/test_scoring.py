@@ -3,7 +3,7 @@
 import pytest
 
 from caffe_compat.errors import DataError
-from lq_emotion.evaluation.evaluate import Evaluate
+from lq_emotion.evaluation.evaluate import score_net
 from lq_emotion.evaluation.settings import EvaluationSettings
 from lq_emotion.verify.crops import CropsFolders, factor_in, find_crops, read_crops
 from lq_emotion.verify.scoring import named_cell
@@ -152,7 +152,7 @@ def test_a_net_is_scored_as_evaluate_does_and_set_beside_its_cell(root, folder, 
     assert score["difference"]["ccc"] == score["measured"]["ccc"] - 0.325
     assert score["agrees"] is False
     files = {"weights": folder / "class/HQ.caffemodel", "data": root / "data/raw_data/HQ", "out": root / "unused"}
-    (results,) = Evaluate(EvaluationSettings(**files, device="cpu")).score()
+    (results,) = score_net(EvaluationSettings(**files, device="cpu"))
     expected = results.scores["concatenated"].to_json()
     assert score["measured"] == {name: expected[name] for name in ("rmse", "cc", "ccc", "frames")}
     assert "The recordings are synthetic" in output

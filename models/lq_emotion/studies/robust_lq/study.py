@@ -16,7 +16,7 @@ from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.common.versions import versions
-from lq_emotion.evaluation.results import TOGETHER, Evaluation
+from lq_emotion.evaluation.settings import TOGETHER, Evaluation
 from lq_emotion.evaluation.tables import read_moments
 from lq_emotion.metrics.regression import Score, mean_score
 from lq_emotion.nets.names import Method

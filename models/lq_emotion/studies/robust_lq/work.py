@@ -133,7 +133,7 @@ def do_evaluate(
 ) -> None:
     """Score a net on one kind of crops; `factor` is that of the faces, if the net was trained on several sizes."""
     from caffe_compat.formats.files import write_text
-    from lq_emotion.evaluation.evaluate import Evaluate
+    from lq_emotion.evaluation.evaluate import evaluate
     from lq_emotion.evaluation.settings import EvaluationSettings
     from lq_emotion.nets.cnn_d import with_outputs
     from lq_emotion.nets.definitions import builder
@@ -154,7 +154,7 @@ def do_evaluate(
         weights=weights, data=data, out=plan.root / cell.scores, partitions=plan.partitions, net=definition,
         mean=mean, std=std, device=plan.device, plots=in_table,
     )  # fmt: skip
-    Evaluate(settings, say).run()
+    evaluate(settings, say)
 
 
 def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
