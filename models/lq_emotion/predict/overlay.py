@@ -14,15 +14,12 @@ from caffe_compat.formats.files import atomic_path
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace, SeenFrame
-from lq_emotion.video.writer import FileCoding, write_video
+from lq_emotion.video.writer import write_video
 
 Draw = Callable[[SeenFrame], None]
 _TICKS = 90_000  # a second
 _LONGEST = 3600 * _TICKS
-_CODING = FileCoding(
-    options={"preset": "veryfast", "crf": "21", "x264-params": "mbtree=0"},  # with mbtree the bits differ between runs
-    tick=Fraction(1, _TICKS), rate=Fraction(_TICKS), converter="ffmpeg",
-)  # fmt: skip
+_X264 = {"preset": "veryfast", "crf": "21", "x264-params": "mbtree=0"}  # with mbtree the bits differ between runs
 _TRUSTED, _UNTRUSTED, _UNKNOWN = (86, 180, 233), (230, 159, 0), (235, 235, 235)  # colour-blind safe
 
 
@@ -32,7 +29,7 @@ def video_overlay(path: Path, estimators: Sequence[Estimator]) -> Iterator[Draw]
 
     Frames of another size than the first are resized to it. A frame is shown for an hour at most: MP4 has a limit.
     """
-    with write_video(path, _CODING) as video:
+    with write_video(path, _X264, rate=Fraction(_TICKS), converter="ffmpeg") as video:
 
         def draw(seen: SeenFrame) -> None:
             image = drawn(seen, estimators)

@@ -1,13 +1,11 @@
 """Degrade video, encode it with real codecs, and count the bits of the streams."""
 
-from lq_emotion.video.bits import Bits, count_bits
 from lq_emotion.video.codecs import CODECS, Codec, find_codec
 from lq_emotion.video.degrade import Degraded, DegradedVideo, degrade, degrade_video
-from lq_emotion.video.encode import Encoded, encode
+from lq_emotion.video.encode import Encoded, count_bits, encode
 
 __all__ = [
     "CODECS",
-    "Bits",
     "Codec",
     "Degraded",
     "DegradedVideo",

@@ -4,36 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from caffe_compat.errors import DataError, did_you_mean
-from lq_emotion.video.bits import Family
+
+Family = Literal["h264", "hevc"]
 
 
 @dataclass(frozen=True)
 class Codec:
-    """An FFmpeg encoder that codes every frame with the same quantiser.
-
-    Attributes
-    ----------
-    name : the name users write.
-    encoder, decoder : FFmpeg's names.
-    options : QP -> the encoder's options.
-    qps : valid quantisers; only x264's and x265's are on the same scale.
-    pixel_format : format of the encoder's input for gray frames; in ``yuv420p`` the chroma planes are neutral.
-    min_side : frames are padded to at least this width and height.
-    family : the kind of stream, where NAL units can be counted.
-    preset : the default speed preset; empty where the encoder has none.
-    """
+    """An FFmpeg encoder, and its decoder, that codes every frame with the same quantiser."""
 
     name: str
     encoder: str
     decoder: str
     options: Callable[[int], Mapping[str, str]]
+    """QP -> the encoder's options."""
     qps: range
+    """Valid quantisers; only x264's and x265's are on the same scale."""
     pixel_format: str = "yuv420p"
+    """Format of the encoder's input for gray frames; in ``yuv420p`` the chroma planes are neutral."""
     min_side: int = 1
+    """Frames are padded to at least this width and height."""
     family: Family | None = None
+    """Kind of stream, where NAL units can be counted."""
     preset: str = ""
+    """Default speed preset; empty where the encoder has none."""
 
 
 def _x264(qp: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ from lq_emotion.video.codecs import Codec, find_codec
 from lq_emotion.video.container import read_frames
 from lq_emotion.video.encode import Frames, encode, padded
 from lq_emotion.video.frames import Frame, thin
-from lq_emotion.video.writer import CONTAINERS, MPEG_CLOCK, FileCoding, write_video
+from lq_emotion.video.writer import CONTAINERS, MPEG_CLOCK, write_video
 from matlab_ports.imresize import imresize
 
 
@@ -70,21 +70,15 @@ def degrade(frames: Frames, *, scale: float = 1, qp: int | None = None, codec: s
 
 @dataclass(frozen=True)
 class DegradedVideo(Record):
-    """A degraded video file.
-
-    Attributes
-    ----------
-    frames : number of frames.
-    width, height : size of a frame in pixels, even as the codecs need it.
-    seconds : time from the first frame to the last.
-    bits : bits of all frames, without the container.
-    """
+    """A degraded video file: numbers of frames, and of pixels, even as the codecs need it."""
 
     frames: int
     width: int
     height: int
     seconds: float
+    """From the first frame to the last."""
     bits: int
+    """Of all frames, without the container."""
 
     @property
     def bpp(self) -> float:
@@ -130,8 +124,7 @@ def degrade_video(
     """
     chosen = _require_options(source, out, scale, qp, fps, codec)
     options = {"preset": chosen.preset, **chosen.options(qp)}
-    coding = FileCoding(encoder=chosen.encoder, options=options, tagged=True, threads=1)
-    with write_video(out, coding) as target:
+    with write_video(out, options, encoder=chosen.encoder, tagged=True, threads=1) as target:
         for time, image in thinned(read_frames(source), fps, progress):
             small = padded(_shrunk(image, scale, (0, 1)), chosen.min_side)
             if target.size not in (None, small.shape[:2]):

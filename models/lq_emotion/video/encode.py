@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,29 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.video.bits import count_bits
-from lq_emotion.video.codecs import Codec, find_codec
+from lq_emotion.video.codecs import Codec, Family, find_codec
 
 Frames = npt.NDArray[np.uint8]
 COLOUR = "yuv420p"  # FFmpeg's name of the format of colour frames
 _NEUTRAL_CHROMA = 128
+# types of NAL units with coded frames; H.264's 2 to 4 are data partitions, today's encoders write 1 and 5
+_VCL: Mapping[Family, range] = {"h264": range(1, 6), "hevc": range(32)}
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """An encoded video.
-
-    Attributes
-    ----------
-    packets : the stream, in coding order.
-    decoded : (T, H, W) or (T, H, W, 3) uint8, the shape of the input.
-    frame_bits : bits of each frame, in the order in which they are shown; the first one's include the headers.
-    vcl_bits : bits of coded frames; None for codecs whose NAL units are not counted.
-    by_type : NAL unit type -> bits; empty for these codecs.
-    """
+    """An encoded video."""
 
     packets: tuple[bytes, ...] = field(repr=False)
+    """The stream, in coding order."""
     decoded: Frames = field(repr=False)
+    """(T, H, W) or (T, H, W, 3) uint8, the shape of the input."""
     frame_bits: tuple[int, ...] = field(repr=False)
+    """Bits of each frame, in the order in which they are shown; the first one's include the headers."""
     vcl_bits: int | None
+    """Bits of coded frames; None for codecs whose NAL units are not counted."""
     by_type: dict[int, int]
+    """NAL unit type -> bits; empty for these codecs."""
 
     @property
     def stream(self) -> bytes:
@@ -114,8 +112,43 @@ def encode(
     sizes = tuple(frame_bits.tolist())
     if chosen.family is None:
         return Encoded(packets, decoded, sizes, None, {})
-    bits = count_bits(b"".join(packets), chosen.family)
-    return Encoded(packets, decoded, sizes, bits.vcl, dict(bits.by_type))
+    return Encoded(packets, decoded, sizes, *count_bits(b"".join(packets), chosen.family))
+
+
+def count_bits(stream: bytes, family: Family) -> tuple[int, dict[int, int]]:
+    """Count the bits of a byte stream of H.264 or HEVC: those of coded frames, and all by type of NAL unit.
+
+    The stream (Annex B of both standards) is a sequence of NAL units, each after a start code, which counts. Units of
+    the video coding layer (VCL) contain coded frames; the others contain parameter sets and messages, such as x264's
+    banner of some 600 bytes, which in a short stream of tiny frames outweighs them.
+    """
+    by_type: dict[int, int] = {}
+    for unit in split_nals(stream):
+        header = unit.index(1) + 1
+        if header >= len(unit):
+            raise DataError("empty NAL unit", code="damaged-file", value=unit.hex())
+        unit_type = unit[header] & 31 if family == "h264" else unit[header] >> 1 & 63
+        by_type[unit_type] = by_type.get(unit_type, 0) + 8 * len(unit)
+    vcl = sum(by_type.get(unit_type, 0) for unit_type in _VCL[family])
+    return vcl, dict(sorted(by_type.items()))
+
+
+def split_nals(stream: bytes) -> list[bytes]:
+    """Split a stream into NAL units, each with its start code of three or four bytes."""
+    if not stream:
+        return []
+    starts = []
+    position = stream.find(b"\0\0\1")
+    while position >= 0:
+        # a zero_byte (the standards' term) before a start code belongs to it
+        starts.append(position - 1 if position and stream[position - 1] == 0 else position)
+        position = stream.find(b"\0\0\1", position + 3)
+    if not starts or starts[0] != 0:
+        raise DataError(
+            "the stream does not begin with a NAL start code", code="wrong-format", value=stream[:8].hex(),
+            hint="an Annex B byte stream is expected",
+        )  # fmt: skip
+    return [stream[start:end] for start, end in pairwise([*starts, len(stream)])]
 
 
 def coded_side(side: int, min_side: int) -> int:

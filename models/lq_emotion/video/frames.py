@@ -19,22 +19,18 @@ _ROUNDING = 1e-6  # of a slot of `thin`: times of containers are rounded
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """A frame of a video, or one of several images.
-
-    Attributes
-    ----------
-    index : its number in the source, from 0; frames that are left out count too.
-    time : seconds since the source's first frame; NaN for images.
-    image : (H, W, 3) uint8, red first, upright.
-    bits : bits of the frame in the stream; NaN if unknown.
-    name : name of the image's file; empty for videos.
-    """
+    """A frame of a video, or one of several images."""
 
     index: int
+    """Number in the source, from 0; frames that are left out count too."""
     time: float
+    """Seconds since the source's first frame; NaN for images."""
     image: Image
+    """(H, W, 3) uint8, red first, upright."""
     bits: float = math.nan
+    """Bits in the stream; NaN if unknown."""
     name: str = ""
+    """Name of the image's file; empty for videos."""
 
 
 @dataclass(frozen=True)

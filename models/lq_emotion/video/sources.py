@@ -33,7 +33,7 @@ _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class Kind(StrEnum):
-    """What a source is."""
+    """Kind of source."""
 
     VIDEO = "video"
     IMAGES = "images"
@@ -44,18 +44,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class SourceName(Record):
-    """A source that is not open yet; it can be sent to another process.
-
-    Attributes
-    ----------
-    kind : kind of source.
-    address : path of a video, number of a camera, or URL; empty for images and stdin.
-    paths : files of the images.
-    """
+    """A source that is not open yet; it can be sent to another process."""
 
     kind: Kind
     address: str = ""
+    """Path of a video, number of a camera, or URL; empty for images and stdin."""
     paths: tuple[Path, ...] = ()
+    """Files of the images."""
 
     @property
     def files(self) -> tuple[Path, ...]:

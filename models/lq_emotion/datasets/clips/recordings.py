@@ -27,19 +27,14 @@ from lq_emotion.datasets.avec.gold import write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS
 from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.datasets.avec.times import write_frame_times
-from lq_emotion.datasets.clips.frames import frames_of
-from lq_emotion.datasets.clips.table import Clip, ClipTable
+from lq_emotion.datasets.clips.table import Clip, ClipTable, frames_of
 from lq_emotion.video.frames import Image
-from lq_emotion.video.writer import FileCoding, write_video
+from lq_emotion.video.writer import write_video
 
 Doubles = npt.NDArray[np.float64]
 RATE = 25
 JOURNAL = "clips.json"
 _VERSION = 1
-_LOSSLESS = FileCoding(
-    encoder="libx264rgb", options={"preset": "veryfast", "qp": "0"}, tick=Fraction(1, RATE), rate=Fraction(RATE),
-    pixel_format="rgb24", converter="ffmpeg",
-)  # fmt: skip
 
 
 def write_recordings(table: ClipTable, out: Path, *, fresh: bool = False, say: Say = print) -> Partitions:
@@ -105,6 +100,10 @@ def _encode(frames: Iterator[tuple[int, Image]], path: Path, clip: Clip) -> None
     if first is None:
         problem = f"{clip.file.name} has no labels between {clip.start:g} s and {clip.end:g} s"
         raise DataError(problem, code="empty", field="time", hint="the table of frames covers other times")
-    with write_video(path, _LOSSLESS) as video:
+    lossless = write_video(
+        path, {"preset": "veryfast", "qp": "0"}, encoder="libx264rgb", tick=Fraction(1, RATE), rate=Fraction(RATE),
+        pixel_format="rgb24", converter="ffmpeg",
+    )  # fmt: skip
+    with lossless as video:
         for tick, image in chain([first], frames):
             video.write(image, tick)

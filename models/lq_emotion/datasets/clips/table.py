@@ -1,4 +1,4 @@
-"""The table of a user's clips: ``file,person[,start,end][,partition]`` and labels.
+"""A user's clips and their frames, from a table ``file,person[,start,end][,partition]`` with labels.
 
 The labels are one column of classes, ``label``, or columns of numbers, each a dimension (``valence``). Numbers that
 change within a clip are in a second table, ``file,time,valence``, with times in seconds from the file's start.
@@ -6,6 +6,7 @@ change within a clip are in a second table, ``file,time,valence``, with times in
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,11 +22,16 @@ from lq_emotion.common.settings import Settings, option
 from lq_emotion.common.text_table import Row, Table
 from lq_emotion.datasets.avec.layout import PARTITIONS
 from lq_emotion.datasets.avec.partitions import require_partition
+from lq_emotion.video.container import Video
+from lq_emotion.video.frames import Frame, Image, Selection
+from lq_emotion.video.images import read_image
 from lq_emotion.video.sources import IMAGES
 
 Doubles = npt.NDArray[np.float64]
 _OWN = ("file", "person", "start", "end", "partition")  # the other columns are labels
 _CLASS = "label"
+_EARLY = 5e-4  # seconds: times of containers are rounded
+_BEFORE = 1.0  # second before the start, in which the frame shown at the start begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,3 +326,37 @@ def _require_trainable(table: ClipTable) -> None:
             problem = "no person of the partition train shows this class"
             hint = "choose another --split-seed or other partitions, or remove the class"
             raise clip.row.error(problem, "field-missing", _CLASS, hint=hint)
+
+
+def frames_of(clip: Clip, rate: float) -> Iterator[tuple[float, Image]]:
+    """Yield the time of each sample, in seconds of the file, and the frame shown then, (H, W, 3) uint8 upright.
+
+    A video is sampled from the clip's start on, `rate` times a second; an image has one frame, at 0 s.
+    """
+    if clip.is_image:
+        yield 0.0, read_image(clip.file)
+        return
+    sample, empty = 0, True
+    for frame, until in _shown(clip):
+        sample = max(sample, math.ceil((frame.time - _EARLY - clip.start) * rate))  # nothing is shown in a gap
+        while (time := clip.start + sample / rate) < min(until, clip.end) - _EARLY:
+            yield time, frame.image
+            sample, empty = sample + 1, False
+    if empty:
+        problem = f"{clip.file.name} has no frame from {clip.start:g} s on"
+        raise DataError(problem, code="out-of-range", field="start", value=clip.start, hint="the video is shorter")
+
+
+def _shown(clip: Clip) -> Iterator[tuple[Frame, float]]:
+    """Yield the frames of a video from before the clip's start on, each with the time until which it is shown."""
+    selection = Selection(start=max(0.0, clip.start - _BEFORE), end=clip.end)
+    with Video(str(clip.file), selection) as video:
+        last: Frame | None = None
+        for frame in video:
+            if last is not None:
+                yield last, frame.time
+            last = frame
+        if last is not None:
+            yield last, last.time + 1 / (video.rate or 25)
+        if video.problem is not None and video.problem.code != "out-of-range":  # no frame: `frames_of` has the error
+            raise video.problem

@@ -16,7 +16,7 @@ from lq_emotion.common.journal import Journal, require_folder
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.settings import Settings
 from lq_emotion.video.encode import load_av
-from lq_emotion.video.writer import FileCoding, write_video
+from lq_emotion.video.writer import write_video
 
 SETTINGS = "synthetic.json"
 # One thread and no macroblock tree, which is not deterministic with SIMD (x264 r165).
@@ -79,7 +79,7 @@ def require_x264() -> None:
 
 def write_mp4(path: Path, frames: Iterable[npt.NDArray[np.uint8]], ticks: Iterable[int], rate: Fraction) -> None:
     """Write frames, (H, W, 3) uint8 each, at times in units of 1 / `rate` seconds, in H.264."""
-    coding = FileCoding(options=_X264, tick=1 / rate, rate=rate, threads=1, container={"fflags": "+bitexact"})
-    with write_video(path, coding) as video:
+    exact = {"fflags": "+bitexact"}
+    with write_video(path, _X264, tick=1 / rate, rate=rate, threads=1, container=exact) as video:
         for tick, frame in zip(ticks, frames, strict=True):
             video.write(frame, tick)

@@ -12,8 +12,7 @@ from caffe_compat.errors import DataError
 from caffe_compat.formats.files import new_hdf5
 from lq_emotion.common.lists import write_list
 from lq_emotion.common.progress import Progress
-from lq_emotion.datasets.clips.frames import frames_of
-from lq_emotion.datasets.clips.table import Clip, ClipTable
+from lq_emotion.datasets.clips.table import Clip, ClipTable, frames_of
 from lq_emotion.faces.face import FaceDetector, Image
 from lq_emotion.nets.known.loading import Description
 from lq_emotion.training.adapt.settings import FacesFound

@@ -4,8 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lq_emotion.datasets.clips.frames import frames_of
-from lq_emotion.datasets.clips.table import Clip
+from lq_emotion.datasets.clips.table import Clip, frames_of
 from tests.lq_emotion.datasets.clips.drawn import LOSSLESS
 from tests.refusals import refused
 from tests.videos import write_video
