@@ -9,8 +9,8 @@ from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.crops.h5 import H5Results, H5Settings, make_h5
-from lq_emotion.datasets.avec.layout import Dimension, dimension_root
-from lq_emotion.datasets.avec.partitions import avec_name, chosen_partitions
+from lq_emotion.datasets.avec.layout import Dimension, avec_name, dimension_root
+from lq_emotion.datasets.avec.partitions import chosen_partitions
 
 
 @dataclass(frozen=True, kw_only=True)

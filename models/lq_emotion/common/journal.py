@@ -95,16 +95,20 @@ class Journal:
             raise FileError(problem, code="foreign-files", file=self.path.parent, hint=hint)
 
     def claim(self, paths: Iterable[Path], maker: str) -> None:
-        """Note which files will be written, and write the journal; refuse files that exist and were not claimed."""
-        chosen = list(paths)
-        written = {Path(name).name for entry in self._done.values() for name in entry["files"]}
+        """Note which files will be written, and write the journal; refuse files that exist and were not claimed.
+
+        Without a root, files have their last names only: the journal may be moved with them.
+        """
+        chosen = {path.name if self._root is None else self._name(path): path for path in paths}
+        written = [name for entry in self._done.values() for name in entry["files"]]
         with contents_of(self.path):
-            claimed = written | {Path(name).name for name in self.details.get("claimed", [])}
-        foreign = next((path for path in chosen if path.exists() and path.name not in claimed), None)
+            earlier = [*written, *self.details.get("claimed", [])]
+            claimed = {Path(name).name if self._root is None else name for name in earlier}
+        foreign = next((path for name, path in chosen.items() if path.exists() and name not in claimed), None)
         if foreign is not None:
             hint = "move it away, or choose another folder: --out"
             raise FileError(f"exists, and no {maker} wrote it", code="foreign-files", file=foreign, hint=hint)
-        self.details["claimed"] = sorted(claimed | {path.name for path in chosen})
+        self.details["claimed"] = sorted(claimed | chosen.keys())
         self.write()
 
     def clear(self, paths: Iterable[Path] = ()) -> None:

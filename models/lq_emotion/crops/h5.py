@@ -103,22 +103,19 @@ class H5Settings(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class PhaseResults(Record):
-    """The files of one phase.
-
-    Attributes
-    ----------
-    samples, written : numbers of samples in the crops and in the files; an incomplete chunk may be dropped.
-    position : position of the random stream after them.
-    mean, std : numbers that were subtracted and divided by; None for none.
-    """
+    """The files of one phase."""
 
     recordings: tuple[str, ...]
     samples: int
+    """Number of samples in the crops."""
     written: int
+    """Number of samples in the files; an incomplete chunk may be dropped."""
     files: tuple[str, ...]
     position: int
+    """Position of the random stream after them."""
     mean: float | None
     std: float | None
+    """Numbers that were subtracted, and divided by; None for none."""
 
 
 @dataclasses.dataclass(frozen=True)

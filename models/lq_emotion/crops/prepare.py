@@ -90,8 +90,6 @@ def prepare(
     One outcome per recording, in natural order. ROOT/data/prepare.json contains them and those of earlier runs.
     """
     out, settings = Path(out).resolve(), settings or PreparationSettings()
-    if len(set(settings.scales)) != len(settings.scales):
-        raise DataError("factors must differ", code="invalid", field="--scales", value=settings.scales)
     shared = shared_root(out, settings.dimension)
     available = find_recordings(recordings, layout, dimension=settings.dimension, skip=[shared])
     if names or unlabelled:
@@ -103,17 +101,18 @@ def prepare(
     box_folder = None if boxes is None else Path(boxes).resolve()
     if box_folder is not None and not box_folder.is_dir():
         raise FileError("no such folder", code="file-missing", file=box_folder, field="boxes")
+    every = [recording.name for recording in available]
     if partitions is not None:
-        partitions.require_known([recording.name for recording in available], Path(recordings), "train", "dev")
+        partitions.require_known(every, Path(recordings), "train", "dev")
     _require_writable(out)
     if partitions is not None:
-        write_partitions(partitions, [recording.name for recording in available], out / "data")
+        write_partitions(partitions, every, out / "data")
     say(f"{len(chosen)} recordings to {out}")
     outcomes = []
     work = partial(prepare_one, out=out, settings=settings, boxes=box_folder, unlabelled=unlabelled, fresh=fresh)
-    totals = partial(_frames_to_do, out=out, boxes=box_folder)
     done = run_all(
-        work, chosen, jobs=jobs, cluster=cluster, unit="recordings", name=lambda one: one.name, frames=totals,
+        work, chosen, jobs=jobs, cluster=cluster, unit="recordings", name=lambda one: one.name,
+        frames=partial(_frames_to_do, out=out, boxes=box_folder),
         lost=lambda recording, error: Outcome(recording.name, "failed", error=error),
     )  # fmt: skip
     for outcome in done:
@@ -135,11 +134,8 @@ def _labelled(recordings: Sequence[Recording], out: Path, dimension: Dimension, 
     chosen = [item for item in recordings if has_labels(item, out, dimension)]
     unlabelled = [item.name for item in recordings if item not in chosen]
     if not chosen:
-        raise DataError(
-            f"none of {len(unlabelled)} recordings has labels",
-            code="empty",
-            hint=places_of_labels(out, dimension),
-        )
+        problem = f"none of {len(unlabelled)} recordings has labels"
+        raise DataError(problem, code="empty", hint=places_of_labels(out, dimension))
     if unlabelled:
         say(f"skipped, without labels: {', '.join(unlabelled)}")
     return chosen

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.errors import CaffeCompatError, DataError, FileError
+from caffe_compat.errors import CaffeCompatError, DataError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
 from lq_emotion.common.jobs import JobOutcome
 from lq_emotion.common.journal import Journal
@@ -70,6 +70,11 @@ class PreparationSettings(Settings):
     )
     luma: Luma = option("rgb", "luma from RGB, like the scripts; the video's Y plane; or gray", group="work")
     figures: bool = option(True, "skip contact sheets and plots of the labels", name="--no-figures", group="work")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.scales)) != len(self.scales):
+            raise DataError("factors must differ", code="invalid", field="--scales", value=self.scales)
 
 
 @dataclass(frozen=True)
@@ -226,11 +231,8 @@ class _Work:
             if not unlabelled:
                 lacking.append("gold standard nor raters' traces")
         if lacking:
-            raise DataError(
-                f"{recording.name} has no {', no '.join(lacking)}",
-                code="file-missing",
-                hint="see docs/dataset.md for the folders",
-            )
+            problem, hint = f"{recording.name} has no {', no '.join(lacking)}", "see docs/dataset.md for the folders"
+            raise DataError(problem, code="file-missing", hint=hint)
         assert recording.video is not None
         assert recording.frame_time is not None
         self._video, self._video_times = recording.video, recording.frame_time
@@ -254,9 +256,8 @@ class _Work:
         missing = np.isnan(labels_at(gold, times, self._settings.delay))
         if missing.any():
             first = ", ".join(f"{value:.2f}" for value in times[missing][:5])
-            raise DataError(
-                f"the gold standard is NaN at {int(missing.sum())} times: {first} s", code="not-finite", file=gold.path
-            )
+            problem = f"the gold standard is NaN at {int(missing.sum())} times: {first} s"
+            raise DataError(problem, code="not-finite", file=gold.path)
         if gold.path != path:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_gsd(gold, path, frame_time=times)
@@ -289,7 +290,7 @@ class _Work:
 
     def _crop(self, times: Doubles, gold: Mapping[str, GoldStandard], boxes: TrackedBoxes) -> Prepared:
         save = {scale: self._mat(f"raw_data/{crops_folder(scale)}") for scale in (1, *self._settings.scales)}
-        self._claim(save.values())
+        self._journal.claim(save.values(), "lq-emotion data prepare")  # the authors' script writes these, too
         for path in save.values():
             path.parent.mkdir(parents=True, exist_ok=True)
         delay = self._settings.delay
@@ -302,19 +303,6 @@ class _Work:
         )  # fmt: skip
         self._note("crops", self._fingerprint(), list(save.values()))
         return prepared
-
-    def _claim(self, files: Iterable[Path]) -> None:
-        """Note which files of crops will be written; refuse crops of another program, such as the authors' script."""
-        names = {path.relative_to(self._out).as_posix(): path for path in files}
-        with contents_of(self._journal.path):
-            claimed = {*self._journal.details.get("claimed", []), *self._journal.entry("crops").get("files", {})}
-        for name, path in names.items():
-            if path.exists() and name not in claimed:
-                hint = f"rename the folder {path.parent.name}, or choose another with --out"
-                problem = "exists, and prepare did not write it"
-                raise FileError(problem, code="foreign-files", file=path, hint=hint)
-        self._journal.details["claimed"] = sorted(claimed | names.keys())
-        self._journal.write()
 
     def _draw(self, gold: Mapping[str, GoldStandard], boxes: TrackedBoxes) -> None:
         if not self._settings.figures:

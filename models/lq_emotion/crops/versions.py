@@ -26,20 +26,14 @@ RATES = (30.0, 15.0, 5.0)
 
 @dataclass(frozen=True)
 class Version(Record):
-    """A version of clips.
-
-    Attributes
-    ----------
-    width, height : size of a frame.
-    fps : most frames per second.
-    qp : quantiser of all frames; None leaves them uncoded.
-    codec : name of the codec.
-    """
+    """A version of clips: the size of a frame, and how it is coded."""
 
     width: int
     height: int
     fps: float
+    """Most frames per second."""
     qp: int | None = None
+    """Quantiser of all frames; None leaves them uncoded."""
     codec: str = "x264"
 
     def __post_init__(self) -> None:

@@ -15,8 +15,8 @@ from lq_emotion.common.devices import choose_device
 from lq_emotion.common.folders import require_writable
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.progress import Say
-from lq_emotion.datasets.avec.layout import DIMENSIONS
-from lq_emotion.datasets.avec.partitions import avec_name, recordings_in
+from lq_emotion.datasets.avec.layout import DIMENSIONS, avec_name
+from lq_emotion.datasets.avec.partitions import recordings_in
 from lq_emotion.evaluation import plots, tables
 from lq_emotion.evaluation.calibration import (
     Recordings,

@@ -24,8 +24,8 @@ from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.gold import COLUMNS, read_gsd, write_arff
-from lq_emotion.datasets.avec.layout import DIMENSIONS
-from lq_emotion.datasets.avec.partitions import avec_name, recordings_in
+from lq_emotion.datasets.avec.layout import DIMENSIONS, avec_name
+from lq_emotion.datasets.avec.partitions import recordings_in
 from lq_emotion.evaluation.postprocess import PostProcessing
 from lq_emotion.evaluation.predictor import Predictor, predict_frames, predictor_of
 from lq_emotion.evaluation.settings import Evaluation, Submission, SubmissionSettings, SubmittedRecording

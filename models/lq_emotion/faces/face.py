@@ -19,22 +19,16 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Face:
-    """A face in an image.
-
-    Attributes
-    ----------
-    x, y, width, height : the box in pixels; x and y are those of its left and upper edge, 0-based.
-    score : the detector's, from 0 to 1; NaN if it has none.
-    landmarks : the eye, the other eye, the tip of the nose, both corners of the mouth, what is further left in the
-        image first; None if the detector finds none.
-    """
+    """A face in an image: its box in pixels, `x` and `y` are those of its left and upper edge, 0-based."""
 
     x: float
     y: float
     width: float
     height: float
     score: float
+    """The detector's, from 0 to 1; NaN if it has none."""
     landmarks: tuple[Point, Point, Point, Point, Point] | None = None
+    """Both eyes, the tip of the nose, both corners of the mouth, further left in the image first; None if unknown."""
 
 
 class FaceDetector(Protocol):

@@ -46,22 +46,17 @@ _HALVED = 0.75  # a level is reduced from a halved image to at most so much of t
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Boxes that may be faces.
-
-    Attributes
-    ----------
-    image : (n,) index of the image.
-    boxes : (n, 4): left, top, right, bottom in pixels from 1, right and bottom included.
-    scores : (n,).
-    offsets : (n, 4), by which the net would move the edges, as parts of the box's sides.
-    points : (n, 10): x of the five landmarks, then y, as parts of the box's sides; (n, 0) before O-Net.
-    """
+    """Boxes that may be faces, n of them."""
 
     image: Integers
+    """(n,) index of the image."""
     boxes: Doubles
+    """(n, 4): left, top, right, bottom in pixels from 1, right and bottom included."""
     scores: Singles
     offsets: Singles
+    """(n, 4), by which the net would move the edges, as parts of the box's sides."""
     points: Singles
+    """(n, 10): x of the five landmarks, then y, as parts of the box's sides; (n, 0) before O-Net."""
 
     def __len__(self) -> int:
         return len(self.image)
@@ -215,13 +210,8 @@ class Mtcnn:
         return {blob: np.concatenate([part[blob] for part in parts]) for blob in parts[0]}
 
 
-_NONE = _Candidates(
-    np.zeros(0, np.intp),
-    np.zeros((0, 4)),
-    np.zeros(0, np.float32),
-    np.zeros((0, 4), np.float32),
-    np.zeros((0, 0), np.float32),
-)
+_FLOATS = np.zeros((0, 4), np.float32)
+_NONE = _Candidates(np.zeros(0, np.intp), np.zeros((0, 4)), _FLOATS[:, 0], _FLOATS, _FLOATS[:, :0])
 
 
 def _resize(image: Pixels, size: tuple[int, int], into: Pixels | None = None) -> Pixels:

@@ -28,13 +28,7 @@ from matlab_ports.imresize import imresize
 
 
 class Degraded(NamedTuple):
-    """Degraded frames.
-
-    Attributes
-    ----------
-    frames : (T, h, w) or (T, h, w, 3) uint8.
-    bits : (T,) float64, bits of each frame, in the order in which they are shown; NaN if they were not coded.
-    """
+    """Degraded frames, (T, h, w) or (T, h, w, 3), and the bits of each as it is shown; NaN if they were not coded."""
 
     frames: Frames
     bits: npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,14 +34,7 @@ _KINDS = ("string", "numeric", "numeric")
 
 
 class GoldStandard(NamedTuple):
-    """A trace of labels.
-
-    Attributes
-    ----------
-    gsd : (T,) float64, possibly with NaN.
-    time : (T,) float64, seconds.
-    path : its file.
-    """
+    """A trace of labels from a file: values (T,), possibly with NaN, and their times (T,) in seconds."""
 
     gsd: Trace
     time: Trace
@@ -79,11 +72,6 @@ def combine_ratings(ratings: npt.ArrayLike) -> Trace:
 
 def load_gold_standard(recording: Recording, source: LabelSource = "auto") -> GoldStandard:
     """Load a recording's gold standard: ``gold`` (the data set's), ``raters`` (rebuilt), or the first that exists."""
-    if source not in get_args(LabelSource):
-        raise DataError(
-            "unknown source of labels", code="name-unknown", field="labels", value=source,
-            hint=f"choose one of {', '.join(get_args(LabelSource))}",
-        )  # fmt: skip
     if recording.gold is not None and source != "raters":
         return read_gold(recording.gold)
     if recording.ratings is not None and source != "gold":

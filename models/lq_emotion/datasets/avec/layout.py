@@ -13,10 +13,10 @@ The folders may lie at any depth: many copies nest them (``recordings_video/reco
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from caffe_compat.errors import DataError, did_you_mean
 from lq_emotion.common.words import natural_key
@@ -28,7 +28,7 @@ DIMENSIONS: tuple[Dimension, ...] = ("valence", "arousal")
 PARTITIONS = ("train", "dev", "test")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
 # The participants in AVEC's test recordings; those of train and dev are not published.
-RECOLA_TEST = {
+_RECOLA_TEST = {
     "P38": "test_1", "P32": "test_2", "P53": "test_3", "P63": "test_4", "P59": "test_5",
     "P13": "test_6", "P47": "test_7", "P49": "test_8", "P20": "test_9",
 }  # fmt: skip
@@ -36,30 +36,22 @@ RECOLA_TEST = {
 
 @dataclass(frozen=True)
 class Recording:
-    """The files of a recording; None where one is missing.
-
-    Attributes
-    ----------
-    name : ``train_1``; in RECOLA the participant (``P16``), or ``test_1`` where AVEC's name is known.
-    partition : train, dev or test; None if unknown.
-    video, frame_time : the video and the table of its frame times.
-    gold : the gold standard, ARFF.
-    ratings : the raters' traces, CSV.
-    boxes : face boxes, .mat or .csv.
-    participant : RECOLA's name.
-    arousal : where both dimensions are requested, the same recording with the labels of arousal; `gold`
-        and `ratings` are then those of valence.
-    """
+    """The files of a recording; None where one is missing."""
 
     name: str
+    """``train_1``; in RECOLA the participant (``P16``), or ``test_1`` where AVEC's name is known."""
     partition: str | None = None
+    """Train, dev or test; None if unknown."""
     video: Path | None = None
     frame_time: Path | None = None
     gold: Path | None = None
     ratings: Path | None = None
+    """The raters' traces."""
     boxes: Path | None = None
     participant: str | None = None
+    """RECOLA's name."""
     arousal: Recording | None = None
+    """Where both dimensions are requested, the same recording with the labels of arousal; here are those of valence."""
 
     @property
     def labelled(self) -> bool:
@@ -153,6 +145,11 @@ def select_recordings(recordings: Sequence[Recording], names: Sequence[str]) -> 
     return list(dict.fromkeys(by_name[name] for name in names))
 
 
+def avec_name(name: str) -> str:
+    """Translate a RECOLA participant to AVEC's name where it is known; return other names unchanged."""
+    return _RECOLA_TEST.get(name, name)
+
+
 def partition_of(name: str) -> str | None:
     """Return the partition in AVEC's name, ``dev`` in ``dev_3``; None for other names."""
     head, _, number = name.partition("_")
@@ -179,9 +176,11 @@ def _recordings(
     names = {*paths["video"], *paths["frame_time"]}
     if not names:
         raise DataError(f"no recording in the layout {tree}", code="empty", file=root, hint=_expected_files(tree))
-    recordings = (
-        _recording(name, tree, {kind: by_name.get(name) for kind, by_name in paths.items()}) for name in names
-    )
+    recordings = []
+    for name in names:
+        own, participant = (avec_name(name), name) if tree == "recola" else (name, None)
+        files_of: dict[str, Any] = {kind: by_name.get(name) for kind, by_name in paths.items()}
+        recordings.append(Recording(own, partition_of(own), participant=participant, **files_of))
     return sorted(recordings, key=lambda recording: natural_order(recording.name))
 
 
@@ -216,21 +215,6 @@ def _collect(
                 code="duplicate", file=root, field=kind.folder, value=path.stem, hint="remove one",
             )  # fmt: skip
     return by_name
-
-
-def _recording(name: str, layout: str, files: Mapping[str, Path | None]) -> Recording:
-    avec_name = RECOLA_TEST.get(name, name) if layout == "recola" else name
-    participant = name if layout == "recola" else None
-    return Recording(
-        avec_name,
-        partition_of(avec_name),
-        video=files.get("video"),
-        frame_time=files.get("frame_time"),
-        gold=files.get("gold"),
-        ratings=files.get("ratings"),
-        boxes=files.get("boxes"),
-        participant=participant,
-    )
 
 
 def _expected_files(layout: str) -> str:

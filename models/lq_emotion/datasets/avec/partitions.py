@@ -15,23 +15,19 @@ from caffe_compat.errors import DataError, FileError, did_you_mean
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.records import Record
 from lq_emotion.common.text_table import Row, Table
-from lq_emotion.datasets.avec.layout import PARTITIONS, RECOLA_TEST, natural_order, partition_of
+from lq_emotion.datasets.avec.layout import PARTITIONS, avec_name, natural_order, partition_of
 
 FILE = "partitions.csv"
 
 
 @dataclass(frozen=True)
 class Partitions(Record):
-    """The partition of each recording.
-
-    Attributes
-    ----------
-    chosen : recording -> train, dev, test, or "" for none, as the user chose.
-    complete : partitions without other recordings than those in `chosen`; the others include AVEC's names too.
-    """
+    """The partition of each recording."""
 
     chosen: Mapping[str, str] = field(default_factory=dict)
+    """Recording -> train, dev, test, or "" for none, as the user chose."""
     complete: frozenset[str] = frozenset()
+    """Partitions without other recordings than those in `chosen`; the others include AVEC's names too."""
 
     def of(self, name: str) -> str | None:
         """Return the partition of a recording, or None."""
@@ -57,11 +53,6 @@ class Partitions(Record):
                 raise DataError(
                     "no such recording", code="name-unknown", file=where, field=partition, value=name, hint=hint
                 )
-
-
-def avec_name(name: str) -> str:
-    """Translate a RECOLA participant to AVEC's name where it is known; return other names unchanged."""
-    return RECOLA_TEST.get(name, name)
 
 
 def chosen_partitions(

@@ -16,18 +16,7 @@ _HAIR_COLOURS = ((40, 28, 22), (72, 48, 30), (120, 84, 48), (168, 132, 84), (90,
 
 @dataclass(frozen=True)
 class Person:
-    """The appearance of a person; lengths are fractions of the canvas, colours are RGB.
-
-    Attributes
-    ----------
-    skin, hair, lips, iris : colours.
-    width, height : size of the face.
-    eye_gap, eye_level, eye_size, brow_level, brow_weight, nose, mouth_level, mouth_width, lip_weight : its parts.
-    fringe, beard : amount of hair.
-    head : (SIDE, SIDE, 3) uint8, the head without eyes, brows and mouth.
-    back : (SIDE, SIDE, 3) uint8, the head from behind.
-    alpha : (SIDE, SIDE, 1) float32, the mask of the head.
-    """
+    """The appearance of a person; lengths are fractions of the canvas, colours are RGB."""
 
     skin: tuple[float, float, float]
     hair: tuple[float, float, float]
@@ -47,7 +36,9 @@ class Person:
     fringe: float
     beard: float
     head: Image
+    """(SIDE, SIDE, 3), without eyes, brows and mouth."""
     back: Image
+    """(SIDE, SIDE, 3), from behind."""
     alpha: npt.NDArray[np.float32]
 
 
