@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Self, TypeVar
 
 _T = TypeVar("_T")
-_POLL = 0.1  # seconds after which a waiting thread looks whether it is still needed
-
-
-class _End:
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
 
 
 class Ahead(Generic[_T]):
@@ -31,12 +24,14 @@ class Ahead(Generic[_T]):
 
     def __init__(
         self, items: Iterable[_T], depth: int, *, latest: bool = False,
-        size: Callable[[_T], int] | None = None, most: int = 0,
+        size: Callable[[_T], int] = lambda _: 0, most: int = 0,
     ) -> None:  # fmt: skip
-        self._items, self._latest, self._size_of, self._most = items, latest, size, most
-        self._size, self._taken = 0, threading.Condition()
-        self._queue: queue.Queue[_T | _End] = queue.Queue(depth)
-        self._stop = threading.Event()
+        self._items, self._depth, self._latest, self._size_of, self._most = items, depth, latest, size, most
+        self._waiting: deque[tuple[_T, int]] = deque()
+        self._size = 0  # of the items that wait
+        self._error: BaseException | None = None
+        self._stopped = self._ended = False
+        self._changed = threading.Condition()  # guards all of these
         self._thread = threading.Thread(target=self._fetch, name="ahead", daemon=True)
 
     def __enter__(self) -> Self:
@@ -44,62 +39,49 @@ class Ahead(Generic[_T]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
         self._thread.join()
 
     def __iter__(self) -> Iterator[_T]:
         while True:
-            item = self._queue.get()
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
-                return
-            self._add(item, -1)
+            with self._changed:
+                while not (self._waiting or self._ended):
+                    self._changed.wait()
+                if not self._waiting:
+                    break
+                item, size = self._waiting.popleft()
+                self._size -= size
+                self._changed.notify_all()
             yield item
             del item  # it would stay in memory while the next one is awaited
+        if self._error is not None:
+            raise self._error
 
     def _fetch(self) -> None:
-        error: BaseException | None = None
+        waiting = self._waiting
         try:
             for item in self._items:
-                self._put(item)
-                if self._stop.is_set():
-                    return
+                size = self._size_of(item)
+                with self._changed:
+                    while (
+                        waiting
+                        and not self._stopped
+                        and (len(waiting) == self._depth or self._size + size > self._most)
+                    ):
+                        if self._latest:
+                            self._size -= waiting.popleft()[1]
+                        else:
+                            self._changed.wait()
+                    if self._stopped:
+                        return
+                    waiting.append((item, size))
+                    self._size += size
+                    self._changed.notify_all()
         except BaseException as problem:  # noqa: BLE001  (raised in the other thread)
-            error = problem
-        self._put(_End(error))
-
-    def _add(self, item: _T, sign: int) -> None:
-        if self._size_of is not None:
-            with self._taken:
-                self._size += sign * self._size_of(item)
-                self._taken.notify_all()
-
-    def _wait_for_room(self, item: _T) -> None:
-        if self._size_of is None:
-            return
-        size = self._size_of(item)
-        with self._taken:
-            while self._size and self._size + size > self._most and not self._stop.is_set():
-                self._taken.wait(_POLL)
-
-    def _put(self, item: _T | _End) -> None:
-        replaces = self._latest and not isinstance(item, _End)
-        if not isinstance(item, _End):
-            if not replaces:
-                self._wait_for_room(item)
-            self._add(item, 1)
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, block=not replaces, timeout=_POLL)
-            except queue.Full:
-                if replaces:
-                    self._drop_oldest()
-            else:
-                return
-
-    def _drop_oldest(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            dropped = self._queue.get_nowait()
-            if not isinstance(dropped, _End):
-                self._add(dropped, -1)
+            self._error = problem
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()

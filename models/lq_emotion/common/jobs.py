@@ -47,8 +47,8 @@ def run_all(
     name: Callable[[ItemT], str] = str,
     frames: Callable[[ItemT], int | None] | None = None,
     lost: Callable[[ItemT, str], ResultT] | None = None,
-) -> Iterator[ResultT]:
-    """Yield the results of a piece of work for each item as they are ready, with a progress bar.
+) -> Iterator[tuple[int, ResultT]]:
+    """Yield the number of each item and the result of a piece of work for it as it is ready, with a progress bar.
 
     Parameters
     ----------
@@ -70,13 +70,13 @@ def run_all(
     """
     alone = cluster is None and (jobs == 1 or len(items) == 1)
     if alone and frames is not None:
-        for number, item in enumerate(items, 1):
-            title = f"{name(item)} ({number}/{len(items)})"
+        for number, item in enumerate(items):
+            title = f"{name(item)} ({number + 1}/{len(items)})"
             with tqdm(desc=title, total=frames(item), unit=" frames", disable=None, leave=False) as bar:
-                yield work(item, progress=_advance(bar))
+                yield number, work(item, progress=_advance(bar))
         return
     done = set()
-    tasks = [(number, item) for number, item in enumerate(items)]
+    tasks = list(enumerate(items))
     with connect(cluster) if cluster else nullcontext() as client:
         results: Iterator[tuple[int, ResultT]]
         if alone:
@@ -90,12 +90,12 @@ def run_all(
         try:
             for number, result in tqdm(results, total=len(items), unit=f" {unit}", disable=None, leave=False):
                 done.add(number)
-                yield result
+                yield number, result
         except Exception as error:
             if lost is None or alone:
                 raise
             problem = f"worker died ({error}); possibly out of memory: try fewer --jobs"
-            yield from (lost(item, problem) for number, item in tasks if number not in done)
+            yield from ((number, lost(item, problem)) for number, item in tasks if number not in done)
 
 
 def _advance(bar: Any) -> Callable[..., None]:

@@ -115,7 +115,7 @@ def prepare(
         frames=partial(_frames_to_do, out=out, boxes=box_folder),
         lost=lambda recording, error: Outcome(recording.name, "failed", error=error),
     )  # fmt: skip
-    for outcome in done:
+    for _, outcome in done:
         with tqdm.external_write_mode():  # keeps the line apart from a progress bar
             say(_line(outcome))
         outcomes.append(outcome)

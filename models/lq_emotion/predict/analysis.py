@@ -22,78 +22,41 @@ _BATCH_PIXELS = 1 << 24  # of all frames at a time: 48 MiB
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A net's estimate of a face.
-
-    Attributes
-    ----------
-    values : (k,) float32, of the dimensions, or the probabilities of the classes.
-    trust : None for a net without a calibration.
-    """
+    """A net's estimate of a face."""
 
     values: npt.NDArray[np.float32]
+    """(k,), of the dimensions, or the probabilities of the classes."""
     trust: Trust | None
+    """None for a net without a calibration."""
 
 
 class Estimator:
-    """A net with its crop, preprocessing and calibration.
+    """A net with its crop, preprocessing and calibration, by default the one next to its weights, if there is one.
 
-    Parameters
-    ----------
-    model : the net.
-    calibration : by default the one next to its weights, if there is one.
-
-    Raises
-    ------
-    FileError
-        The calibration is damaged, or was made with other weights.
+    A calibration that is damaged, or was made with other weights, is refused.
     """
 
     def __init__(self, model: LoadedModel, calibration: Calibration | None = None) -> None:
         self.model = model
         self.calibration = calibration or Calibration.beside(model.weights)
 
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.model.name
-
     def __call__(self, crops: Sequence[Image], conditions: Sequence[Condition]) -> list[Estimate]:
-        """Return an estimate for each face.
-
-        Parameters
-        ----------
-        crops : as `cut` returns them.
-        conditions : the faces were seen under.
-        """
+        """Return an estimate for each face, from crops as `model.crop` cuts them and the conditions in the frame."""
         values = self.model.estimates(crops)
         if self.calibration is None:
             return [Estimate(row, None) for row in values]
         trusts = self.calibration.judge(values, conditions)
         return [Estimate(row, trust) for row, trust in zip(values, trusts, strict=True)]
 
-    def cut(self, image: Image, face: Face) -> Image:
-        """Cut a face out of a frame for the net."""
-        return self.model.crop.cut(image, face)
-
 
 @dataclass(frozen=True, eq=False)
 class SeenFace:
-    """A face in a frame.
+    """A face in a frame."""
 
-    Attributes
-    ----------
-    id : the same for the same face in all frames of a video.
-    detected : found in this frame, rather than expected there from the frames around it.
-    face : box, score, landmarks.
-    condition : it was seen under.
-    estimates : one per net.
-    """
-
-    id: int
-    detected: bool
-    face: Face
+    followed: Followed
     condition: Condition
     estimates: tuple[Estimate, ...]
+    """One per net."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +65,6 @@ class SeenFrame:
 
     frame: Frame
     faces: tuple[SeenFace, ...]
-
-
-def found(detector: FaceDetector | Boxes, frames: Sequence[Frame]) -> list[list[Face]]:
-    """Return the faces of each frame."""
-    if isinstance(detector, Boxes):
-        return [detector.at(frame.time) for frame in frames]
-    return detector([frame.image for frame in frames])
 
 
 class Analysis:
@@ -125,7 +81,7 @@ class Analysis:
     def __init__(
         self, detector: FaceDetector | Boxes, estimators: Sequence[Estimator], *, follow: bool = True, alone: bool
     ) -> None:
-        self._detector, self._estimators, self._alone = detector, tuple(estimators), alone
+        self._detector, self._estimators, self._alone = detector, estimators, alone
         self._identities = Identities() if follow else None
         self._recent_bits = RecentBits()
 
@@ -146,41 +102,35 @@ class Analysis:
         if batch:
             yield from self._judge(batch)
 
-    def _judge(self, frames: list[Frame]) -> Iterator[SeenFrame]:
-        visible: list[tuple[int, Followed, Condition]] = []
-        for number, (frame, faces) in enumerate(zip(frames, found(self._detector, frames), strict=True)):
-            height, width = frame.image.shape[:2]
-            bits = self._recent_bits(frame.bits, height * width)
-            followed = self._follow(faces, frame.image)
-            visible += (
-                (number, item, measure(frame.image, item.face, bits)) for item in _visible(followed, frame.image)
-            )
-        estimates = [self._estimates(estimator, frames, visible) for estimator in self._estimators]
-        seen: list[list[SeenFace]] = [[] for _ in frames]
-        for place, (number, item, condition) in enumerate(visible):
-            judged = tuple(values[place] for values in estimates)
-            seen[number].append(SeenFace(item.id, item.detected, item.face, condition, judged))
-        for frame, faces_seen in zip(frames, seen, strict=True):
-            yield SeenFrame(frame, tuple(faces_seen))
+    def _judge(self, frames: list[Frame]) -> list[SeenFrame]:
+        if isinstance(self._detector, Boxes):
+            faces = [self._detector.at(frame.time) for frame in frames]
+        else:
+            faces = self._detector([frame.image for frame in frames])
+        visible = [self._visible(frame, seen) for frame, seen in zip(frames, faces, strict=True)]
+        conditions = [condition for seen in visible for _, condition in seen]
+        estimates = []
+        for estimator in self._estimators:
+            cut = estimator.model.crop.cut
+            crops = [cut(frame.image, f.face) for frame, seen in zip(frames, visible, strict=True) for f, _ in seen]
+            estimates.append(iter(estimator(crops, conditions)))
+        return [
+            SeenFrame(frame, tuple(SeenFace(*one, tuple(map(next, estimates))) for one in seen))
+            for frame, seen in zip(frames, visible, strict=True)
+        ]
 
-    def _follow(self, faces: Sequence[Face], image: Image) -> Sequence[Followed]:
-        """Return the faces of the next frame with their ids, those that were missed too."""
+    def _visible(self, frame: Frame, faces: Sequence[Face]) -> list[tuple[Followed, Condition]]:
+        """Return the faces of the next frame with their ids; an expected face may have left the image."""
+        height, width = frame.image.shape[:2]
+        bits = self._recent_bits(frame.bits, height * width)
+        followed: Sequence[Followed]
         if self._identities is None:
-            return [Followed(face, number, detected=True) for number, face in enumerate(faces, 1)]
-        return self._identities.update(faces, image)
-
-    @staticmethod
-    def _estimates(
-        estimator: Estimator, frames: Sequence[Frame], visible: Sequence[tuple[int, Followed, Condition]]
-    ) -> list[Estimate]:
-        crops = [estimator.cut(frames[number].image, item.face) for number, item, _ in visible]
-        return estimator(crops, [condition for *_, condition in visible])
-
-
-def _visible(followed: Sequence[Followed], image: Image) -> Iterator[Followed]:
-    """Yield the faces with at least one pixel in the image: a face that is expected may have left it."""
-    height, width = image.shape[:2]
-    for item in followed:
-        face = item.face
-        if face.x < width - 1 and face.y < height - 1 and face.x + face.width > 1 and face.y + face.height > 1:
-            yield item
+            followed = [Followed(face, number, detected=True) for number, face in enumerate(faces, 1)]
+        else:
+            followed = self._identities.update(faces, frame.image)
+        visible = []
+        for one in followed:
+            x, y, face = one.face.x, one.face.y, one.face
+            if x < width - 1 and y < height - 1 and x + face.width > 1 and y + face.height > 1:
+                visible.append((one, measure(frame.image, face, bits)))
+        return visible

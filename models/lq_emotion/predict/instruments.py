@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.devices import choose_device
-from lq_emotion.common.fingerprints import named_hashes
 from lq_emotion.faces.boxfiles import Boxes, boxes_in
 from lq_emotion.faces.face import FaceDetector
 from lq_emotion.nets.known.loading import DETECTORS, load_detector, load_model
 from lq_emotion.predict.analysis import Estimator
 from lq_emotion.predict.settings import PredictSettings
-from lq_emotion.quality.calibration import sidecar
 
 
 def require_detector(name: str) -> None:
@@ -53,14 +50,6 @@ class Instruments:
             raise FileError(problem, code="file-missing", file=boxes, field="--detector")
         return Boxes(path)
 
-    def fingerprint(self) -> list[Any]:
-        """Return what identifies the nets and their calibrations."""
-        weights = [estimator.model.weights for estimator in self.estimators]
-        return [
-            [estimator.name, named_hashes([path, sidecar(path)])]
-            for estimator, path in zip(self.estimators, weights, strict=True)
-        ]
-
 
 @lru_cache(maxsize=1)
 def load_instruments(settings: PredictSettings) -> Instruments:
@@ -81,7 +70,7 @@ def load_instruments(settings: PredictSettings) -> Instruments:
     for estimator in estimators:
         if settings.abstain and estimator.calibration is None:
             problem, hint = "has no calibration, which decides what to leave out", "make one: lq-emotion calibrate"
-            raise DataError(problem, code="not-prepared", field="--abstain", value=estimator.name, hint=hint)
+            raise DataError(problem, code="not-prepared", field="--abstain", value=estimator.model.name, hint=hint)
     if settings.detector not in DETECTORS:
         return Instruments(estimators, None)
     return Instruments(estimators, load_detector(settings.detector, device=device))

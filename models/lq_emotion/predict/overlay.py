@@ -75,31 +75,25 @@ def caption(estimator: Estimator, estimate: Estimate) -> str:
 
 
 def _draw_face(image: Image, seen: SeenFace, estimators: Sequence[Estimator], unit: float) -> None:
-    face, colour = seen.face, _colour(seen)
+    face, number, detected = seen.followed
+    trusts = [estimate.trust.trusted for estimate in seen.estimates if estimate.trust is not None]
+    colour = _UNKNOWN if not trusts else _TRUSTED if all(trusts) else _UNTRUSTED
     left, top = round(face.x), round(face.y)
     right, bottom_edge = round(face.x + face.width), round(face.y + face.height)
-    cv2.rectangle(
-        image, (left, top), (right, bottom_edge), colour, max(1, round((2 if seen.detected else 1) * unit)), cv2.LINE_AA
-    )
+    width = max(1, round((2 if detected else 1) * unit))
+    cv2.rectangle(image, (left, top), (right, bottom_edge), colour, width, cv2.LINE_AA)
     for x, y in face.landmarks or ():
         cv2.circle(image, (round(x), round(y)), max(1, round(1.5 * unit)), colour, -1, cv2.LINE_AA)
-    lines = [f"{seen.id}", *(caption(net, value) for net, value in zip(estimators, seen.estimates, strict=True))]
+    lines = [f"{number}", *(caption(net, value) for net, value in zip(estimators, seen.estimates, strict=True))]
     lines = ["  ".join(lines[:2]), *lines[2:]]
     bottom, needed = top - round(4 * unit), round(14 * unit * len(lines))
     if bottom < needed:  # no room above
         bottom = min(bottom_edge + needed, image.shape[0] - round(4 * unit))
-    for number, line in enumerate(lines[::-1]):
-        at = (max(left, 2), bottom - round(14 * unit * number))
+    for place, line in enumerate(lines[::-1]):
+        at = (max(left, 2), bottom - round(14 * unit * place))
         for ink, stroke in (((0, 0, 0), 3), (colour, 1)):
             width = max(1, round(stroke * unit))
             cv2.putText(image, line, at, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, ink, width, cv2.LINE_AA)
-
-
-def _colour(seen: SeenFace) -> tuple[int, int, int]:
-    trusts = [estimate.trust for estimate in seen.estimates if estimate.trust is not None]
-    if not trusts:
-        return _UNKNOWN
-    return _TRUSTED if all(trust.trusted for trust in trusts) else _UNTRUSTED
 
 
 def _fitted(image: Image, size: tuple[int, int]) -> Image:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import cv2
@@ -18,7 +19,7 @@ from lq_emotion.common.plots import lines_with_gaps, new_figure, png
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.outputs import DERIVED_FROM, Labels, coordinates
-from lq_emotion.predict.analysis import Estimator, SeenFrame
+from lq_emotion.predict.analysis import Estimator, SeenFace, SeenFrame
 from lq_emotion.predict.overlay import caption
 
 _FACES = 5  # whose lines are drawn: those seen most often
@@ -31,6 +32,7 @@ _LEAD = (
 Doubles = npt.NDArray[np.float64]
 _SHEET = 24  # crops
 _SIDE = 96  # pixels
+_CROP = FaceCrop(margin=0.15)
 _REASONS = 1000  # different ones
 _BINS = 4000  # of all faces together
 
@@ -42,32 +44,26 @@ class Timeline:
     """
 
     def __init__(self) -> None:
-        self._width = 0.02
-        self._bins: dict[tuple[int, int], tuple[int, tuple[float, ...]]] = {}
+        self.width = 0.02  # of a bin
+        self._bins: dict[tuple[int, int], tuple[float, ...]] = {}  # face and bin -> count, and sum of each value
 
     def add(self, face: int, at: float, values: Sequence[float]) -> None:
         """Add the values of a face at a time."""
-        self._put((face, int(at / self._width)), 1, tuple(values))
-        while len(self._bins) > _BINS:
-            self._width *= 2
-            old, self._bins = self._bins, {}
-            for (owner, place), (count, total) in old.items():
-                self._put((owner, place // 2), count, total)
+        entries = [((face, int(at / self.width)), (1.0, *values))]
+        while entries:
+            for key, entry in entries:
+                self._bins[key] = tuple(map(sum, zip(self._bins.get(key, repeat(0.0)), entry, strict=False)))
+            entries = []
+            if len(self._bins) > _BINS:
+                self.width *= 2
+                entries = [((owner, place // 2), entry) for (owner, place), entry in self._bins.items()]
+                self._bins = {}
 
     def of(self, face: int) -> tuple[Doubles, Doubles]:
         """Return times (n,) and mean values (n, k) of a face."""
         places = sorted(place for owner, place in self._bins if owner == face)
-        counts, totals = zip(*(self._bins[face, place] for place in places), strict=True)
-        return (np.array(places) + 0.5) * self._width, np.array(totals) / np.array(counts)[:, None]
-
-    @property
-    def width(self) -> float:
-        """Width of a bin."""
-        return self._width
-
-    def _put(self, key: tuple[int, int], count: int, total: tuple[float, ...]) -> None:
-        before, sums = self._bins.get(key, (0, (0.0,) * len(total)))
-        self._bins[key] = before + count, tuple(map(sum, zip(sums, total, strict=True)))
+        bins = np.array([self._bins[face, place] for place in places])
+        return (np.array(places) + 0.5) * self.width, bins[:, 1:] / bins[:, :1]
 
 
 class Sheet:
@@ -75,20 +71,20 @@ class Sheet:
 
     def __init__(self) -> None:
         self._step, self._count = 1, 0
-        self.crops: list[tuple[SeenFrame, Image]] = []
+        self.crops: list[tuple[str, SeenFace, Image]] = []  # each with the name or the time of its frame
 
     def add(self, seen: SeenFrame) -> None:
         """Take the first face of a frame into account."""
         if self._count % self._step == 0:
-            crop = FaceCrop(margin=0.15).cut(seen.frame.image, seen.faces[0].face)
-            side = (_SIDE, _SIDE)
-            small = np.asarray(cv2.resize(crop, side, interpolation=cv2.INTER_AREA), np.uint8)
-            self.crops.append((_without_image(seen), small))
+            frame, face = seen.frame, seen.faces[0]
+            crop = _CROP.cut(frame.image, face.followed.face)
+            small = np.asarray(cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+            self.crops.append((printable(frame.name) or f"{frame.time:.2f} s", face, small))
             if len(self.crops) > 2 * _SHEET:
                 self.crops, self._step = self.crops[::2], 2 * self._step
         self._count += 1
 
-    def chosen(self) -> list[tuple[SeenFrame, Image]]:
+    def chosen(self) -> list[tuple[str, SeenFace, Image]]:
         """Return at most 24 of the crops, the first and the last among them."""
         if not self.crops:
             return []
@@ -98,29 +94,26 @@ class Sheet:
 
 @dataclass(eq=False)
 class Summary:
-    """Counts, a thinned timeline and a thinned sheet of faces.
-
-    Attributes
-    ----------
-    frames, empty : frames, and those without a face.
-    faces, held : rows with a face, and those whose face was not detected in the frame.
-    seconds : time of the last frame.
-    smallest, largest : shorter side of a face in pixels.
-    by_id : rows of each face.
-    trusted : per net, rows that are trusted; None without a calibration.
-    reasons : why others are not, with the net's number.
-    """
+    """Counts, a thinned timeline and a thinned sheet of faces."""
 
     frames: int = 0
     empty: int = 0
+    """Frames without a face."""
     faces: int = 0
+    """Rows with a face."""
     held: int = 0
+    """Rows whose face was not detected in the frame."""
     seconds: float = math.nan
+    """Time of the last frame."""
     smallest: float = math.inf
     largest: float = 0.0
+    """Shorter side of a face in pixels."""
     by_id: Counter[int] = field(default_factory=Counter)
+    """Rows of each face."""
     trusted: Counter[int] = field(default_factory=Counter)
+    """Trusted rows of each net with a calibration."""
     reasons: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """Rows that a net's number and the reason against trust occur in."""
     timeline: Timeline = field(default_factory=Timeline)
     sheet: Sheet = field(default_factory=Sheet)
 
@@ -132,10 +125,10 @@ class Summary:
         self.seconds = frame.time
         for face in seen.faces:
             self.faces += 1
-            self.held += not face.detected
+            self.held += not face.followed.detected
             self.smallest = min(self.smallest, face.condition.size)
             self.largest = max(self.largest, face.condition.size)
-            self.by_id[face.id] += 1
+            self.by_id[face.followed.id] += 1
             for net, estimate in enumerate(face.estimates):
                 if estimate.trust is not None:
                     self.trusted[net] += estimate.trust.trusted
@@ -144,13 +137,9 @@ class Summary:
                         self.reasons[reason] += 1
             values = [value for estimate in face.estimates for value in estimate.values.tolist()]
             at = float(frame.index) if math.isnan(frame.time) else frame.time
-            self.timeline.add(face.id, at, values)
+            self.timeline.add(face.followed.id, at, values)
         if seen.faces:
             self.sheet.add(seen)
-
-
-def _without_image(seen: SeenFrame) -> SeenFrame:
-    return SeenFrame(replace(seen.frame, image=np.empty((0, 0, 3), np.uint8)), seen.faces)
 
 
 def report(
@@ -189,7 +178,7 @@ def _timelines(summary: Summary, estimators: Sequence[Estimator], clock: str) ->
     blocks: list[Block] = []
     start = 0
     for estimator in estimators:
-        outputs = estimator.model.outputs
+        name, outputs = estimator.model.name, estimator.model.outputs
         part = slice(start, start + len(outputs.names))
         start = part.stop
         lines = {face: (times, values[:, part]) for face, times, values in timelines}
@@ -199,10 +188,10 @@ def _timelines(summary: Summary, estimators: Sequence[Estimator], clock: str) ->
         else:
             image = _line_plot(outputs.names, lines, axis)
         derived = "" if valence is None else f" Valence is derived from the probabilities ({DERIVED_FROM})."
-        text = f"Estimates of {code(estimator.name)}, means over {summary.timeline.width:g} s or one frame.{derived}"
+        text = f"Estimates of {code(name)}, means over {summary.timeline.width:g} s or one frame.{derived}"
         more = f" The {_FACES} faces seen most often of {len(summary.by_id)}." if len(summary.by_id) > _FACES else ""
-        alt = f"estimates of {estimator.name} over time"
-        blocks.append(Figure(f"timeline-{estimator.name}", image, text + more, alt))
+        alt = f"estimates of {name} over time"
+        blocks.append(Figure(f"timeline-{name}", image, text + more, alt))
     return blocks
 
 
@@ -257,12 +246,12 @@ def _sheet(summary: Summary, estimators: Sequence[Estimator]) -> Figure:
     figure = new_figure(10.5, (1.45 + 0.13 * len(estimators)) * rows)
     for panel in (panels := figure.subplots(rows, columns, squeeze=False)).flat:
         panel.axis("off")
-    for panel, (seen, crop) in zip(panels.flat, crops, strict=False):
+    for panel, (where, face, crop) in zip(panels.flat, crops, strict=False):
         panel.imshow(crop)
-        frame, face = seen.frame, seen.faces[0]
-        where = printable(frame.name) or f"{frame.time:.2f} s"
         lines = [caption(net, estimate) for net, estimate in zip(estimators, face.estimates, strict=True)]
-        panel.set_title("\n".join([f"{where[:18]}  face {face.id}", *lines]), fontsize=6.5, pad=2, parse_math=False)
+        panel.set_title(
+            "\n".join([f"{where[:18]}  face {face.followed.id}", *lines]), fontsize=6.5, pad=2, parse_math=False
+        )
     text = f"{len(crops)} of {summary.frames - summary.empty} frames with a face, at even distances; `?`: not trusted."
     return Figure("faces", png(figure), text, "faces with what the nets estimate about them")
 
@@ -270,12 +259,13 @@ def _sheet(summary: Summary, estimators: Sequence[Estimator]) -> Figure:
 def _trust(summary: Summary, estimators: Sequence[Estimator]) -> list[Block]:
     blocks: list[Block] = []
     for place, estimator in enumerate(estimators):
+        name = code(estimator.model.name)
         if estimator.calibration is None:
-            text = f"{code(estimator.name)} is not calibrated: nothing is known about how far these estimates are off."
+            text = f"{name} is not calibrated: nothing is known about how far these estimates are off."
             blocks.append(Text(text, "note"))
             continue
         count = summary.trusted[place]
-        text = f"{code(estimator.name)}: {count} of {summary.faces} estimates are trusted."
+        text = f"{name}: {count} of {summary.faces} estimates are trusted."
         blocks.append(Text(text))
         reasons = [(why, n) for (net, why), n in summary.reasons.most_common() if net == place][:10]
         if reasons:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO, TypeAlias
-
-import numpy.typing as npt
+from typing import Any, Literal, TextIO, TypeAlias
 
 from caffe_compat.errors import DataError, FileError, printable
 from caffe_compat.formats.atomic import atomic_path, writing
@@ -20,10 +18,12 @@ from lq_emotion.nets.known.outputs import DERIVED_VALENCE, Labels, coordinates
 from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace, SeenFrame
 
 UNFINISHED = ".unfinished"
-FORMATS = ("csv", "parquet")
 _GROUP = 10_000  # rows that Parquet holds in memory: about 2 MiB
 
 Cell: TypeAlias = int | float | str | bool | None
+Row: TypeAlias = Sequence[Cell]
+Write: TypeAlias = Callable[[Sequence[Row]], None]
+"""Writes the rows of a frame."""
 NOT_CALIBRATED = "not calibrated"
 
 
@@ -56,7 +56,7 @@ class Rows:
     def __init__(self, estimators: Sequence[Estimator], *, named: bool, abstain: bool = False) -> None:
         self._nets = [_NetColumns(estimator, abstain=abstain) for estimator in estimators]
         self._named = named
-        prefixes = [f"{estimator.name}." if len(estimators) > 1 else "" for estimator in estimators]
+        prefixes = [f"{estimator.model.name}." if len(estimators) > 1 else "" for estimator in estimators]
         self.columns = (
             *((Column("file", "text"),) if named else ()),
             Column("frame", "int"),
@@ -69,21 +69,23 @@ class Rows:
             ),
         )
 
-    def of(self, seen: SeenFrame) -> list[tuple[Cell, ...]]:
-        """Return the rows of a frame, in the order of `columns`."""
+    def of(self, seen: SeenFrame) -> list[Row]:
+        """Return the rows of a frame, in the order of `columns`; cells that are not finite are empty."""
         frame = seen.frame
-        start: tuple[Cell, ...] = (*((printable(frame.name),) if self._named else ()), frame.index, number(frame.time))
-        if not seen.faces:
-            return [start + (None,) * (len(self.columns) - len(start))]
-        return [start + self._face(face) for face in seen.faces]
+        start: list[Cell] = [*([printable(frame.name)] if self._named else []), frame.index, frame.time]
+        rows = [[*start, *self._face(face)] for face in seen.faces]
+        rows = rows or [[*start, *[None] * (len(self.columns) - len(start))]]
+        return [[None if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in row] for row in rows]
 
-    def _face(self, seen: SeenFace) -> tuple[Cell, ...]:
-        face = seen.face
-        points: list[Cell] = [None] * 10 if face.landmarks is None else [v for point in face.landmarks for v in point]
-        cells: list[Cell] = [seen.id, seen.detected, number(face.score), face.x, face.y, face.width, face.height]
-        for net, estimate in zip(self._nets, seen.estimates, strict=True):
-            points += net.cells(estimate)
-        return (*cells, *points)
+    def _face(self, seen: SeenFace) -> list[Cell]:
+        face, number, detected = seen.followed
+        points = [None] * 10 if face.landmarks is None else [value for point in face.landmarks for value in point]
+        nets = zip(self._nets, seen.estimates, strict=True)
+        return [
+            *(number, detected, face.score, face.x, face.y, face.width, face.height),
+            *points,
+            *(cell for net, estimate in nets for cell in net.cells(estimate)),
+        ]
 
 
 class _NetColumns:
@@ -91,74 +93,55 @@ class _NetColumns:
 
     def __init__(self, estimator: Estimator, *, abstain: bool) -> None:
         outputs, calibration = estimator.model.outputs, estimator.calibration
-        self._names, self._abstain = outputs.names, abstain
-        self._classes = isinstance(outputs, Labels)
-        self._valence: npt.NDArray[Any] | None = coordinates(outputs) if isinstance(outputs, Labels) else None
+        self._abstain = abstain
+        self._classes = outputs.names if isinstance(outputs, Labels) else None
+        self._valence = coordinates(outputs) if isinstance(outputs, Labels) else None
         values = [Column(f"p_{name}" if self._classes else name, "float") for name in outputs.names]
         if self._classes:
             values.append(Column("class", "text"))
         if self._valence is not None:
             values.append(Column(DERIVED_VALENCE, "float"))
         judged = calibration.outputs if calibration is not None and len(calibration.outputs) > 1 else ("",)
-        self._judged = len(judged)
         intervals = [Column(f"{name}_{end}" if name else end, "float") for name in judged for end in ("low", "high")]
-        self._values = len(values)
+        self._intervals = len(intervals)
         self.columns = (*values, *intervals, Column("trusted", "bool"), Column("why", "text"))
 
     def cells(self, estimate: Estimate) -> list[Cell]:
+        values: list[Cell] = estimate.values.tolist()
+        if self._classes:
+            values.append(self._classes[int(estimate.values.argmax())])
+        if self._valence is not None:
+            values.append(float(estimate.values @ self._valence))
         trust = estimate.trust
         if trust is None:
-            return [*self._value_cells(estimate), *[None] * (2 * self._judged + 1), NOT_CALIBRATED]
-        intervals = [number(end) for pair in zip(trust.low, trust.high, strict=True) for end in pair]
-        hidden = self._abstain and not trust.trusted
-        values = [None] * self._values if hidden else self._value_cells(estimate)
+            return [*values, *[None] * (self._intervals + 1), NOT_CALIBRATED]
+        if self._abstain and not trust.trusted:
+            values = [None] * len(values)
+        intervals = [end for pair in zip(trust.low, trust.high, strict=True) for end in pair]
         return [*values, *intervals, trust.trusted, trust.why or None]
-
-    def _value_cells(self, estimate: Estimate) -> list[Cell]:
-        cells: list[Cell] = [number(float(value)) for value in estimate.values]
-        if self._classes:
-            cells.append(self._names[int(estimate.values.argmax())])
-        if self._valence is not None:
-            cells.append(number(float(estimate.values @ self._valence)))
-        return cells
-
-
-def number(value: float) -> float | None:
-    """Return a number, or None for NaN and infinity: an empty cell."""
-    return value if math.isfinite(value) else None
-
-
-class RowWriter(Protocol):
-    """Takes rows."""
-
-    def write(self, rows: Sequence[tuple[Cell, ...]]) -> None:
-        """Write the rows of a frame."""
-
-
-class JsonLines:
-    """JSON lines on a stream, an object a row, flushed after each frame. Empty cells are null."""
-
-    def __init__(self, stream: TextIO, columns: Sequence[Column], **fixed: Cell) -> None:
-        self._stream, self._names, self._fixed = stream, [column.name for column in columns], fixed
-
-    def write(self, rows: Sequence[tuple[Cell, ...]]) -> None:
-        """Write the rows of a frame."""
-        for row in rows:
-            cells = {name: _rounded(cell) for name, cell in zip(self._names, row, strict=True)}
-            self._stream.write(json.dumps({**self._fixed, **cells}, allow_nan=False) + "\n")
-        self._stream.flush()
 
 
 @contextmanager
-def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
+def json_lines(stream: TextIO, columns: Sequence[Column], source: str) -> Iterator[Write]:
+    """Write JSON lines to a stream, an object a row, flushed after each frame. Empty cells are null."""
+    names = [column.name for column in columns]
+
+    def write(rows: Sequence[Row]) -> None:
+        for row in rows:
+            cells = (float(f"{cell:.9g}") if isinstance(cell, float) else cell for cell in row)
+            values = {"source": source, **dict(zip(names, cells, strict=True))}
+            stream.write(json.dumps(values, allow_nan=False) + "\n")
+        stream.flush()
+
+    yield write
+
+
+@contextmanager
+def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[Write]:
     """Write a CSV file (UTF-8, RFC 4180 but for the line ends) that is named ``PATH.unfinished`` until it is complete.
 
-    Rows are flushed frame by frame, so that a process that is killed leaves those it had.
-
-    Raises
-    ------
-    FileError
-        Another process is writing the file, the name of the unfinished file is a link, or the disk is full.
+    Rows are flushed frame by frame, so that a process that is killed leaves those it had. A file that another process
+    is writing, and a link in place of the unfinished file, are refused.
     """
     import csv
 
@@ -170,13 +153,14 @@ def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([column.name for column in columns])
 
-        class Rows:
-            def write(self, rows: Sequence[tuple[Cell, ...]]) -> None:
-                with writing(path):
-                    writer.writerows([_text(cell) for cell in row] for row in rows)
-                    file.flush()
+        def write(rows: Sequence[Row]) -> None:
+            with writing(path):
+                for row in rows:
+                    cells = (int(cell) if isinstance(cell, bool) else cell for cell in row)
+                    writer.writerow([f"{cell:.9g}" if isinstance(cell, float) else cell for cell in cells])
+                file.flush()
 
-        yield Rows()
+        yield write
         unfinished.replace(path)
 
 
@@ -189,49 +173,32 @@ def _claim(file: TextIO, path: Path) -> None:
 
 
 @contextmanager
-def parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[RowWriter]:
-    """Write a Parquet file, complete or not at all, in groups of 10,000 rows.
-
-    Raises
-    ------
-    DataError
-        pyarrow is not installed.
-    """
-    pa, parquet = _pyarrow()
+def parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[Write]:
+    """Write a Parquet file, complete or not at all, in groups of 10,000 rows."""
+    pa, parquet = pyarrow()
     types = {"int": pa.int64(), "float": pa.float64(), "text": pa.string(), "bool": pa.bool_()}
     schema = pa.schema([(column.name, types[column.kind]) for column in columns])
-    rows_waiting: list[tuple[Cell, ...]] = []
+    waiting: list[Row] = []
     with atomic_path(path) as partial, parquet.ParquetWriter(partial, schema) as writer:
 
         def flush() -> None:
-            cells = zip(*rows_waiting, strict=True)
+            cells = zip(*waiting, strict=True)
             arrays = [pa.array(column, field.type) for column, field in zip(cells, schema, strict=True)]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-            rows_waiting.clear()
+            waiting.clear()
 
-        class Rows:
-            def write(self, rows: Sequence[tuple[Cell, ...]]) -> None:
-                rows_waiting.extend(rows)
-                if len(rows_waiting) >= _GROUP:
-                    flush()
+        def write(rows: Sequence[Row]) -> None:
+            waiting.extend(rows)
+            if len(waiting) >= _GROUP:
+                flush()
 
-        yield Rows()
-        if rows_waiting:
+        yield write
+        if waiting:
             flush()
 
 
-def require_format(name: str) -> None:
-    """Refuse Parquet without pyarrow.
-
-    Raises
-    ------
-    DataError
-    """
-    if name == "parquet":
-        _pyarrow()
-
-
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow() -> tuple[Any, Any]:
+    """Return the modules of pyarrow; refuse to go on without it."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -241,15 +208,3 @@ def _pyarrow() -> tuple[Any, Any]:
             hint="pip install 'caffe-compat[parquet]'",
         ) from None  # fmt: skip
     return pa, parquet
-
-
-def _rounded(cell: Cell) -> Cell:
-    return float(f"{cell:.9g}") if isinstance(cell, float) else cell
-
-
-def _text(cell: Cell) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return str(int(cell))
-    return f"{cell:.9g}" if isinstance(cell, float) else str(cell)

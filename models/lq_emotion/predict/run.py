@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -28,12 +29,13 @@ from lq_emotion.common.words import counted
 from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import FaceDetector
 from lq_emotion.nets.known.outputs import DERIVED_FROM, DERIVED_VALENCE
-from lq_emotion.predict.analysis import Analysis
+from lq_emotion.predict.analysis import Analysis, Estimator
 from lq_emotion.predict.instruments import Instruments, load_instruments, require_detector
 from lq_emotion.predict.overlay import image_overlays, video_overlay
 from lq_emotion.predict.page import Summary, report
-from lq_emotion.predict.rows import JsonLines, Rows, RowWriter, csv_rows, parquet_rows, require_format
+from lq_emotion.predict.rows import Rows, csv_rows, json_lines, parquet_rows, pyarrow
 from lq_emotion.predict.settings import PredictSettings
+from lq_emotion.quality.calibration import sidecar
 from lq_emotion.video.frames import Source
 from lq_emotion.video.sources import OVERLAY, Kind, SourceName
 
@@ -64,57 +66,29 @@ class Outcome(JobOutcome):
 
 def line(outcome: Outcome) -> str:
     """Return the line about a source for the user."""
-    return printable(_line(outcome))
-
-
-def _line(outcome: Outcome) -> str:
     if outcome.status == "failed":
-        return f"{outcome.name}: {outcome.error}"
+        return printable(f"{outcome.name}: {outcome.error}")
     rate = "" if outcome.before or not outcome.seconds else f", {outcome.frames / outcome.seconds:.0f} frames a second"
     faces, frames = counted(outcome.faces, "face"), counted(outcome.frames, "frame")
     text = f"{outcome.name}: {faces} in {frames}, {outcome.empty} without ({outcome.when}{rate})"
     files = f" -> {outcome.files[0]}" if outcome.files else ""
-    return text + files + (f"; {outcome.error}" if outcome.error else "")
+    return printable(text + files + (f"; {outcome.error}" if outcome.error else ""))
 
 
-@dataclass(frozen=True)
-class Results:
-    """The files of a source: NAME.estimates.csv and others next to it.
+def results_of(source: SourceName, settings: PredictSettings, out: Path | None) -> dict[str, Path]:
+    """Return the files of a source that the settings ask for: "rows", "overlay" (a folder for images) and "page".
 
-    Attributes
-    ----------
-    rows, page, overlay : what is written; `overlay` is a folder for images.
-    journal : what it was made from.
-    """
-
-    rows: Path
-    page: Path
-    overlay: Path
-    journal: Path
-
-    def claimed(self, settings: PredictSettings) -> list[Path]:
-        """Return the files that these settings ask for."""
-        return [
-            self.rows,
-            *([self.overlay] if settings.overlay else []),
-            *([self.page] if settings.page else []),
-        ]
-
-
-def results_of(source: SourceName, form: str, out: Path | None) -> Results:
-    """Return the files of a source, in `out` or next to it; those of a live source have the present time in their name.
-
-    Parameters
-    ----------
-    source : the source.
-    form : of the rows, the suffix of their file.
-    out : folder; None puts them next to the source, or into the working directory.
+    They are in `out` or next to the source, those of a live source in the working directory, with the present time in
+    their names.
     """
     folder = out or (source.files[0].parent if source.files else Path())
     stem = source.stem if source.files else f"{source.stem}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    names = (f".estimates.{form}", ".estimates.html", OVERLAY, ".estimates.json")
-    rows, html, overlay, journal = (folder / f"{stem}{name}" for name in names)
-    return Results(rows, html, overlay if source.kind is not Kind.IMAGES else folder / f"{stem}.overlay", journal)
+    files = {"rows": folder / f"{stem}.estimates.{settings.form}"}
+    if settings.overlay:
+        files["overlay"] = folder / f"{stem}{'.overlay' if source.kind is Kind.IMAGES else OVERLAY}"
+    if settings.page:
+        files["page"] = folder / f"{stem}.estimates.html"
+    return files
 
 
 def predict_one(
@@ -140,24 +114,37 @@ def predict_one(
     started = time.perf_counter()
     try:
         instruments = instruments or load_instruments(settings)
-        files = results_of(source, settings.form, out)
-        journal = Journal(files.journal)
+        files = {} if lines is not None else results_of(source, settings, out)
+        journal = Journal(files["rows"].with_suffix(".json")) if files else None
         made_from = _made_from(source, settings, instruments)
-        if source.files and lines is None and journal.is_done(_WORK, made_from):
-            with contents_of(files.journal):
+        if journal is not None and source.files and journal.is_done(_WORK, made_from):
+            with contents_of(journal.path):
                 return replace(Outcome.from_json(journal.entry(_WORK)["outcome"]), before=True)
         detector = instruments.detector_of(source.stem, Path(settings.detector))
         with source.open(settings.selection(), timeout=settings.timeout) as opened:
-            if lines is None:
-                _claim(files, journal, source, settings)
-            summary = _estimate(source, opened, detector, settings, instruments, files, lines, progress)
-        outcome = _outcome(opened, summary, time.perf_counter() - started)
-        if lines is None:
-            if settings.page:
-                _write_page(files, settings, instruments, summary, outcome)
-            written = [path for path in files.claimed(settings) if path.exists()]
-            outcome = replace(outcome, files=tuple(written))
-            journal.note(_WORK, made_from, [path for path in written if path.is_file()], outcome=outcome.to_json())
+            if journal is not None:
+                journal.details |= {"source": source.to_json(), "settings": settings.to_json()}
+                journal.details[DERIVED_VALENCE] = DERIVED_FROM
+                journal.claim(files.values(), "lq-emotion predict")  # before the first of them is written
+            summary = _estimate(source, opened, detector, settings, instruments.estimators, files, lines, progress)
+        problem = opened.problem
+        outcome = Outcome(
+            opened.name, "done" if problem is None else "incomplete", error="" if problem is None else str(problem),
+            frames=summary.frames, empty=summary.empty, faces=summary.faces, ids=len(summary.by_id),
+            clock=opened.clock, seconds=time.perf_counter() - started,
+        )  # fmt: skip
+        if journal is None:
+            return outcome
+        if settings.page:
+            content = report(
+                outcome.name, summary, instruments.estimators, clock=outcome.clock, detector=settings.detector,
+                problem=outcome.error,
+            )  # fmt: skip
+            with atomic_path(files["page"]) as partial:
+                partial.write_text(page(content), encoding="utf-8")
+        outcome = replace(outcome, files=tuple(path for path in files.values() if path.exists()))
+        written = [path for path in outcome.files if path.is_file()]
+        journal.note(_WORK, made_from, written, outcome=outcome.to_json())
     except BrokenPipeError:  # the reader of the lines has gone
         raise
     except (CaffeCompatError, OSError) as error:
@@ -172,24 +159,10 @@ def _made_from(source: SourceName, settings: PredictSettings, instruments: Instr
     """Return the fingerprint of everything that the results depend on."""
     boxes = Path(settings.detector)
     given = sorted(boxes.iterdir()) if boxes.is_dir() else [boxes]
-    inputs = [named_hashes(source.files), named_hashes(given), instruments.fingerprint()]
+    models = [estimator.model for estimator in instruments.estimators]
+    nets = [[model.name, named_hashes([model.weights, sidecar(model.weights)])] for model in models]
+    inputs = [named_hashes(source.files), named_hashes(given), nets]
     return fingerprint([_VERSION, settings.to_json(), inputs, versions()])
-
-
-def _claim(files: Results, journal: Journal, source: SourceName, settings: PredictSettings) -> None:
-    """Note whose files these will be before the first is written, and refuse those of others."""
-    files.rows.parent.mkdir(parents=True, exist_ok=True)
-    journal.details |= {"source": source.to_json(), "settings": settings.to_json(), DERIVED_VALENCE: DERIVED_FROM}
-    journal.claim(files.claimed(settings), "lq-emotion predict")
-
-
-def _outcome(source: Source, summary: Summary, seconds: float) -> Outcome:
-    problem = source.problem
-    return Outcome(
-        source.name, "done" if problem is None else "incomplete", error="" if problem is None else str(problem),
-        frames=summary.frames, empty=summary.empty, faces=summary.faces, ids=len(summary.by_id),
-        clock=source.clock, seconds=seconds,
-    )  # fmt: skip
 
 
 def _estimate(
@@ -197,23 +170,26 @@ def _estimate(
     opened: Source,
     detector: FaceDetector | Boxes,
     settings: PredictSettings,
-    instruments: Instruments,
-    files: Results,
+    estimators: Sequence[Estimator],
+    files: Mapping[str, Path],
     lines: TextIO | None,
     progress: Callable[..., None] | None,
 ) -> Summary:
     """Write the rows and the overlay of an opened source; the decoder runs in a thread of its own."""
     live, images, summary = opened.live, source.kind is Kind.IMAGES, Summary()
-    estimators, follow = instruments.estimators, not (images or isinstance(detector, Boxes))
+    follow = not (images or isinstance(detector, Boxes))
     analysis = Analysis(detector, estimators, follow=follow, alone=live or lines is not None)
     rows = Rows(estimators, named=images, abstain=settings.abstain)
     with ExitStack() as stack:
-        write = stack.enter_context(_writer(rows, settings, files, opened, lines)).write
-        draw = None
-        if settings.overlay:
-            draw = stack.enter_context((image_overlays if images else video_overlay)(files.overlay, estimators))
+        if lines is not None:
+            writer = json_lines(lines, rows.columns, opened.name)
+        else:
+            writer = (parquet_rows if settings.form == "parquet" else csv_rows)(files["rows"], rows.columns)
+        write, draw = stack.enter_context(writer), None
+        if "overlay" in files:
+            draw = stack.enter_context((image_overlays if images else video_overlay)(files["overlay"], estimators))
         ahead = Ahead(
-            opened, 1 if live else _WAITING, latest=live, size=lambda frame: frame.image.nbytes, most=_WAITING_BYTES
+            opened, 1 if live else _WAITING, latest=live, size=attrgetter("image.nbytes"), most=_WAITING_BYTES
         )
         frames = stack.enter_context(ahead)
         with suppress(KeyboardInterrupt) if live else nullcontext():  # this is how a camera is stopped
@@ -225,25 +201,6 @@ def _estimate(
                 if progress is not None:
                     progress(1, opened.count)
     return summary
-
-
-def _writer(
-    rows: Rows, settings: PredictSettings, files: Results, opened: Source, lines: TextIO | None
-) -> AbstractContextManager[RowWriter]:
-    if lines is not None:
-        return nullcontext(JsonLines(lines, rows.columns, source=opened.name))
-    return (parquet_rows if settings.form == "parquet" else csv_rows)(files.rows, rows.columns)
-
-
-def _write_page(
-    files: Results, settings: PredictSettings, instruments: Instruments, summary: Summary, outcome: Outcome
-) -> None:
-    content = report(
-        outcome.name, summary, instruments.estimators, clock=outcome.clock,
-        detector=settings.detector, problem=outcome.error,
-    )  # fmt: skip
-    with atomic_path(files.page) as partial:
-        partial.write_text(page(content), encoding="utf-8")
 
 
 def predict(
@@ -283,7 +240,8 @@ def predict(
     folder = None if out is None else Path(out).resolve()
     settings.selection()
     require_detector(settings.detector)
-    require_format(settings.form)
+    if settings.form == "parquet":
+        pyarrow()
     if folder is not None:
         require_folder(folder)
     if lines is None:
@@ -296,10 +254,9 @@ def predict(
         instruments = instruments or load_instruments(settings)
     outcomes = {}
     done = run_all(
-        partial(_numbered, settings=settings, out=folder, instruments=instruments, lines=lines),
-        list(enumerate(sources)), jobs=jobs, cluster=cluster, unit="sources",
-        name=lambda one: printable(one[1].stem), frames=lambda _: None,
-        lost=lambda one, error: (one[0], Outcome(one[1].stem, "failed", error=error)),
+        partial(predict_one, settings=settings, out=folder, instruments=instruments, lines=lines), sources, jobs=jobs,
+        cluster=cluster, unit="sources", name=lambda source: printable(source.stem), frames=lambda _: None,
+        lost=lambda source, error: Outcome(source.stem, "failed", error=error),
     )  # fmt: skip
     for number, outcome in done:
         outcomes[number] = outcome
@@ -308,22 +265,11 @@ def predict(
     return [outcomes[number] for number in range(len(sources))]
 
 
-def _numbered(
-    one: tuple[int, SourceName],
-    *,
-    settings: PredictSettings,
-    progress: Callable[..., None] | None = None,
-    **options: Any,
-) -> tuple[int, Outcome]:
-    number, source = one
-    return number, predict_one(source, settings, progress=progress, **options)
-
-
 def _require_different(sources: Sequence[SourceName], settings: PredictSettings, out: Path | None) -> None:
     """Refuse two sources whose results have the same name."""
     seen: dict[Path, SourceName] = {}
     for source in sources:
-        path = results_of(source, settings.form, out).rows
+        path = results_of(source, settings, out)["rows"]
         if path in seen:
             problem = f"{_shown(seen[path])} and {_shown(source)} would write to the same file"
             hint = "run the command for each, with a folder of its own: --out"

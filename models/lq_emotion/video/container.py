@@ -158,7 +158,8 @@ class Video:
 
     def _decoded(self) -> Iterator[Any]:
         """Yield decoded frames; those that cannot be decoded are left out."""
-        for packet in self._packets():
+        packets = self._container.demux(self._stream)
+        for packet in self._from_key_frame(packets) if self._selection.start else packets:
             packet.opaque = 8 * packet.size
             if packet.pts is not None and not packet.is_discard:  # an edit list hides frames
                 heappush(self._fed, packet.pts)
@@ -179,15 +180,11 @@ class Video:
         self._lost += 1
         self._resumes = True
 
-    def _packets(self) -> Iterator[Any]:
+    def _from_key_frame(self, packets: Iterator[Any]) -> Iterator[Any]:
         """Yield the packets from the last key frame before the start; those before it are counted, not decoded."""
-        packets, start = self._container.demux(self._stream), self._selection.start
-        if not start:
-            yield from packets
-            return
         held: list[Any] = []
         for packet in packets:
-            late = packet.pts is None or self._seconds(packet.pts) > start
+            late = packet.pts is None or self._seconds(packet.pts) > self._selection.start
             if packet.is_keyframe and not late:
                 self._number += sum(not before.is_discard for before in held)
                 held.clear()

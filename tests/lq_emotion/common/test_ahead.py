@@ -23,10 +23,10 @@ def test_an_error_comes_after_the_items_before_it():
         yield 1
         raise ValueError("lost")
 
-    got = []
+    items_before = []
     with pytest.raises(ValueError, match="lost"), Ahead(items(), 3) as ahead:
-        got.extend(iter(ahead))
-    assert got == [1]
+        items_before.extend(iter(ahead))
+    assert items_before == [1]
     assert threads() == []
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from lq_emotion.common.processes import WorkerLostError
 from lq_emotion.faces.face import Face
+from lq_emotion.faces.identities import Followed
 from lq_emotion.predict.analysis import Estimate, SeenFace, SeenFrame
 from lq_emotion.predict.overlay import drawn
 from lq_emotion.predict.rows import Column, csv_rows
@@ -155,7 +156,8 @@ def test_the_overlay_has_the_frames_and_the_times_of_the_video(tmp_path):
 def test_the_values_of_a_face_that_fills_a_small_frame_are_drawn_inside_it(tmp_path, top):
     net = estimator(tmp_path, CLASSES)
     estimate = Estimate(np.array([1, 0, 0], np.float32), None)
-    seen = SeenFace(1, True, Face(40, top, 30, 56 - top, 1.0), Condition(30, 1.0, 1.0, 90.0, 1.0), (estimate,))
+    followed = Followed(Face(40, top, 30, 56 - top, 1.0), 1, detected=True)
+    seen = SeenFace(followed, Condition(30, 1.0, 1.0, 90.0, 1.0), (estimate,))
     frame = Frame(0, 0.0, np.full((60, 108, 3), 90, np.uint8))
     image = drawn(SeenFrame(frame, (seen,)), [net])
     assert (image[:, 75:] != 90).sum() > 50  # right of the box there are letters only
@@ -245,9 +247,9 @@ def test_rows_that_another_process_is_writing_are_left_to_it(tmp_path):
     pytest.importorskip("fcntl")
     path = clip(tmp_path, frames_with_squares(4))
     net = estimator(tmp_path, DIMENSIONS)
-    with csv_rows(tmp_path / "clip.estimates.csv", [Column("frame", "int")]) as rows:
+    with csv_rows(tmp_path / "clip.estimates.csv", [Column("frame", "int")]) as write:
         outcome = run(path, None, net)
-        rows.write([(0,)])
+        write([(0,)])
     assert (outcome.status, "another process is writing this file" in outcome.error) == ("failed", True)
     assert (tmp_path / "clip.estimates.csv").read_text() == "frame\n0\n"
 
@@ -357,7 +359,7 @@ def test_a_worker_that_is_lost_fails_its_sources_alone(tmp_path, monkeypatch):
     paths = [clip(tmp_path, frames_with_squares(1), name) for name in ("a.mkv", "b.mkv", "c.mkv")]
 
     def as_done(jobs, task, arguments):
-        yield 1, (1, Outcome("b", "done"))
+        yield 1, Outcome("b", "done")
         raise WorkerLostError("a process was lost", code="worker-lost")
 
     monkeypatch.setattr("lq_emotion.common.jobs.as_done", as_done)

@@ -98,7 +98,7 @@ def make_recordings(
     todo = [name for name in settings.names if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames in {out}")
     work = partial(_write_recording, out, settings)
-    for name in run_all(work, todo, jobs=jobs, unit="recordings", frames=lambda _: settings.frames):
+    for _, name in run_all(work, todo, jobs=jobs, unit="recordings", frames=lambda _: settings.frames):
         journal.note(name, made_from, _paths(out, settings, name))
         say(f"made {name}")
     return todo

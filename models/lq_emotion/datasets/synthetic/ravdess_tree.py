@@ -81,7 +81,7 @@ def make_ravdess(
     )
     todo = [name for name in settings.files if fresh or not journal.is_done(name, made_from)]
     say(f"making {len(todo)} of {len(settings.files)} synthetic clips in {out}")
-    for name in run_all(partial(write_clip, out, settings), todo, jobs=jobs, unit="clips"):
+    for _, name in run_all(partial(write_clip, out, settings), todo, jobs=jobs, unit="clips"):
         journal.note(name, made_from, [out / name])
     return todo
 

@@ -55,7 +55,7 @@ def _warm(point: OperatingPoint, instruments: Instruments) -> None:
     if instruments.detector is not None:
         instruments.detector([blank])
     for estimator in instruments.estimators:
-        estimator([estimator.cut(blank, whole)], [measure(blank, whole)])
+        estimator([estimator.model.crop.cut(blank, whole)], [measure(blank, whole)])
 
 
 def robot(point: OperatingPoint, instruments: Instruments, detector: FaceDetector) -> Prepare:
@@ -78,7 +78,7 @@ def robot(point: OperatingPoint, instruments: Instruments, detector: FaceDetecto
             return None
         if held is None or overlap(held, faces[0]) < _SAME:
             held = faces[0]
-        crop = instruments.estimators[0].cut(image, held)
+        crop = instruments.estimators[0].model.crop.cut(image, held)
         return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     return face if point.content is Content.FACE else frame
