@@ -74,13 +74,10 @@ class _Segment:
 
 
 class FastNet:
-    """Runs a net's forward pass in TEST.
+    """Runs a net's forward pass in TEST, and returns the blobs `returns`.
 
-    Parameters
-    ----------
-    graph : what the net was built from. Its module may change in any way: the programs follow or step aside.
-    returns : the blobs that a pass returns.
-    is_as_built : tells whether the module's ``forward`` is still the one built from the graph.
+    The net's module may change in any way: the programs follow, or `suits` is false. `is_as_built` tells whether the
+    module's ``forward`` is still the one built from the graph.
     """
 
     def __init__(self, graph: NetGraph, returns: Sequence[str], is_as_built: Callable[[fx.GraphModule], bool]) -> None:

@@ -46,22 +46,15 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class LearnableParam:
-    """One blob the solver keeps a history for: owners only, in Caffe's order, BatchNorm's statistics included.
-
-    Attributes
-    ----------
-    layer, index : the layer's name and the blob's number.
-    key : name in the state_dict.
-    blob : Caffe's shape, filler and orientation.
-    tensor : the torch parameter or buffer itself.
-    lr_mult, decay_mult : multipliers of the solver's rate and decay.
-    """
+    """One blob the solver keeps a history for: owners only, in Caffe's order, BatchNorm's statistics included."""
 
     layer: str
     index: int
     key: str
+    """Name in the state_dict."""
     blob: BlobDef
     tensor: torch.Tensor
+    """The torch parameter or buffer itself."""
     lr_mult: float
     decay_mult: float
 

@@ -99,16 +99,10 @@ def _is_genuine(class_: type, name: str) -> bool:
 
 
 class Watch:
-    """What compiled passes of a net rely on, and the weights of which its programs have copies.
+    """The state of a net that its compiled passes rely on: the modules they stand for and the weights they use.
 
-    Parameters
-    ----------
-    net : the net.
-    inputs : how many tensors a pass takes.
-    modules : those that programs stand for.
-    copied : weights whose values programs hold.
-    read : weights that programs read where they lie.
-    before : the watch that this one replaces.
+    A pass takes `inputs` tensors. Programs have copies of the `copied` weights and read the `read` weights from the
+    memory of the net. The watch `before` is the one that this one replaces.
     """
 
     def __init__(

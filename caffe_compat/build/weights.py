@@ -41,14 +41,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class NotFinite:
-    """A blob with values that are not finite numbers.
-
-    Attributes
-    ----------
-    layer, index : which blob.
-    nan, infinite : counts of such values.
-    size : count of all values.
-    """
+    """A blob of `size` values, of which `nan` are NaN and `infinite` are infinite."""
 
     layer: str
     index: int

@@ -106,11 +106,8 @@ class RandomStreams(Protocol):
 class CRand:
     """glibc's ``rand()``, an additive feedback generator over the last 31 numbers, and Caffe's own generator.
 
-    Parameters
-    ----------
-    seed : the argument of ``srand``; 1 in programs that never call it, such as Caffe.
-    random_seed : the seed of Caffe's generator, a solver's random_seed. None selects torch's initial seed; Caffe
-        takes a seed from the system instead.
+    `seed` is the argument of ``srand``: 1 in programs that never call it, such as Caffe. `random_seed` is a solver's
+    random_seed; None selects torch's initial seed, where Caffe takes a seed from the system.
     """
 
     def __init__(self, seed: int = 1, *, random_seed: int | None = None) -> None:

@@ -31,14 +31,10 @@ _MARKER_FILES = {LMDB: "data.mdb", LEVELDB: "CURRENT"}
 
 
 class Database(Closing, ABC):
-    """A database with a cursor at one of its records.
-
-    Attributes
-    ----------
-    entries : number of records; 0 if the database does not count them.
-    """
+    """A database with a cursor at one of its records."""
 
     entries: int
+    """Number of records; 0 if the database does not count them."""
 
     @abstractmethod
     def first(self) -> None:

@@ -27,12 +27,7 @@ if TYPE_CHECKING:
 
 @register
 class DummySource(DataSource):
-    """Batches of a DummyData layer.
-
-    Attributes
-    ----------
-    constant : tops that Caffe fills only once, so that a caller's changes persist.
-    """
+    """Batches of a DummyData layer; Caffe fills the tops in `constant` once, so that a caller's changes persist."""
 
     type = "DummyData"
 

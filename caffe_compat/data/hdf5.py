@@ -174,14 +174,8 @@ class _File:
 
 @register
 class HDF5Source(DataSource):
-    """Batches of an HDF5Data layer.
+    """Batches of an HDF5Data layer; files larger than `cache_bytes` are read batch by batch.
 
-    Parameters
-    ----------
-    cache_bytes : larger files are read batch by batch.
-
-    Notes
-    -----
     Caffe lets rows of another shape in a later file through and reads beyond them; here they are refused.
     """
 

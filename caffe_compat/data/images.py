@@ -33,8 +33,6 @@ _FIELD = "image_data_param"
 class ImageSource(ListSource):
     """Batches of an ImageData layer.
 
-    Notes
-    -----
     A line without a label is refused; Caffe reads class 0, or the number that its name begins with.
     """
 

@@ -45,16 +45,8 @@ class MemorySource(RandomSource):
     def set_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike, *, copy: bool = True) -> None:
         """Set the arrays of the next batches, from the first row on; they are not transformed.
 
-        Parameters
-        ----------
-        data : (N, channels, height, width), converted to float32; N is a multiple of batch_size.
-        labels : (N,).
-        copy : with False, later writes to float32 arrays appear in later batches, as in Caffe.
-
-        Raises
-        ------
-        DataError
-            The arrays have another shape.
+        `data` is (N, channels, height, width), converted to float32, with N a multiple of batch_size; `labels` is (N,).
+        With `copy` False, later writes to float32 arrays appear in later batches, as in Caffe.
         """
         values, numbers = np.asarray(data, np.float32), np.asarray(labels, np.float32).reshape(-1)
         if values.ndim != 4 or values.shape[1:] != self._row_shape:
@@ -66,13 +58,7 @@ class MemorySource(RandomSource):
         self._data, self._labels, self._row = (values.copy(), numbers.copy(), 0) if copy else (values, numbers, 0)
 
     def add_datums(self, datums: Sequence[pb.Datum]) -> None:
-        """Set datums, transformed by transform_param, as the rows of the next batches.
-
-        Raises
-        ------
-        DataError
-            Their number is not a multiple of batch_size, or one does not have the shape in memory_data_param.
-        """
+        """Set datums, transformed by transform_param, as the rows of the next batches; a multiple of batch_size."""
         self._check_rows(len(datums), len(datums))
         data = np.empty((len(datums), *self._row_shape), np.float32)
         for number, (datum, draws) in enumerate(zip(datums, self._transform.draws(len(datums)), strict=True)):

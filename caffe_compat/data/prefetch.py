@@ -68,15 +68,10 @@ class _Line(threading.Thread, Closing):
 
 
 class Prefetch(DataSource):
-    """A source whose next batches are prepared in a thread.
+    """A source whose next batches, at most `depth`, are prepared in a thread; it owns the source.
 
     The thread starts with the first call of `next`, and ends when the object is closed or collected, or at exit.
-
-    Parameters
-    ----------
-    source : prepares the batches; this object owns it.
-    depth : the largest number of batches that wait.
-    pin : put the batches into pinned memory, from which a GPU copies asynchronously.
+    With `pin` batches are in pinned memory, from which a GPU copies asynchronously.
     """
 
     type = ""  # wraps a source of any data layer type

@@ -28,19 +28,14 @@ DATA_LAYER_TYPES = frozenset(layer.type for layer in every_layer() if layer.sour
 
 
 class DataSource(Closing, ABC):
-    """An endless stream of batches for the tops of a data layer, until it is closed.
-
-    Attributes
-    ----------
-    tops : blob names, in the layer's order.
-    shapes : shape of a batch by top; with a batch size of 1, later images may have another size.
-    prefetch : batches to make ahead; 0 to make each on request.
-    """
+    """An endless stream of batches for the tops of a data layer, until it is closed."""
 
     type: ClassVar[str]
     prefetch: int = 0
+    """Batches to prepare ahead; 0 to prepare each on request."""
     tops: tuple[str, ...]
     shapes: Mapping[str, tuple[int, ...]]
+    """Shape of a batch by top; with a batch size of 1, later images may have another size."""
 
     @abstractmethod
     def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
@@ -163,20 +158,13 @@ def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", r
 
 @dataclass(frozen=True)
 class Origin:
-    """The origin of a record or image, which errors name.
-
-    Attributes
-    ----------
-    layer : name of the data layer.
-    file : the database or list.
-    line : of the list, from 1.
-    what : ``"record '00000012'"``, ``"image 'a.jpg'"``.
-    """
+    """The origin of a record or image, which errors name: a database, or a line (from 1) of a list."""
 
     layer: str
     file: Path | None = None
     line: int | None = None
     what: str = ""
+    """``"record '00000012'"``, ``"image 'a.jpg'"``."""
 
     def error(
         self, problem: str, *, code: Code, field: str | None = None, value: object = None, hint: str | None = None

@@ -28,16 +28,12 @@ _FIELD = "transform_param"
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects in an image.
-
-    Attributes
-    ----------
-    rows : (N, 8): 0, label, instance, box and whether it is difficult.
-    areas : (N,) of the boxes when they were last cut off; the fork does not compute them anew for a resized image.
-    """
+    """The objects in an image."""
 
     rows: Array
+    """(N, 8): 0, label, instance, box and whether it is difficult."""
     areas: Array
+    """(N,) of the boxes when they were last cut off; the fork does not compute them anew for a resized image."""
 
     @property
     def boxes(self) -> Array:
@@ -72,20 +68,14 @@ def objects_of(rows: Sequence[Sequence[float]]) -> Objects:
 
 @dataclass(frozen=True)
 class Photo:
-    """An image on its way to the net.
-
-    Attributes
-    ----------
-    pixels : (height, width, channels).
-    coded : whether it was stored as a coded image; the fork codes it again after every step.
-    objects : what is in it.
-    size : height and width that its record states, by which boxes are resized.
-    """
+    """An image (height, width, channels) and its objects, between the record and the net."""
 
     pixels: Pixels
     coded: bool
+    """It was stored as a coded image; the fork codes it again after every step."""
     objects: Objects
     size: tuple[int, int]
+    """Height and width in its record, by which boxes are resized."""
 
     def part(self, source: Array, constraint: Any | None) -> Photo:
         """Return a crop, cut off at the borders of the image."""

@@ -35,15 +35,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window.
-
-    Attributes
-    ----------
-    image : number of its image.
-    label : class, 0 for background.
-    left, top, right, bottom : corners, inclusive.
-    line : line in the file.
-    """
+    """A window of an image: its class (0 is background), its corners (inclusive), and its line in the file."""
 
     image: int
     label: int
@@ -56,19 +48,13 @@ class Window:
 
 @dataclass(frozen=True)
 class WindowFile:
-    """The contents of a window file.
-
-    Attributes
-    ----------
-    path : of the file.
-    images : names, with root_folder.
-    lines : first line of each image.
-    objects, background : windows by their overlap; those between the thresholds are dropped.
-    """
+    """The contents of a window file; windows whose overlap is between the thresholds are dropped."""
 
     path: Path
     images: list[str]
+    """Names, with root_folder."""
     lines: list[int]
+    """First line of each image."""
     objects: list[Window]
     background: list[Window]
 
@@ -152,14 +138,7 @@ _F = np.float32
 
 @dataclass(frozen=True)
 class Cut:
-    """The position of a window in its image and in the crop.
-
-    Attributes
-    ----------
-    left, top, right, bottom : corners in the image, inclusive.
-    width, height : size in the crop.
-    pad_x, pad_y : position in the crop.
-    """
+    """The position of a window in its image (corners, inclusive), and its size and position in the crop."""
 
     left: int
     top: int

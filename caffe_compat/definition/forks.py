@@ -27,13 +27,7 @@ _BINARY = "<binary>"
 
 @dataclass(frozen=True)
 class ForkSchema:
-    """One fork of Caffe.
-
-    Attributes
-    ----------
-    source : repository or pull request.
-    additions : message of Caffe -> message with the fields the fork adds to it.
-    """
+    """One fork of Caffe: its repository or pull request, and by message of Caffe a message with the fields it adds."""
 
     source: str
     additions: Schema = field(default_factory=dict)

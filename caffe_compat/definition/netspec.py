@@ -91,13 +91,7 @@ def _needed(top: Top | Function, made: Mapping[Function, object]) -> Iterator[Fu
 
 
 class Top:
-    """One output of a layer.
-
-    Attributes
-    ----------
-    fn : the layer.
-    n : which of its tops.
-    """
+    """Output number `n` of the layer `fn`."""
 
     def __init__(self, fn: Function, n: int) -> None:
         self.fn = fn
@@ -206,12 +200,7 @@ def _adds(schema: ForkSchema, name: str) -> bool:
 
 
 class NetSpec:
-    """A net whose tops have the names under which they are assigned, as attributes or items.
-
-    Attributes
-    ----------
-    tops : the tops by name, in the order of their first assignment.
-    """
+    """A net whose tops have the names under which they are assigned, as attributes or items."""
 
     tops: dict[str, Any]
 

@@ -23,14 +23,7 @@ _IN_PLACE, _BLOB = "#90EE90", "#E0E0E0"
 
 @dataclass(frozen=True)
 class DiagramNode:
-    """A layer or a blob.
-
-    Attributes
-    ----------
-    lines : its text.
-    colour : fill, ``#RRGGBB``.
-    blob : a blob (an octagon) rather than a layer (a box).
-    """
+    """A layer (a box) or a blob (an octagon), with the lines of its text and the colour of its fill, ``#RRGGBB``."""
 
     lines: tuple[str, ...]
     colour: str

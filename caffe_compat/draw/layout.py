@@ -21,20 +21,14 @@ BEND = 6.0  # breadth of an arrow in a rank that it passes
 
 @dataclass(frozen=True)
 class Layout:
-    """Coordinates along the flow and across it.
-
-    Attributes
-    ----------
-    along, across : the centre of each node.
-    routes : for each edge, from its source, the points where it passes the ranks in between.
-    turned : for each edge, whether it points against the flow.
-    size : extent along and across.
-    """
+    """The centre of each node along the flow and across it, and the extent of both."""
 
     along: list[float]
     across: list[float]
     routes: list[list[tuple[float, float]]]
+    """For each edge, from its source, the points where it passes the ranks in between."""
     turned: list[bool]
+    """For each edge, whether it points against the flow."""
     size: tuple[float, float]
 
 

@@ -29,20 +29,14 @@ class NotPortableError(Exception):
 
 @dataclass
 class Sources:
-    """Definitions that generated code needs, each after those it needs itself.
-
-    Attributes
-    ----------
-    imports : import statements.
-    definitions : name -> source.
-    origins : name -> its object.
-    reasons : name of what cannot be written -> why.
-    """
+    """Definitions that generated code needs by name, each after those it needs itself."""
 
     imports: set[str] = field(default_factory=set)
     definitions: dict[str, str] = field(default_factory=dict)
     origins: dict[str, object] = field(default_factory=dict)
+    """The object of each definition."""
     reasons: dict[str, str] = field(default_factory=dict)
+    """Name of each object that cannot be written -> reason."""
 
     def add(self, thing: type | FunctionType) -> None:
         """Add a class or function with everything it names; refuse what needs more than torch."""

@@ -29,21 +29,15 @@ _UNIT = 1e-3  # how far the probabilities of the classes may be from 1 in sum
 
 @dataclass(frozen=True)
 class OutputLoss:
-    """How an output of an int8 model differs from float32's.
-
-    Attributes
-    ----------
-    blob : the output.
-    ccc : the concordance correlation coefficient of its values with float32's; None where sizes differ, as those of
-        lists of detections do.
-    same_class : the part of images whose top class is float32's; None if the output is not one of classes.
-    truth : the accuracy, or for values their CCC with the true ones: int8's and float32's; None if it is not known.
-    """
+    """The difference of an output of an int8 model from float32's."""
 
     blob: str
     ccc: float | None
+    """Concordance correlation of its values with float32's; None where sizes differ, as of lists of detections."""
     same_class: float | None = None
+    """Share of images whose top class is float32's; None if the output has no classes."""
     truth: tuple[float, ...] | None = None
+    """Accuracy, or the CCC of values with the true ones, of int8 and of float32; None if it is unknown."""
 
     def __str__(self) -> str:
         if self.ccc is None:
@@ -60,18 +54,13 @@ class OutputLoss:
 
 @dataclass
 class Comparison:
-    """An output in 8 bits and in float32, gathered sample by sample.
-
-    Attributes
-    ----------
-    blob : the output.
-    labels : how many names its classes have; 0 where they have none.
-    truth : the class or the value of each sample, where it is known.
-    """
+    """An output in 8 bits and in float32, gathered sample by sample."""
 
     blob: str
     labels: int = 0
+    """Number of names of its classes; 0 without names."""
     truth: Array | None = None
+    """The class or the value of each sample, where it is known."""
     _sums: Array = field(default_factory=lambda: np.zeros(6))
     _rows: list[tuple[Array, Array]] = field(default_factory=list)
     _same_sizes: bool = True
@@ -127,14 +116,7 @@ _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 
 @dataclass(frozen=True)
 class Int8Report:
-    """What was written.
-
-    Attributes
-    ----------
-    float_bytes : size of the model in float32.
-    calibrated, measured : how many samples calibrated, and how many others measured the loss.
-    outputs : the loss of each output.
-    """
+    """The size of the float32 model, the numbers of samples that calibrated and measured, and the outputs' losses."""
 
     float_bytes: int
     calibrated: int

@@ -121,19 +121,12 @@ def _package() -> Any:
 
 @dataclass(frozen=True)
 class _Written:
-    """What a net's layers have written.
-
-    Attributes
-    ----------
-    graph : nodes and constants.
-    sizes : of the blobs.
-    images : the input that takes images, and their shape.
-    values : blob -> the value that it has at the end.
-    """
+    """The output of a net's layers: nodes and constants, sizes of the blobs, and the last value of each blob."""
 
     graph: OnnxGraph
     sizes: NetSizes
     images: Mapping[str, Sequence[Extent]]
+    """The input that takes images, and their shape."""
     values: Values
 
 

@@ -204,13 +204,7 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
 
 def read_labels(file: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the labels of a file, one a line, as in Caffe's ``synset_words.txt``.
-
-    Raises
-    ------
-    FileError
-        The file cannot be read, is empty, is not text, or has an empty line between labels.
-    """
+    """Return the labels of a file, one a line, as in Caffe's ``synset_words.txt``."""
     require_regular(file)
     try:
         labels = parse_labels(Path(file).read_text(encoding="utf-8-sig"))

@@ -93,16 +93,12 @@ def exported_program(net: CaffeNet, module: fx.GraphModule, images: _Images) -> 
 
 @dataclass(frozen=True)
 class _Images:
-    """The images that a program with preprocessing takes.
-
-    Attributes
-    ----------
-    shapes : input -> shape of its images, where that is not the net's.
-    free : inputs whose images may have any height and width.
-    """
+    """The images that a program with preprocessing takes."""
 
     shapes: Shapes = field(default_factory=dict)
+    """Input -> shape of its images, where it differs from the net's."""
     free: Collection[str] = ()
+    """Inputs whose images may have any height and width."""
 
 
 def _images(net: CaffeNet) -> _Images:

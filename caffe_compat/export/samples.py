@@ -28,20 +28,14 @@ _HDF5 = (".h5", ".hdf5", ".hdf")
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs of a net.
-
-    Attributes
-    ----------
-    source : where they come from.
-    files : where each comes from.
-    read : number -> blob -> array of float32 whose first axis is 1.
-    truth : the class or the value of each, where it is known.
-    """
+    """Inputs of a net: their source, and the file of each."""
 
     source: Path
     files: Sequence[Path]
     read: Callable[[int], Mapping[str, Array]]
+    """Number of a sample -> blob -> array of float32 whose first axis is 1."""
     truth: Array | None = None
+    """The class or the value of each, where it is known."""
 
 
 def open_samples(net: CaffeNet, source: Path, *, with_preprocessing: bool = False) -> Samples:

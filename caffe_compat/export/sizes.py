@@ -32,14 +32,7 @@ class LayerSizes:
 
 @dataclass(frozen=True)
 class NetSizes:
-    """The sizes of a net in all trials.
-
-    Attributes
-    ----------
-    layers : one entry for each layer of the graph.
-    blobs : blob -> its sizes.
-    names : free size -> its name.
-    """
+    """The sizes of a net in all trials, by layer of the graph and by blob, and the names of free sizes."""
 
     layers: tuple[LayerSizes, ...]
     blobs: Mapping[str, tuple[Size, ...]]

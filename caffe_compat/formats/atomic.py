@@ -23,11 +23,6 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A link is followed. A device or pipe (``/dev/stdout``) is written directly. A killed process leaves at most a file
     whose name ends in ``.partial``, which the next process that writes into the folder removes.
-
-    Raises
-    ------
-    FileError
-        The folder does not exist or cannot be written, the disk is full, or the command reads this file.
     """
     final = Path(os.path.realpath(path))
     try:
@@ -46,42 +41,21 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def require_not_kept(path: str | os.PathLike[str]) -> None:
-    """Refuse to write a file that the command reads.
-
-    Raises
-    ------
-    FileError
-    """
+    """Refuse to write a file that the command reads."""
     if is_kept(Path(path)):
         raise FileError(CONFLICT, code="conflict", file=path, hint="choose another name")
 
 
 @contextlib.contextmanager
 def new_hdf5(path: str | os.PathLike[str], **form: Any) -> Iterator[HDF5Writer]:
-    """Write an HDF5 file, complete or not at all.
-
-    Parameters
-    ----------
-    form : keywords of h5py.File.
-
-    Raises
-    ------
-    FileError
-        The file cannot be written: no folder, no permission, a full disk, a limit on its size.
-    """
+    """Write an HDF5 file, complete or not at all; `form` are keywords of h5py.File."""
     with atomic_path(path) as partial, hdf5_writer(partial, "w", **form) as writer:
         yield writer
 
 
 @contextlib.contextmanager
 def grown_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Writer]:
-    """Add to an HDF5 file; an error leaves it unchanged.
-
-    Raises
-    ------
-    FileError
-        The file is not HDF5, or cannot be written.
-    """
+    """Add to an HDF5 file; an error leaves it unchanged."""
     require_not_kept(path)
     with writing(path), hdf5_writer(Path(path), "r+") as writer:
         yield writer
@@ -89,12 +63,7 @@ def grown_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Writer]:
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Replace the errors of code that writes a file by one that names it.
-
-    Raises
-    ------
-    FileError
-    """
+    """Replace the errors of code that writes a file by one that names it."""
     try:
         yield
     except OSError as error:

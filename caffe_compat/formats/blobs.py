@@ -34,10 +34,9 @@ def blob_shape(blob: BlobProto) -> tuple[int, ...]:
 
 
 class BlobStore:
-    """The arrays that hollow messages refer to.
+    """The arrays of hollow messages: values of blobs that would be lists in protobuf.
 
-    The blobs of a hollow message have their values here instead of in protobuf's lists. Copies and upgrades of the
-    message refer to the same arrays.
+    Copies and upgrades of a message refer to the same arrays.
     """
 
     def __init__(self) -> None:
@@ -60,13 +59,7 @@ class BlobStore:
         self._values.update(other._values)
 
     def data(self, blob: BlobProto) -> Array:
-        """Return a view of a blob's values in its shape, in float32, or in float64 if the file has doubles.
-
-        Raises
-        ------
-        FileError
-            The number of values does not match the shape.
-        """
+        """Return a view of a blob's values in its shape, in float32, or in float64 if the file has doubles."""
         values = self._find(blob, _DOUBLE_DATA, _DATA)
         if values is None:
             values = np.empty(0, np.float32)
@@ -80,14 +73,10 @@ class BlobStore:
     def attach(
         self, blob: BlobProto, array: npt.ArrayLike, diff: npt.ArrayLike | None = None, *, legacy_shape: bool = False
     ) -> None:
-        """Set the values (and gradients) of `blob`, without a copy where possible.
+        """Set the shape, values and gradients of `blob`, without a copy where possible.
 
-        Parameters
-        ----------
-        blob : the blob, whose shape and values are replaced.
-        array : float64 is stored as `double_data`, other types as `data` in float32.
-        diff : gradients of the same shape.
-        legacy_shape : store the four extents of old Caffe (1x1x1xN for a vector) instead of `shape`.
+        float64 is stored as `double_data`, other types as `data` in float32; with `legacy_shape` the four extents of
+        old Caffe (1x1x1xN for a vector) replace `shape`.
         """
         values = _floats(array)
         fields = {_DOUBLE_DATA if values.dtype == np.float64 else _DATA: values.reshape(-1)}

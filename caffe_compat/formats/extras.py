@@ -36,24 +36,19 @@ class Where:
 
 @dataclass(frozen=True)
 class UnknownField:
-    """A field, or an enum identifier, that Caffe 1.0 does not know.
-
-    Attributes
-    ----------
-    file, line, column : its place in a text file; None for a binary file.
-    field : its name, or its number in a binary file.
-    text : the field in text format.
-    value : the unknown identifier of a known field; None for an unknown field.
-    suggestion : the nearest known field or identifier, or None.
-    """
+    """A field, or an enum identifier, that Caffe 1.0 does not know; a field of a binary file has no place."""
 
     file: str | None
     line: int | None
     column: int | None
     field: str
+    """Its name, or its number in a binary file."""
     text: str
+    """The field in text format."""
     value: str | None = None
+    """The unknown identifier of a known field; None for an unknown field."""
     suggestion: str | None = None
+    """The nearest known field or identifier, or None."""
 
     def error(self, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None) -> CaffeCompatError:
         """Return the error that refuses it."""

@@ -80,30 +80,19 @@ M = TypeVar("M", bound=Message)
 
 @dataclass
 class SolverSnapshot:
-    """The state of a solver, from which training resumes together with the weights.
-
-    Attributes
-    ----------
-    iter : number of iterations done.
-    learned_net : path of the weights saved with the state; may be empty.
-    current_step : number of steps of the learning-rate policy done.
-    history : the solver's arrays, in Caffe's order.
-    """
+    """The state of a solver, from which training resumes together with the weights."""
 
     iter: int = 0
     learned_net: str = ""
+    """Path of the weights saved with the state; may be empty."""
     current_step: int = 0
+    """Number of steps of the learning-rate policy done."""
     history: list[Array] = field(default_factory=list)
+    """The solver's arrays, in Caffe's order."""
 
 
 def read_bytes(path: PathLike) -> bytes:
-    """Read a whole file.
-
-    Raises
-    ------
-    FileError
-        The file is missing or cannot be read, or is a folder, a device or a named pipe.
-    """
+    """Read a whole file; a folder, a device and a named pipe are refused."""
     with _open(path) as file:
         return file.read()
 

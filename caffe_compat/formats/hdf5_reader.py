@@ -41,9 +41,7 @@ def find(root: h5py.Group, path: str, file: str | os.PathLike[str]) -> Any:
 def find_beside(file: h5py.File, name: str, path: Path, stack: contextlib.ExitStack) -> Any:
     """Return the item that `find` returns, or the target of a link to a file next to `path`, as `lq-emotion` writes it.
 
-    Parameters
-    ----------
-    stack : closes the linked file.
+    `stack` closes the linked file.
     """
     link = file.get(name, getlink=True) if "/" not in name else None
     if isinstance(link, h5py.ExternalLink):
@@ -55,16 +53,9 @@ def find_beside(file: h5py.File, name: str, path: Path, stack: contextlib.ExitSt
 
 
 def member(parent: h5py.Group, name: str, file: str | os.PathLike[str]) -> Any:
-    """Return a group's member of this name (one part of a path), or None.
+    """Return a group's member of this name (one part of a path), or None; errors name `file`.
 
-    Parameters
-    ----------
-    file : to name in an error.
-
-    Raises
-    ------
-    FileError
-        The member is a link to another file, or a link to a link.
+    A link to another file, or to a link, is refused.
     """
     link = parent.get(name, getlink=True)
     if not isinstance(link, h5py.SoftLink):

@@ -42,19 +42,9 @@ def size_problem(width: int, height: int) -> str | None:
 def open_image(source: str | os.PathLike[str] | BinaryIO, *, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """Open an image with Pillow, which reads its header, and check its size against the file.
 
-    Parameters
-    ----------
-    source : path or open file.
-    formats : Pillow's names of those that are tried.
-
-    Raises
-    ------
-    TooManyPixelsError
-        It declares more than `MAX_PIXELS`, or more than 16 MiB plus 1032 bytes per byte of the file.
-    FileError
-        It is a device or a named pipe.
-    OSError, SyntaxError, ValueError
-        Raised by Pillow if it is not an image in one of the formats.
+    `formats` are Pillow's names of those to try. An image may declare `MAX_PIXELS`, and at most 16 MiB plus 1032 bytes
+    per byte of the file, else `TooManyPixelsError` is raised. Pillow raises OSError, SyntaxError or ValueError if the
+    file is not an image in one of the formats.
     """
     from PIL import Image
 

@@ -51,17 +51,9 @@ def require_other_file(out: str | os.PathLike[str], *sources: str | os.PathLike[
 
 @contextmanager
 def inputs_kept(arguments: Mapping[str, object], outputs: Collection[str]) -> Iterator[None]:
-    """Run a command that replaces none of the files it is given to read.
+    """Run a command that replaces none of its input files, by name or by a link.
 
-    Parameters
-    ----------
-    arguments : of the command, by name.
-    outputs : names of those that say what to write. They are checked first, other files when they are written.
-
-    Raises
-    ------
-    FileError
-        An output is one of the files to be read, by name or by a link.
+    The `arguments` named in `outputs` are output files: they are checked first, other files when they are written.
     """
     inputs = inputs_of(arguments, outputs)
     for name in outputs:

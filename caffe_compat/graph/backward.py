@@ -14,17 +14,11 @@ from caffe_compat.graph.graph import LayerNode
 
 @dataclass
 class Need:
-    """What one layer does in a backward pass.
-
-    Attributes
-    ----------
-    layer : whether it takes part.
-    bottoms : whether each bottom's gradient is asked for (Caffe's propagate_down).
-    params : whether each parameter's is.
-    """
+    """The part of one layer in a backward pass."""
 
     layer: bool
     bottoms: list[bool]
+    """Caffe's propagate_down."""
     params: list[bool]
 
     def writes(self, node: LayerNode, index: int) -> bool:

@@ -37,28 +37,21 @@ _UNQUOTABLE = re.compile(r"""[."'\\\x00-\x1f\x7f-\x9f]""")
 
 @dataclass(frozen=True)
 class LayerNode:
-    """One layer in its place.
-
-    Attributes
-    ----------
-    key : the layer's name as an attribute of the torch module.
-    layer, spec : the layer type, and the layer's message with the shapes of its bottoms.
-    bottoms, tops : blob names.
-    loss_weights : one per top.
-    slots : its parameter blobs.
-    written : the layer as written in the definition, with Caffe's split blobs.
-    message : the layer as in a snapshot.
-    """
+    """One layer in its place, with the names of its blobs."""
 
     key: str
+    """The layer's name as an attribute of the torch module."""
     layer: Layer
     spec: LayerSpec
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     loss_weights: tuple[float, ...]
+    """One per top."""
     slots: tuple[Slot, ...]
     written: pb.LayerParameter
+    """The layer as written in the definition, with Caffe's split blobs."""
     message: pb.LayerParameter
+    """The layer as in a snapshot."""
 
     @property
     def name(self) -> str:
@@ -78,25 +71,20 @@ class LayerNode:
 
 @dataclass(frozen=True)
 class NetGraph:
-    """A net in one phase, checked and shaped.
-
-    Attributes
-    ----------
-    name, phase : as given.
-    nodes : the layers in order; Split layers stand where Caffe inserts them.
-    inputs : blobs to feed: the tops of Input layers and of data layers, in order.
-    outputs : tops that no layer takes, in Caffe's (alphabetical) order.
-    shapes : blob -> shape, in the order the blobs are made.
-    losses : (blob, weight) of every top with a loss weight.
-    """
+    """A net in one phase, checked and shaped."""
 
     name: str
     phase: str
     nodes: tuple[LayerNode, ...]
+    """The layers in order, with the Split layers that Caffe inserts."""
     inputs: tuple[str, ...]
+    """Blobs to feed: the tops of Input layers and of data layers, in order."""
     outputs: tuple[str, ...]
+    """Tops that no layer takes, in Caffe's (alphabetical) order."""
     shapes: Mapping[str, Shape]
+    """By blob, in the order the blobs are made."""
     losses: tuple[tuple[str, float], ...]
+    """(blob, weight) of every top with a loss weight."""
 
     @property
     def slots(self) -> tuple[Slot, ...]:

@@ -18,16 +18,12 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 @dataclass(frozen=True)
 class BlobView(BlobDef):
-    """A blob in another shape than the one that owns its values (share_mode PERMISSIVE).
-
-    Attributes
-    ----------
-    own : the blob as its layer would have it alone.
-    held : the owner's blob; the layer's module has the owner's tensor.
-    """
+    """A blob in another shape than the one that owns its values (share_mode PERMISSIVE)."""
 
     own: BlobDef = field(kw_only=True)
+    """The blob as its layer would have it alone."""
     held: BlobDef = field(kw_only=True)
+    """The owner's blob; the layer's module has the owner's tensor."""
 
     def to_torch(self, blob: torch.Tensor) -> torch.Tensor:
         """Return Caffe's blob in the form of the owner's module."""
@@ -74,26 +70,19 @@ class _Hide:
 
 @dataclass(frozen=True)
 class Slot:
-    """One parameter blob in its place.
-
-    Attributes
-    ----------
-    layer, index : the layer's name and the blob's number in it.
-    key : its name in the state_dict, ``<layer>.<attribute>``.
-    blob : shape, filler and orientation.
-    lr_mult, decay_mult : what the solver multiplies its rate and decay by.
-    owner : key of the slot it shares its values with (parameters of one name); None where it owns them.
-    view : how it views the owner's values, if its shape differs.
-    """
+    """One parameter blob in its place: blob `index` of a layer, with the multipliers of the solver's rate and decay."""
 
     layer: str
     index: int
     key: str
+    """Its name in the state_dict, ``<layer>.<attribute>``."""
     blob: BlobDef
     lr_mult: float
     decay_mult: float
     owner: str | None = None
+    """Key of the slot it shares its values with (parameters of one name); None where it owns them."""
     view: BlobView | None = None
+    """Its view of the owner's values, if its shape differs."""
 
     @property
     def stored(self) -> BlobDef:
@@ -103,16 +92,11 @@ class Slot:
 
 @dataclass
 class Sharing:
-    """The named parameters of the layers added so far.
-
-    Attributes
-    ----------
-    owners : the first slot of each name.
-    given : lr_mult and decay_mult of each name, as far as any of its layers gives them.
-    """
+    """The named parameters of the layers added so far: the first slot of each name."""
 
     owners: dict[str, Slot] = field(default_factory=dict)
     given: dict[str, dict[str, float]] = field(default_factory=dict)
+    """lr_mult and decay_mult of each name, as far as any of its layers gives them."""
 
     def placed(self, spec: LayerSpec, slot: Slot, given: pb.ParamSpec) -> Slot:
         """Return a slot with its owner, if another layer has a parameter of this name."""

@@ -75,22 +75,17 @@ class Account:
 
 @dataclass(frozen=True)
 class BlobDef:
-    """One parameter blob of a layer.
-
-    Attributes
-    ----------
-    name : attribute of the torch module.
-    shape : Caffe's shape.
-    filler : how Caffe draws its first values.
-    transposed : the torch module has the transpose (2-d only).
-    buffer : a statistic that no solver moves, not a parameter.
-    """
+    """One parameter blob of a layer, an attribute `name` of the torch module."""
 
     name: str
     shape: Shape
+    """Caffe's shape."""
     filler: pb.FillerParameter
+    """Caffe's distribution of its first values."""
     transposed: bool = False
+    """The torch module has the transpose (2-d only)."""
     buffer: bool = False
+    """A statistic that no solver moves, not a parameter."""
 
     def to_torch(self, blob: torch.Tensor) -> torch.Tensor:
         """Return Caffe's blob in the form of the torch module."""
@@ -103,24 +98,18 @@ class BlobDef:
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """One layer of a net with the shapes of its bottoms: all that a layer type is asked about.
-
-    Attributes
-    ----------
-    param : the layer's message (current format).
-    bottoms : shapes of the bottoms.
-    phase : "TRAIN" or "TEST".
-    fork : the fork the layer type is of; "" for Caffe's own.
-    schema : the fields that this fork, or a type of the user's own, adds to Caffe's messages.
-    added : the values of those additions, by path of the message ("" is the layer itself).
-    """
+    """One layer of a net with the shapes of its bottoms: the argument of a layer type's methods."""
 
     param: pb.LayerParameter
+    """The layer's message (current format)."""
     bottoms: tuple[Shape, ...]
     phase: str = "TEST"
     fork: str = ""
+    """The fork the layer type is of; "" for Caffe's own."""
     schema: Schema = field(default_factory=dict)
+    """The fields that this fork, or a type of the user's own, adds to Caffe's messages."""
     added: Mapping[str, Message] = field(default_factory=dict)
+    """The values of those additions, by path of the message ("" is the layer itself)."""
 
     def message(self, name: str) -> Any:
         """Return the layer's message `name`, of Caffe or of the fork; defaults where it is not given."""

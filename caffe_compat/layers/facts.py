@@ -77,13 +77,7 @@ class Coordinates(enum.Enum):
 
 @dataclass(frozen=True)
 class Drawing:
-    """How a layer is drawn.
-
-    Attributes
-    ----------
-    colour : of its box, ``#RRGGBB``; the default is that of pycaffe's draw module.
-    lr_mult : whether its learning-rate multipliers can be shown.
-    """
+    """The colour of a layer's box (by default that of pycaffe's draw module), and whether its lr_mult can be shown."""
 
     colour: str = "#6495ED"
     lr_mult: bool = False
@@ -103,20 +97,16 @@ class Memory(Protocol):
 
 @dataclass(frozen=True)
 class Memories:
-    """The blobs of a layer after it has run.
-
-    Attributes
-    ----------
-    bottoms, tops : its blobs; in place, a bottom and a top are one object.
-    where : the device to compute on.
-    inputs, outputs : what the layer took from its bottoms and put into its tops; memory may have changed since.
-    """
+    """The blobs of a layer after it has run; in place, a bottom and a top are one object."""
 
     bottoms: Sequence[Memory]
     tops: Sequence[Memory]
     where: torch.device
+    """The device to compute on."""
     inputs: Sequence[torch.Tensor]
+    """The values that it took from its bottoms; their memory may have changed since."""
     outputs: Sequence[torch.Tensor]
+    """The values that it put into its tops."""
 
     @property
     def in_place(self) -> bool:

@@ -34,19 +34,15 @@ UNSUPPORTED = {
 
 @dataclass(frozen=True)
 class _Reading:
-    """A layer read as one type of one fork.
-
-    Attributes
-    ----------
-    knows : whether the fork has every field the layer gives that Caffe 1.0 does not have.
-    clashes : in a binary file, a field of Caffe 1.0 whose number is one of the fork's.
-    """
+    """A layer read as one type of one fork."""
 
     layer: Layer
     spec: LayerSpec
     problems: list[CaffeCompatError]
     knows: bool
+    """The fork has every field the layer gives that Caffe 1.0 does not have."""
     clashes: str | None
+    """In a binary file, a field of Caffe 1.0 whose number is one of the fork's."""
 
 
 def resolve_type(spec: LayerSpec, named: Sequence[str] = ()) -> tuple[Layer, LayerSpec] | list[CaffeCompatError]:

@@ -126,13 +126,7 @@ class Blob:
         return self.diff_memory.on(where)[: self._count].view(self._shape)
 
     def reshape(self, *shape: SupportsIndex, **named: Any) -> None:
-        """Change the shape; the memory is kept unless the blob outgrows it.
-
-        Raises
-        ------
-        CaffeError
-            if a dimension is negative, or there are more than 32.
-        """
+        """Change the shape; the memory is kept unless the blob outgrows it."""
         if named:
             raise CaffeError("Blob.reshape takes no kwargs", code="field-unknown", value=sorted(named))
         dims = tuple(int(cast("Any", dim)) for dim in shape)

@@ -55,13 +55,7 @@ def crop_params(fn: Function) -> tuple[int, Any]:
 
 
 def coord_map(fn: Function) -> Map:
-    """Return the map of a layer, from its bottoms to its tops.
-
-    Raises
-    ------
-    UndefinedMapException
-        If the layer does not preserve coordinates.
-    """
+    """Return the map of a layer, from its bottoms to its tops; without one, raise UndefinedMapException."""
     kind = facts(fn.type_name).coordinates
     if kind is Coordinates.WINDOW:
         axis, stride, extent, pad = conv_params(fn)
@@ -92,13 +86,7 @@ def inverse(coord_map: Map) -> Map:
 
 
 def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
-    """Return the map from one top to another, through a common ancestor.
-
-    Raises
-    ------
-    CaffeError
-        If no layers that preserve coordinates connect them.
-    """
+    """Return the map from one top to another, through a common ancestor; layers between must preserve coordinates."""
     from_maps: dict[Top, Map] = {top_from: (None, 1, 0)}
     _walk(from_maps, [top_from])
     to_maps: dict[Top, Map] = {top_to: (None, 1, 0)}
@@ -133,10 +121,7 @@ def _mapped_bottoms(fn: Function) -> Sequence[Top]:
 def crop(top_from: Top, top_to: Top) -> Top:
     """Return a Crop layer that crops `top_from` to the size and position of `top_to`.
 
-    Raises
-    ------
-    AssertionError
-        If the scales differ, or the offset is negative or not an integer.
+    AssertionError is raised if the scales differ, or the offset is negative or not an integer.
     """
     ax, a, b = coord_map_from_to(top_from, top_to)
     if np.any(np.not_equal(a, 1)):

@@ -58,13 +58,7 @@ class Layer:
 
 
 class PythonLayers:
-    """Creates the Python layers of a net while its graph is built.
-
-    Attributes
-    ----------
-    blobs_made : name -> blob that was passed to a layer.
-    layers : name, bottoms and tops -> layer.
-    """
+    """Creates the Python layers of a net while its graph is built."""
 
     def __init__(self) -> None:
         self.blobs_made: dict[str, Blob] = {}

@@ -52,13 +52,7 @@ def set_mode_cpu() -> None:
 
 
 def set_mode_gpu() -> None:
-    """Run nets on the GPU that :func:`set_device` selected.
-
-    Raises
-    ------
-    CaffeError
-        if this GPU does not exist.
-    """
+    """Run nets on the GPU that :func:`set_device` selected; a GPU that does not exist is refused."""
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if _State.gpu >= count:
         hint = f"torch found {count} GPUs; call set_mode_cpu()"

@@ -456,13 +456,7 @@ class Net:
         save_blobs(self.graph, lambda s: (blobs[s.key].data, blobs[s.key].diff), filename, fmt, diffs=diffs)
 
     def share_with(self, other: Net) -> None:
-        """Share the parameters of another net's layers of the same names.
-
-        Raises
-        ------
-        CaffeError
-            Layers of the same name have parameters of different shapes.
-        """
+        """Share the parameters of another net's layers of the same names, which must have the same shapes."""
         mine = {step.node.name: step.layer for step in reversed(self._steps)}
         for step in other._steps:
             layer = mine.get(step.node.name)
@@ -477,13 +471,7 @@ class Net:
 
 
 def existing(file: PathLike) -> PathLike:
-    """Return the path of a file that a script reads.
-
-    Raises
-    ------
-    CaffeError
-        The file does not exist.
-    """
+    """Return the path of a file that a script reads; CaffeError if there is none."""
     if not Path(file).is_file():
         raise CaffeError("Could not open file", code="file-missing", file=file)
     return file

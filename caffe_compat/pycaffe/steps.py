@@ -29,14 +29,9 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 
 class Step:
-    """One layer in its net.
+    """One layer in its net, from its bottom blobs to its top blobs.
 
-    Parameters
-    ----------
-    node : the layer in the graph.
-    layer : the layer as scripts see it; its blobs are the parameters.
-    bottoms, tops : its blobs.
-    need : which gradients it computes in a backward pass.
+    `layer` is the layer as scripts see it; its blobs are the parameters. `need` is the part in a backward pass.
     """
 
     def __init__(

@@ -20,13 +20,7 @@ from caffe_compat.solver.nets import Outputs
 
 
 class LearnedBlob:
-    """A parameter in Caffe's shape.
-
-    Attributes
-    ----------
-    lr_mult, decay_mult : multipliers of the solver's learning rate and weight decay.
-    blob : its definition in Caffe's orientation.
-    """
+    """A parameter in Caffe's shape and orientation, with the multipliers of the solver's rate and decay."""
 
     def __init__(self, slot: Slot, blob: Blob) -> None:
         self.lr_mult, self.decay_mult = slot.lr_mult, slot.decay_mult
@@ -50,12 +44,7 @@ class LearnedBlob:
 class LayerwiseNet:
     """A net that a solver trains through :class:`caffe_compat.pycaffe.Net`'s passes.
 
-    Attributes
-    ----------
-    net : the net that scripts see.
-    graph, sources : its graph and the sources that feed its data layers.
-    params : the parameters in Caffe's order, shared ones once.
-    weights : the loss weight of each output blob, 0 where it has none.
+    `params` are in Caffe's order, shared ones once; `weights` has the loss weight of each output blob, 0 by default.
     """
 
     def __init__(self, net: PreparedNet) -> None:

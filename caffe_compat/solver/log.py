@@ -28,11 +28,7 @@ def number(value: float) -> str:
 class CaffeLog:
     """Writes lines to any number of streams, and a progress bar to the first that is a terminal.
 
-    Parameters
-    ----------
-    streams : where every line goes; none for silence.
-    now : the clock, for tests.
-    least : entries below this severity are left out, as glog's minloglevel does: 0 info, 1 warning, 2 error.
+    Entries below the severity `least` are left out, as by glog's minloglevel: 0 info, 1 warning, 2 error.
     """
 
     def __init__(self, *streams: TextIO, now: Callable[[], datetime] = datetime.now, least: int = 0) -> None:

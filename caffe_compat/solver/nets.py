@@ -75,16 +75,8 @@ class SolverNet(Protocol):
 
 
 class FedNet(Closing):
-    """A net and what feeds it.
+    """A net, a source for every data layer, and the loss weight of each output blob, 0 where it has none.
 
-    Attributes
-    ----------
-    net : the module.
-    sources : one for every data layer.
-    weights : the loss weight of each output blob, 0 where it has none.
-
-    Notes
-    -----
     With a criterion its value, of the net's inputs and outputs, is the only output and the loss.
     """
 

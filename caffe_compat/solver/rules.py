@@ -31,35 +31,24 @@ Tensors = list[torch.Tensor]
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters that share their multipliers, and what the rule remembers about each.
-
-    Attributes
-    ----------
-    lr_mult, decay_mult : as in the definition.
-    values : the parameters.
-    history : for every history of the rule, one tensor per parameter.
-    """
+    """Parameters that share their multipliers, and the rule's state of each."""
 
     lr_mult: float
     decay_mult: float
     values: Tensors
     history: tuple[Tensors, ...] = field(default=())
+    """For every history of the rule, one tensor per parameter."""
 
 
 class Rule:
-    """Caffe's SGD: momentum carries the rate, ``v = momentum v + rate g; w -= v``; the other rules derive from it.
-
-    Attributes
-    ----------
-    type : Caffe's name of the solver.
-    histories : how many tensors a parameter's history takes; a snapshot lists all firsts, then all seconds.
-    rate_in_history : whether a gradient enters the history multiplied by its rate, so that lr_mult 0 leaves it alone.
-    exact : whether sums with a factor are rounded as Caffe's, on every processor.
-    """
+    """Caffe's SGD: momentum carries the rate, ``v = momentum v + rate g; w -= v``; the other rules derive from it."""
 
     type: ClassVar[str] = "SGD"
+    """Caffe's name of the solver."""
     histories: ClassVar[int] = 1
+    """Tensors in a parameter's history; a snapshot lists all firsts, then all seconds."""
     rate_in_history: ClassVar[bool] = True
+    """A gradient enters the history multiplied by its rate, so that lr_mult 0 leaves it alone."""
 
     exact = False
 

@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over some batches.
-
-    Attributes
-    ----------
-    loss : the total loss.
-    scores : name of the output blob and mean, for every number of every output blob.
-    """
+    """Means over some batches: the total loss, and (output blob, mean) for every number of every output blob."""
 
     loss: float
     scores: tuple[tuple[str, float], ...]

@@ -41,21 +41,11 @@ class Learnable(Protocol):
 
 
 class Updater:
-    """The state of a solver between iterations: what its rule remembers about each parameter.
+    """The state of a solver between iterations: the histories of its rule, by parameter.
 
-    Parameters
-    ----------
-    param : solver definition, upgraded.
-    learnable : the net's parameters in Caffe's order, each once.
-    exact : round as Caffe does on every processor (SGD and Nesterov).
+    `history` has tensors like the parameters, in the order of Caffe's snapshots; `updates` has the last update
+    subtracted from each parameter (Caffe's diff after an iteration), or None.
 
-    Attributes
-    ----------
-    history : tensors like the parameters, in the order of Caffe's snapshots.
-    updates : the last update subtracted from each parameter (Caffe's diff after an iteration); or None.
-
-    Notes
-    -----
     A parameter that cannot move (lr_mult 0, nothing in its history, nothing that enters it) is left out of all work.
     A history restored for a parameter that was frozen since goes on moving it, as in Caffe.
     """

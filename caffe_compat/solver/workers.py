@@ -28,12 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workers:
-    """The processes that train together, seen from one of them; alone by default.
+    """The processes that train together, as this process, number `rank`, sees them; alone by default.
 
-    Attributes
-    ----------
-    rank : number of this process, from 0.
-    count : how many there are; with more than one, torch.distributed's default group is used.
+    With a `count` of more than one, torch.distributed's default group is used.
     """
 
     rank: int = 0

@@ -126,40 +126,31 @@ def _cut(text: str) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference between the two sides.
-
-    Attributes
-    ----------
-    where : layer, blob, field or iteration.
-    problem : what differs, with both values if they are short.
-    max_abs, max_rel : for arrays, the largest difference, absolute and relative to the largest magnitude; else nan.
-    count, size : number of values that differ, and of all values.
-    """
+    """A difference between the two sides, in a layer, blob, field or iteration."""
 
     where: str
     problem: str
+    """It has both values if they are short."""
     max_abs: float = math.nan
+    """For arrays, the largest difference; else nan."""
     max_rel: float = math.nan
+    """It, relative to the largest magnitude."""
     count: int = 0
+    """Number of values that differ, of `size`."""
     size: int = 0
 
 
 @dataclass
 class Comparison:
-    """A comparison of two nets, files or runs.
-
-    Attributes
-    ----------
-    what : the unit of comparison, in the plural ("layers", "blobs").
-    compared : number of units found on both sides.
-    differences : in the order of the first side; empty if both are the same.
-    largest : the largest difference of all units, relative to the largest magnitude, including those within tolerance.
-    """
+    """A comparison of two nets, files or runs, with differences in the order of the first side."""
 
     what: str
+    """The unit of comparison, in the plural ("layers", "blobs")."""
     compared: int = 0
+    """Number of units on both sides."""
     differences: list[Difference] = field(default_factory=list)
     largest: float = 0.0
+    """The largest difference of all units, relative to the largest magnitude, also within tolerance."""
 
     @property
     def first(self) -> Difference | None:

@@ -19,21 +19,14 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 @dataclass
 class Feed(Closing):
-    """A shaped net and its data sources, which stay open until the feed is closed.
-
-    Attributes
-    ----------
-    graph : the net.
-    sources : data layers whose data can be read.
-    made_up : blob -> shape, for blobs filled with generated values.
-    notes : a line per layer whose data is made up, with the reason.
-    seed : seed of the generated values.
-    """
+    """A shaped net and its data sources, which stay open until the feed is closed."""
 
     graph: NetGraph
     sources: tuple[DataSource, ...]
     made_up: Mapping[str, Shape]
+    """Blob -> shape, for blobs filled with values generated from `seed`."""
     notes: tuple[str, ...]
+    """A line per layer whose data is made up, with the reason."""
     seed: int = 0
     _drawn: dict[str, torch.Tensor] = field(default_factory=dict)
 

@@ -38,24 +38,19 @@ _REPORT_INTERVAL = {"convert": 1000, "mean": 10000}
 
 @dataclass(frozen=True)
 class Options:
-    """How images are stored.
-
-    Attributes
-    ----------
-    gray : read images as grayscale.
-    resize : (height, width), or None.
-    encode : store images encoded in this format ("jpg", "png"); "" for raw pixels.
-    keep_encoding : store images encoded in the format of their suffix.
-    check_size : refuse images that differ in size.
-    strict : refuse an image that cannot be read instead of skipping it.
-    """
+    """The form in which images are stored."""
 
     gray: bool = False
     resize: tuple[int, int] | None = None
+    """(height, width), or None."""
     encode: str = ""
+    """Store images encoded in this format ("jpg", "png"); "" for raw pixels."""
     keep_encoding: bool = False
+    """Store images encoded in the format of their suffix."""
     check_size: bool = False
+    """Refuse images that differ in size."""
     strict: bool = False
+    """Refuse an image that cannot be read instead of skipping it."""
 
 
 def read_image_list(path: str | PathLike[str]) -> list[tuple[str, int]]:

@@ -28,26 +28,20 @@ _OUTPUT = re.compile(rf"(Train|Test) net output #(\d+): (\S+) = {_NUMBER}")
 
 @dataclass(frozen=True)
 class Entry:
-    """A number of a log.
-
-    Attributes
-    ----------
-    iteration : iteration of the number.
-    kind : "loss", "lr", "train" or "test".
-    name : name of the output blob; empty for loss and lr.
-    index : index of the output in the log.
-    net : index of the test net.
-    value : the number.
-    seconds : time since the first line of the log.
-    """
+    """A number of a log, at an iteration."""
 
     iteration: int
     kind: str
+    """"loss", "lr", "train" or "test"."""
     name: str
+    """Of the output blob; empty for loss and lr."""
     index: int
+    """Of the output in the log."""
     net: int
+    """Index of the test net."""
     value: float
     seconds: float
+    """Time since the first line of the log."""
 
     @property
     def key(self) -> tuple[int, str, str, int, int]:

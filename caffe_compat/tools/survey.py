@@ -61,38 +61,29 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Shapes:
-    """A line of the table of shapes: what it states of the definitions it names.
-
-    Attributes
-    ----------
-    pattern : path below the surveyed folder; ``*`` matches anything, slashes too.
-    shapes : blob -> shape, for tops of data layers and of Python layers.
-    forks : the forks the definitions were written for.
-    """
+    """A line of the table of shapes: facts that definitions do not contain."""
 
     pattern: str
+    """Path below the surveyed folder; ``*`` matches anything, slashes too."""
     shapes: Mapping[str, Shape] = field(default_factory=dict)
+    """Of tops of data layers and of Python layers, by blob."""
     forks: tuple[str, ...] = ()
+    """The forks the definitions were written for."""
 
 
 @dataclass(frozen=True)
 class Surveyed:
-    """One definition.
-
-    Attributes
-    ----------
-    path : below the surveyed folder, with slashes.
-    lack : what it lacks; None if it is built in all its phases.
-    name : what exactly: the layer type, the field, the blob, ...
-    problem : the error's text; "" if it is built.
-    python : its Python layers, whose shapes were given and whose code was not run.
-    """
+    """One definition below the surveyed folder."""
 
     path: str
     lack: Lack | None = None
+    """None if it is built in all its phases."""
     name: str = ""
+    """The layer type, the field, the blob, ... that it lacks."""
     problem: str = ""
+    """The error's text; "" if it is built."""
     python: tuple[str, ...] = ()
+    """Its Python layers, whose shapes were given and whose code was not run."""
 
     @property
     def folder(self) -> str:

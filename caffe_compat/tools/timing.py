@@ -31,25 +31,21 @@ class LayerTime:
 
 @dataclass
 class Timing:
-    """The times of a net: means over all iterations, in milliseconds.
-
-    Attributes
-    ----------
-    layers : in the net's order, with the Split layers that Caffe inserts.
-    forward_ms, backward_ms : time of the passes, layer by layer.
-    forward_backward_ms : time of an iteration.
-    total_ms : time of all iterations.
-    net_forward_ms, net_forward_backward_ms : time of the net as one torch module, with fused layers, without data.
-    """
+    """The times of a net: means over all iterations, in milliseconds."""
 
     iterations: int
     layers: list[LayerTime]
+    """In the net's order, with the Split layers that Caffe inserts."""
     loss: float = 0.0
     forward_ms: float = 0.0
+    """Of the passes layer by layer, as `backward_ms`."""
     backward_ms: float = 0.0
     forward_backward_ms: float = 0.0
+    """Of an iteration."""
     total_ms: float = 0.0
+    """Of all iterations."""
     net_forward_ms: float = 0.0
+    """Of the net as one torch module, with fused layers, without data; as the next."""
     net_forward_backward_ms: float = 0.0
 
 

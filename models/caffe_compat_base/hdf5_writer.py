@@ -24,12 +24,7 @@ _METADATA = 1 << 20  # bytes; larger pieces are values, which HDF5 does not read
 
 
 class HDF5Writer:
-    """An HDF5 file that is being written; `hdf5_writer` opens it.
-
-    Attributes
-    ----------
-    path : path of the file.
-    """
+    """The HDF5 file `path` while it is written; `hdf5_writer` opens it."""
 
     def __init__(self, file: h5py.File, sink: _Sink) -> None:
         self.path = sink.path
@@ -40,13 +35,7 @@ class HDF5Writer:
         return self._sink.file.fileno()
 
     def do(self, work: Callable[[h5py.File], T]) -> T:
-        """Call `work` with the file and return its result.
-
-        Raises
-        ------
-        OSError
-            The file cannot be written; the system's error, not that of HDF5.
-        """
+        """Call `work` with the file and return its result; an OSError is the system's error, not that of HDF5."""
         try:
             return _run_in_thread(lambda: work(self._file))
         finally:
@@ -55,19 +44,10 @@ class HDF5Writer:
 
 @contextmanager
 def hdf5_writer(path: Path, mode: Literal["w", "r+"], **form: Any) -> Iterator[HDF5Writer]:
-    """Open an HDF5 file for writing.
+    """Open an existing HDF5 file for writing; `form` are keywords of h5py.File: ``libver``, ``userblock_size``.
 
-    Parameters
-    ----------
-    path : an existing file; for "w", empty or with reserved space only.
-    mode : "w" writes a new file, which the caller removes after an error. "r+" adds to a file, which an error leaves
-        unchanged.
-    form : keywords of h5py.File: ``libver``, ``userblock_size``.
-
-    Raises
-    ------
-    OSError
-        The file cannot be written.
+    For "w" the file is empty or has reserved space only; the caller removes it after an error. "r+" adds to a file,
+    which an error leaves unchanged.
     """
     import h5py
 
@@ -96,10 +76,7 @@ def _run_in_thread(work: Callable[[], T]) -> T:
 class _Sink:
     """A file object for h5py's fileobj driver that raises no errors.
 
-    Attributes
-    ----------
-    file, path : the file.
-    error : the first error; later pieces stay in memory, where HDF5 can read them again.
+    `error` is the first error; later pieces stay in memory, where HDF5 can read them again.
     """
 
     def __init__(self, file: io.FileIO, path: Path, size: int) -> None:

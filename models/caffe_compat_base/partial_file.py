@@ -26,11 +26,6 @@ def partial_file(final: Path, mode: int = 0o666) -> Iterator[Path]:
     """Yield the path of a new, empty file; on success it gets the final name, on any error it is removed.
 
     Files that killed processes left in the folder are removed first, once per process.
-
-    Raises
-    ------
-    OSError
-        The folder does not exist or cannot be written, or the disk is full.
     """
     remove_abandoned(final.parent.resolve())
     partial, descriptor = _create_locked(final, mode)

@@ -172,13 +172,9 @@ def run(
     workspace: torch.Tensor,
     threads: int,
 ) -> None:
-    """Run a program on tensors (N, C, H, W), contiguous float32.
+    """Run a program on tensors (N, C, H, W), contiguous float32, `group` images at a time.
 
-    Parameters
-    ----------
-    lanes : of `vector_lengths`.
-    group : images at a time.
-    workspace : memory for the buffers.
+    `lanes` is one of `vector_lengths`; `workspace` is memory for the buffers.
     """
     library = _library()
     assert library is not None

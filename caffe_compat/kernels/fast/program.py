@@ -45,22 +45,18 @@ ALIGNMENT = 32
 
 @dataclass(frozen=True)
 class Finish:
-    """What happens to the sums of a convolution, in this order.
-
-    Attributes
-    ----------
-    bias : (K,) or None.
-    residual : a map that is added; -1 for none.
-    relu : negative values become 0.
-    slope : what negative values are multiplied by, (K,) or None.
-    pooled : the side of square windows, side by side, of which the largest value stays; 0 for none.
-    """
+    """The operations on the sums of a convolution, in this order."""
 
     bias: Tensor | None = None
+    """(K,) or None."""
     residual: int = -1
+    """A map to add; -1 for none."""
     relu: bool = False
+    """Negative values become 0."""
     slope: Tensor | None = None
+    """Factor of negative values, (K,) or None."""
     pooled: int = 0
+    """Side of square windows, side by side, of which the largest value remains; 0 for none."""
 
     def part(self, channels: slice) -> Finish:
         """Return what happens to some of the channels."""
@@ -95,13 +91,9 @@ class _Step:
 
 
 class Program:
-    """The steps of some layers for maps of one size.
+    """The steps of some layers for maps of one size; vectors have `lanes` floats (library.vector_lengths).
 
     Methods add layers and return the number of the map that a layer makes; :meth:`compile` ends that.
-
-    Parameters
-    ----------
-    lanes : floats of a vector, of :func:`~caffe_compat.kernels.fast.library.vector_lengths`.
     """
 
     def __init__(self, lanes: int) -> None:

@@ -101,24 +101,19 @@ def _index(words: Sequence[int], part: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Relied:
-    """What compiled passes rely on.
-
-    Attributes
-    ----------
-    states : functions without side effects, their arguments, and the object that each must return.
-    inputs : how many tensors a pass takes.
-    owners : objects whose class and ``__dict__`` must hold the same objects.
-    tables : dicts that must.
-    attributes : objects and names of attributes that must be the same objects.
-    weights : tensors that must lie in the same memory, in the same order.
-    """
+    """The state that compiled passes rely on; each pass takes `inputs` tensors."""
 
     states: States
+    """Functions without side effects, their arguments, and the object that each must return."""
     inputs: int
     owners: Sequence[object]
+    """Objects whose class and ``__dict__`` must have the same objects."""
     tables: Sequence[Mapping[Any, Any]]
+    """Dicts that must, too."""
     attributes: Sequence[tuple[object, str]]
+    """Objects and names of attributes that must be the same objects."""
     weights: Sequence[Tensor]
+    """Tensors that must be in the same memory, in the same order."""
 
 
 class Snapshot:

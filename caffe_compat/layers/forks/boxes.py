@@ -47,16 +47,11 @@ def rounded(function: Callable[[Array], Array], x: Array) -> Array:
 
 @dataclass(frozen=True)
 class BoxCode:
-    """How a box is written relative to its prior box.
-
-    Attributes
-    ----------
-    kind : CORNER, CENTER_SIZE or CORNER_SIZE of PriorBoxParameter.
-    plain : whether the variances are left out of the code (variance_encoded_in_target, encode_variance_in_target).
-    """
+    """The code of a box relative to its prior box; `kind` is PriorBoxParameter's CORNER, CENTER_SIZE or CORNER_SIZE."""
 
     kind: int
     plain: bool
+    """The variances are left out of the code (variance_encoded_in_target, encode_variance_in_target)."""
 
     def decode(self, code: Array, priors: Array, variances: Array) -> Array:
         """Return the boxes (..., 4) that codes stand for; refuse a prior box without area where its size matters."""

@@ -46,9 +46,7 @@ class EvaluationRules:
 class DetectionEvaluateModule(nn.Module):
     """Rows of image, label, score, right, wrong; first one for each class with the number of its objects.
 
-    Attributes
-    ----------
-    image : the number of the next image in the list of sizes.
+    `image` is the number of the next image in the list of sizes.
     """
 
     def __init__(self, rules: EvaluationRules) -> None:

@@ -29,12 +29,9 @@ _PASSES = (True, True, False, False)
 
 
 class MultiBoxLossModule(nn.Module):
-    """The loss; what is compared with what is decided on the CPU, without a gradient.
+    """The loss; targets are chosen on the CPU, without a gradient.
 
-    Parameters
-    ----------
-    terms : whether the location loss and the class loss count.
-    normalization : a NormalizationMode; VALID divides by the number of matches.
+    `terms`: whether the location loss and the class loss count. `normalization` VALID divides by the number of matches.
     """
 
     def __init__(self, rules: MultiBoxRules, loc_weight: float, terms: tuple[bool, bool], normalization: int) -> None:

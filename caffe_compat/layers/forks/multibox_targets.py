@@ -28,18 +28,13 @@ _LEAST_AREA = 1e-5  # smaller boxes do not take part in non-maximum suppression
 
 @dataclass(frozen=True)
 class Matcher:
-    """When a box matches a ground truth.
-
-    Attributes
-    ----------
-    per_prediction : whether boxes beyond each ground truth's best one may match it.
-    threshold : the overlap that these need.
-    inside_only : whether boxes across the image's border are left out.
-    """
+    """The rule by which a box matches a ground truth."""
 
     per_prediction: bool
+    """Boxes beyond each ground truth's best one may match it, from the overlap `threshold` on."""
     threshold: float
     inside_only: bool
+    """Boxes across the image's border are left out."""
 
     def match(self, boxes: Array, truths: Array, among: Indices) -> tuple[Indices, Array]:
         """Return the ground truth of each box, FREE or IGNORED, and the overlap with it, of a free box the largest.
@@ -73,25 +68,20 @@ class Matcher:
 
 @dataclass(frozen=True)
 class Miner:
-    """Which boxes are trained in addition to the matched ones.
-
-    Attributes
-    ----------
-    hard_examples : whether the boxes of the largest loss are chosen, matched or not (HARD_EXAMPLE), else those without
-        a match (MAX_NEGATIVE).
-    ratio : for MAX_NEGATIVE, how many for each match.
-    below : for MAX_NEGATIVE, the overlap that they stay below.
-    sample_size : for HARD_EXAMPLE, how many for each image.
-    nms : threshold and top_k of the suppression before the choice; None without it.
-    prior_nms : whether prior boxes are compared there, else the predicted ones.
-    """
+    """The choice of boxes to train in addition to the matched ones."""
 
     hard_examples: bool
+    """HARD_EXAMPLE: boxes of the largest loss, matched or not; else MAX_NEGATIVE: boxes without a match."""
     ratio: float
+    """Of MAX_NEGATIVE: boxes for each match."""
     below: float
+    """Of MAX_NEGATIVE: the largest overlap."""
     sample_size: int
+    """Of HARD_EXAMPLE: boxes for each image."""
     nms: tuple[float, int] | None
+    """Threshold and top_k of the suppression before the choice; None without it."""
     prior_nms: bool
+    """It compares the prior boxes, else the predicted ones."""
 
     def mine(self, matches: Indices, overlap: Array, losses: Array, boxes: Array | None) -> tuple[Indices, Indices]:
         """Return the matches that remain, and which boxes (P, 4) of an image are trained as background.
@@ -161,16 +151,7 @@ def location_losses(differences: Array, *, smooth: bool) -> Array:
 
 @dataclass(frozen=True)
 class MultiBoxRules:
-    """The settings of MultiBoxLoss that decide what is compared.
-
-    Attributes
-    ----------
-    miner : None where every box is trained.
-    prior_matching : whether prior boxes are matched, else the predicted ones.
-    bp_inside : whether coordinates outside the image are left out.
-    agnostic : whether every object has the class after the background's.
-    logistic, smooth : whether the losses are LOGISTIC and SMOOTH_L1, else SOFTMAX and L2.
-    """
+    """The settings of MultiBoxLoss that decide its targets."""
 
     num_classes: int
     share_location: bool
@@ -179,11 +160,17 @@ class MultiBoxRules:
     code: BoxCode
     matcher: Matcher
     miner: Miner | None
+    """None where every box is trained."""
     prior_matching: bool
+    """Prior boxes are matched, else the predicted ones."""
     bp_inside: bool
+    """Coordinates outside the image are left out."""
     agnostic: bool
+    """Every object has the class after the background's."""
     logistic: bool
+    """The class loss is LOGISTIC, else SOFTMAX."""
     smooth: bool
+    """The location loss is SMOOTH_L1, else L2."""
 
 
 @dataclass(frozen=True)
@@ -196,37 +183,30 @@ class Truth:
 
 @dataclass(frozen=True)
 class Locations:
-    """The predicted locations of an image that are compared, and with what.
-
-    Attributes
-    ----------
-    prior, group : (M,) which ones; `group` is the class, or 0 where classes share locations.
-    inside : (M, 4) whether a coordinate is compared; elsewhere there is no difference.
-    divisor : (M, 4) what the prediction is divided by.
-    codes : (M, 4) what the quotient should be.
-    """
+    """The predicted locations of an image that the loss compares, and their targets."""
 
     prior: Indices
+    """(M,)"""
     group: Indices
+    """(M,) the class, or 0 where classes share locations."""
     inside: npt.NDArray[np.bool_]
+    """(M, 4) whether a coordinate is compared; elsewhere there is no difference."""
     divisor: Array
+    """(M, 4) divisor of the prediction."""
     codes: Array
+    """(M, 4) target of the quotient."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the predictions of a batch are compared with.
-
-    Attributes
-    ----------
-    locations : by image, for those with ground truth.
-    rows : (K,) the scores that are compared, numbers of (image, prior) pairs.
-    labels : (K,) the classes they should be, of SOFTMAX; of LOGISTIC (K, C) what each score should be.
-    """
+    """The targets of a batch."""
 
     locations: dict[int, Locations]
+    """By image, for those with ground truth."""
     rows: Indices
+    """(K,) the scores to compare, numbers of (image, prior) pairs."""
     labels: npt.NDArray[np.generic]
+    """Their targets: of SOFTMAX classes (K,), of LOGISTIC scores (K, C)."""
 
     @property
     def matches(self) -> int:
@@ -248,14 +228,7 @@ def read_truth(rows: Array, background: int, *, use_difficult: bool) -> dict[int
 
 @dataclass(frozen=True)
 class Scene:
-    """One image with ground truth.
-
-    Attributes
-    ----------
-    location : (P, groups, 4).
-    confidence : (P, C).
-    priors, variances : (P, 4).
-    """
+    """One image with ground truth: `location` (P, groups, 4), `confidence` (P, C), `priors` and `variances` (P, 4)."""
 
     rules: MultiBoxRules
     location: Array

@@ -22,34 +22,25 @@ _F = np.float32
 
 @dataclass(frozen=True)
 class Priors:
-    """The settings of PriorBox.
-
-    Attributes
-    ----------
-    sizes : (width, height) of the boxes at each cell, in pixels, in the fork's order.
-    image : (height, width) of the image, where given; else the second bottom's.
-    step : (height, width) of a cell, where given; else the image's divided by the map's.
-    """
+    """The settings of PriorBox."""
 
     sizes: tuple[tuple[float, float], ...]
+    """(width, height) of the boxes at each cell, in pixels, in the fork's order."""
     variance: tuple[float, ...]
     clip: bool
     offset: float
     image: tuple[int, int] | None
+    """(height, width) of the image, where given; else the second bottom's."""
     step: tuple[float, float] | None
+    """(height, width) of a cell, where given; else the image's divided by the map's."""
 
 
 @lru_cache(maxsize=64)
 def boxes(priors: Priors, cells: tuple[int, int], size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Return (1, 2, cells * boxes * 4): xmin, ymin, xmax, ymax as fractions of the image, then their variances.
 
-    Parameters
-    ----------
-    cells, size : (height, width) of the feature map and of the image.
-
-    Notes
-    -----
-    Centres, steps and sizes are float32 in the fork, the division by the image's size is float64.
+    `cells` and `size` are (height, width) of the feature map and of the image. Centres, steps and sizes are float32 in
+    the fork, the division by the image's size is float64.
     """
     height, width = priors.image or size
     step_h, step_w = priors.step or (_F(height) / _F(cells[0]), _F(width) / _F(cells[1]))

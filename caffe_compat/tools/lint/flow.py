@@ -13,23 +13,18 @@ from caffe_compat.schema import caffe_pb2 as pb
 
 @dataclass(eq=False)
 class Value:
-    """The content of a blob, from the layer that makes it until an in-place layer overwrites it.
-
-    Attributes
-    ----------
-    blob : name of the blob.
-    maker, index : index of the layer that makes it, and of the top.
-    readers : indices of the layers that read it, in order.
-    memory : the value that first occupied its memory, or None if it is the first itself.
-    in_memory : for the first value of a memory, all values in it, in order.
-    """
+    """The content of a blob, from the layer that makes it until an in-place layer overwrites it."""
 
     blob: str
     maker: int
+    """Index of the layer that makes it, as top `index`."""
     index: int
     readers: list[int] = field(default_factory=list)
+    """Indices of the layers that read it, in order."""
     memory: Value | None = None
+    """The value that first occupied its memory, or None if it is the first itself."""
     in_memory: list[Value] = field(default_factory=list)
+    """For the first value of a memory, all values in it, in order."""
 
     @property
     def place(self) -> Value:
@@ -39,13 +34,7 @@ class Value:
 
 @dataclass
 class Flow:
-    """The values of a net.
-
-    Attributes
-    ----------
-    layers : the layers of a phase, in order.
-    bottoms, tops : the values of each layer; a bottom that no layer above makes is None.
-    """
+    """The values of a net's layers in a phase; a bottom that no layer above makes is None."""
 
     layers: Sequence[pb.LayerParameter]
     bottoms: list[list[Value | None]]

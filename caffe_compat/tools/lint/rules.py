@@ -51,29 +51,21 @@ LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding of a rule.
-
-    Attributes
-    ----------
-    rule : key of RULES.
-    level : "error", "warning" or "note".
-    problem : what is wrong, one phrase.
-    why : why it matters.
-    hint : how to fix it.
-    file, line : position; line 0 if unknown.
-    layer : the layer's name, or "".
-    phase : the phase concerned, or "" for all phases.
-    """
+    """A finding of a rule: the problem, one phrase, its effect and its remedy."""
 
     rule: str
+    """Key of RULES."""
     level: str
+    """"error", "warning" or "note"."""
     problem: str
     why: str
     hint: str
     file: str = ""
     line: int = 0
+    """0 if unknown."""
     layer: str = ""
     phase: str = field(default="", compare=False)
+    """"" for all phases."""
 
     def __post_init__(self) -> None:
         assert self.rule in RULES, self.rule

@@ -23,19 +23,12 @@ from caffe_compat.tools.lint.rules import Finding, line_of
 
 @dataclass
 class State:
-    """A net in one phase.
-
-    Attributes
-    ----------
-    phase : "TRAIN" or "TEST".
-    layers : filtered, as upgraded.
-    graph : with shapes; None where it cannot be built, or a shape is not known.
-    problems : why it cannot be built.
-    """
+    """A net in one phase: its layers, filtered, as upgraded."""
 
     phase: str
     layers: Sequence[pb.LayerParameter]
     graph: NetGraph | None = None
+    """With shapes; None where it cannot be built, for the `problems`, or a shape is not known."""
     problems: Sequence[CaffeCompatError] = ()
 
     @cached_property
@@ -56,25 +49,19 @@ class State:
 
 @dataclass
 class Subject:
-    """A net that is checked.
-
-    Attributes
-    ----------
-    file : its name, for findings.
-    raw, net : as written, and upgraded.
-    lines : the line of each field, see :func:`caffe_compat.tools.lint.rules.field_lines`.
-    base_dir : where data is looked for after the working directory.
-    forks : the forks of Caffe it is for, where its layers do not tell.
-    states : TRAIN and TEST; TEST alone for a deploy definition.
-    """
+    """A net to check, as written and as upgraded."""
 
     file: str
     raw: pb.NetParameter
     net: pb.NetParameter
     lines: Mapping[tuple[int, str], int]
+    """The line of each field, see :func:`caffe_compat.tools.lint.rules.field_lines`."""
     base_dir: Path
+    """Folder of the data, after the working directory."""
     forks: Sequence[str]
+    """The forks of Caffe it is for, where its layers do not tell."""
     states: list[State] = field(default_factory=list)
+    """TRAIN and TEST; TEST alone for a deploy definition."""
 
     def finding(
         self,
