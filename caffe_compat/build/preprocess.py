@@ -285,8 +285,7 @@ def read_preprocessing(path: PathLike) -> Preprocessing:
             raise FileError(f"is larger than {_LARGEST} bytes", code="too-large", file=file)
         text = file.read_text(encoding="utf-8")
     except OSError as error:
-        problem = f"cannot be read: {error.strerror or error}"
-        raise FileError(problem, code="file-unreadable", file=file) from None
+        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
     except ValueError as error:
         raise FileError(f"is not JSON: {error}", code="syntax", file=file) from None
     return parse_preprocessing(text, file)

@@ -150,8 +150,7 @@ def chosen_device(args: argparse.Namespace, *, several: bool = False) -> torch.d
         raise no_device(0, "--gpu", args.gpu)
     if len(gpus) > 1 and not several:
         hint = "use `torchrun --nproc-per-node=N -m caffe_compat train --device=cuda ...`"
-        problem = "a process drives one device"
-        raise SolverError(problem, code="wrong-count", field="--gpu", value=args.gpu, hint=hint)
+        raise SolverError("a process drives one device", code="wrong-count", field="--gpu", value=args.gpu, hint=hint)
     return torch.device("cuda", gpus[0])
 
 

@@ -85,8 +85,7 @@ def preprocessing_of_net(net: CaffeNet, field: str = "with_preprocessing") -> Pr
     preprocessing: Preprocessing | None = net.meta.get("preprocessing")
     if preprocessing is None:
         hint = "keep NAME.preprocess.json beside the weights (docs/preprocessing.md)"
-        problem = "the net has no preprocessing"
-        raise NetError(problem, code="field-missing", field=field, hint=hint)
+        raise NetError("the net has no preprocessing", code="field-missing", field=field, hint=hint)
     if preprocessing.input not in net.inputs:
         hint = f"the net's inputs are {', '.join(net.inputs)}"
         problem = "the preprocessing is for an input that the net does not have"

@@ -89,8 +89,7 @@ def _image(file: Path, prepare: Preprocessing) -> Array:
         image = decode(file.read_bytes(), COLOR, Origin("", file))
         return prepare(image, "BGR")[None]
     except OSError as error:
-        problem = f"cannot be read: {error.strerror or error}"
-        raise FileError(problem, code="file-unreadable", file=file) from None
+        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
     except DataError as error:
         error.file = str(file)
         raise

@@ -100,8 +100,7 @@ def _unpacked(file: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         end = 8 + int.from_bytes(content[:8], "little")
         return json.loads(content[8:end]).get("__metadata__", {}), values
     except OSError as error:
-        problem = f"cannot be read: {error.strerror or error}"
-        raise FileError(problem, code="file-unreadable", file=file) from None
+        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
     except FileError:
         raise
     except Exception as error:  # noqa: BLE001  (SafetensorError is the package's own, without a base of Python's)

@@ -67,5 +67,4 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        problem = f"cannot be written: {error.strerror or error}"
-        raise FileError(problem, code="file-unwritable", file=path) from error
+        raise FileError(f"cannot be written: {error.strerror or error}", code="file-unwritable", file=path) from error

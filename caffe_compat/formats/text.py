@@ -223,8 +223,7 @@ class _Parser:
             raise self.error(token, f"expected an integer, got {_format_token(token)}", field=True)
         value = sign * int(word, 16 if word.startswith("0x") else 8 if word[0] == "0" else 10)
         if not low <= value <= high:
-            problem = f"{value} is out of range {low} to {high}"
-            raise self.error(start, problem, code="out-of-range", field=True)
+            raise self.error(start, f"{value} is out of range {low} to {high}", code="out-of-range", field=True)
         return value
 
     def enum(self, message: Message, field: FieldDescriptor, token: Token, name: Token) -> int | None:

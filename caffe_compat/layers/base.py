@@ -128,6 +128,10 @@ class LayerSpec:
         """Return an error that names this layer and where it was read from."""
         return layer_error(self.param, problem, field, value, hint, code=code)
 
+    def misfit(self, problem: str, shapes: object = None, hint: str | None = None) -> NetError:
+        """Return an error about the shapes of the bottoms."""
+        return self.error(problem, "bottom", shapes, hint, code="shape-mismatch")
+
     def axis(self, axis: int, field: str, bottom: int = 0) -> int:
         """Return `axis` counted from the front, as Caffe's CanonicalAxisIndex does."""
         rank = len(self.bottoms[bottom])
@@ -139,7 +143,7 @@ class LayerSpec:
 def four_axes_at_most(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     """Yield an error where the first bottom has more axes than Caffe has old names for (num to width), and asks for."""
     if len(spec.bottoms[0]) > 4:
-        yield spec.error("the bottom must have at most 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+        yield spec.misfit("the bottom must have at most 4 axes", spec.bottoms[0])
 
 
 def at_least_one(spec: LayerSpec, message: str, *fields: str) -> Iterator[CaffeCompatError]:

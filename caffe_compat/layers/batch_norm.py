@@ -92,7 +92,7 @@ class BatchNorm(Layer):
                 "the statistics of BatchNorm cannot have a learning rate", "param.lr_mult", hint="0", code="invalid"
             )
         if len(spec.bottoms[0]) < 2:
-            yield spec.error("the bottom must have at least 2 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit("the bottom must have at least 2 axes", spec.bottoms[0])
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         shape = spec.bottoms[0]

@@ -64,9 +64,7 @@ def _check_row_labels(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     yield from four_axes_at_most(spec)
     scores, labels = spec.bottoms
     if not scores or not labels or labels[0] != scores[0] or count(labels) != scores[0]:
-        yield spec.error(
-            "needs one label per sample", "bottom", f"scores {scores}, labels {labels}", code="shape-mismatch"
-        )
+        yield spec.misfit("needs one label per sample", f"scores {scores}, labels {labels}")
 
 
 class HingeLossModule(nn.Module):
@@ -207,9 +205,7 @@ class SoftmaxWithLoss(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         axis = spec.axis(spec.param.softmax_param.axis, "softmax_param.axis")
         if not spec.bottoms[1] or spec.bottoms[0][0] != spec.bottoms[1][0]:
-            yield spec.error(
-                "scores and labels must have the same batch size", "bottom", spec.bottoms, code="shape-mismatch"
-            )
+            yield spec.misfit("scores and labels must have the same batch size", spec.bottoms)
         yield from check_labels(spec, axis)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
@@ -345,15 +341,13 @@ class InfogainLoss(Layer):
             problem = "Caffe rejects this field in InfogainLoss"
             yield spec.error(problem, "loss_param.normalize", hint="use normalization", code="unsupported")
         if not spec.bottoms[1] or shape[0] != spec.bottoms[1][0]:
-            yield spec.error(
-                "scores and labels must have the same batch size", "bottom", spec.bottoms, code="shape-mismatch"
-            )
+            yield spec.misfit("scores and labels must have the same batch size", spec.bottoms)
         yield from check_labels(spec, axis)
         expected = shape[axis] ** 2
         if len(spec.bottoms) == 3:
             if count(spec.bottoms[2]) != expected:
                 problem = f"the matrix must have {shape[axis]} x {shape[axis]} values"
-                yield spec.error(problem, "bottom", spec.bottoms[2], code="shape-mismatch")
+                yield spec.misfit(problem, spec.bottoms[2])
         elif not spec.param.infogain_loss_param.HasField("source"):
             problem = "the infogain matrix is missing"
             hint = "a file, or a third bottom"

@@ -45,8 +45,7 @@ class Concat(Layer):
         axis = self._axis(spec)
         rest = {(*shape[:axis], 0, *shape[axis + 1 :]) for shape in spec.bottoms}
         if len(rest) > 1 or len(set(map(len, spec.bottoms))) > 1:
-            problem = f"the bottoms must have equal shapes except on axis {axis}"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit(f"the bottoms must have equal shapes except on axis {axis}", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, first = self._axis(spec), spec.bottoms[0]

@@ -246,12 +246,12 @@ class Convolution(Layer):
             problem = f"needs one top per bottom ({len(spec.bottoms)}), got {len(spec.param.top)}"
             yield spec.error(problem, "top", list(spec.param.top), code="wrong-count")
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
-            yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("the bottoms must have the same shape", spec.bottoms)
         yield from at_least_one(spec, "convolution_param", "num_output")
         group = message.group
         channels = spec.bottoms[0][spec.axis(message.axis, "convolution_param.axis")]
         if channels < 1:
-            yield spec.error("the bottom has no channels", "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit("the bottom has no channels", spec.bottoms[0])
         if group < 1 or channels % group or message.num_output % group:
             problem = f"must divide the {channels} channels and num_output {message.num_output}"
             yield spec.error(problem, "convolution_param.group", group, code="shape-mismatch")

@@ -75,7 +75,7 @@ class Eltwise(Layer):
                 "only operation SUM takes coefficients", "eltwise_param.coeff", list(message.coeff), code="conflict"
             )
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
-            yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("the bottoms must have the same shape", spec.bottoms)
 
     def function(self, spec: LayerSpec) -> Add | None:
         message = spec.param.eltwise_param

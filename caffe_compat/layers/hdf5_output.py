@@ -48,11 +48,9 @@ class HDF5Output(Layer):
             yield spec.error("must be given", "hdf5_output_param.file_name", name, code="field-missing")
         for number, shape in enumerate(bottoms):
             if not 1 <= len(shape) <= 4:
-                problem = f"bottom {number} has {len(shape)} axes, expected 1 to 4"
-                yield spec.error(problem, "bottom", code="shape-mismatch")
+                yield spec.misfit(f"bottom {number} has {len(shape)} axes, expected 1 to 4")
         if all(bottoms) and bottoms[0][0] != bottoms[1][0]:
-            problem = f"the bottoms must have the same number of rows, got {bottoms[0][0]} and {bottoms[1][0]}"
-            yield spec.error(problem, "bottom", code="shape-mismatch")
+            yield spec.misfit(f"the bottoms must have the same number of rows, got {bottoms[0][0]} and {bottoms[1][0]}")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ()

@@ -59,7 +59,7 @@ class ArgMax(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         shape, axis, top_k = spec.bottoms[0], self._axis(spec), spec.param.argmax_param.top_k
         if not shape:
-            yield spec.error("the bottom must have at least one axis", "bottom", shape, code="shape-mismatch")
+            yield spec.misfit("the bottom must have at least one axis", shape)
             return
         size = count(shape[1:]) if axis is None else shape[axis]
         if not 1 <= top_k <= size:
@@ -114,8 +114,7 @@ class BatchReindex(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms[1]) != 1 or not spec.bottoms[0]:
-            problem = "needs rows with at least 1 axis, and indices with 1 axis"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("needs rows with at least 1 axis, and indices with 1 axis", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((spec.bottoms[1][0], *spec.bottoms[0][1:]),)
@@ -218,11 +217,9 @@ class Filter(Layer):
             problem = f"needs one top per bottom but the selector ({len(blobs)}), got {len(spec.param.top)}"
             yield spec.error(problem, "top", list(spec.param.top), code="wrong-count")
         if count(selector[1:]) != 1:
-            yield spec.error("the selector must have one value per row", "bottom", selector, code="shape-mismatch")
+            yield spec.misfit("the selector must have one value per row", selector)
         if not selector or any(not shape or shape[0] != selector[0] for shape in blobs):
-            yield spec.error(
-                "the bottoms must have the same first dimension", "bottom", spec.bottoms, code="shape-mismatch"
-            )
+            yield spec.misfit("the bottoms must have the same first dimension", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return spec.bottoms[:-1]

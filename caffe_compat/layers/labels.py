@@ -20,7 +20,7 @@ def check_labels(spec: LayerSpec, axis: int) -> Iterator[CaffeCompatError]:
     expected = count(scores) // max(scores[axis], 1)
     if count(labels) != expected:
         problem = f"needs one label per prediction ({expected}), got {count(labels)}"
-        yield spec.error(problem, "bottom", f"scores {scores}, labels {labels}", code="shape-mismatch")
+        yield spec.misfit(problem, f"scores {scores}, labels {labels}")
 
 
 def outer_class_inner(x: torch.Tensor, axis: int) -> torch.Tensor:

@@ -49,8 +49,7 @@ class EuclideanLoss(Loss):
         yield from four_axes_at_most(spec)
         a, b = spec.bottoms
         if not a or not b or a[0] != b[0] or count(a) != count(b):
-            problem = "the bottoms must have the same batch size and number of values"
-            yield spec.error(problem, "bottom", f"{a} and {b}", code="shape-mismatch")
+            yield spec.misfit("the bottoms must have the same batch size and number of values", f"{a} and {b}")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return EuclideanLossModule()
@@ -96,10 +95,9 @@ class ContrastiveLoss(Loss):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         a, b, similar = spec.bottoms
         if len(a) < 2 or a[:2] != b[:2] or count(a[2:]) != 1 or count(b[2:]) != 1:
-            problem = "needs two blobs of the same shape (N, C) or (N, C, 1, 1)"
-            yield spec.error(problem, "bottom", f"{a} and {b}", code="shape-mismatch")
+            yield spec.misfit("needs two blobs of the same shape (N, C) or (N, C, 1, 1)", f"{a} and {b}")
         elif count(similar) != a[0]:
-            yield spec.error("needs one label per pair", "bottom", similar, f"({a[0]}, 1)", code="shape-mismatch")
+            yield spec.misfit("needs one label per pair", similar, f"({a[0]}, 1)")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.contrastive_loss_param
@@ -151,8 +149,7 @@ class SigmoidCrossEntropyLoss(Loss):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         x, target = spec.bottoms
         if not x or not target or x[0] != target[0] or count(x) != count(target):
-            problem = "needs one target per score"
-            yield spec.error(problem, "bottom", f"{x} and {target}", "the same batch and count", code="shape-mismatch")
+            yield spec.misfit("needs one target per score", f"{x} and {target}", "the same batch and count")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message, modes = spec.param.loss_param, pb.LossParameter

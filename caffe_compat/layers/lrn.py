@@ -48,7 +48,7 @@ class LRN(Layer):
         if spec.param.lrn_param.local_size % 2 == 0:
             yield spec.error("must be odd", "lrn_param.local_size", spec.param.lrn_param.local_size, code="invalid")
         if len(spec.bottoms[0]) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit("the bottom must have 4 axes", spec.bottoms[0])
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.lrn_param

@@ -223,8 +223,7 @@ def window(spec: LayerSpec) -> PoolingWindow:
     """Return the window of a Pooling layer (for global pooling, the whole map)."""
     message = spec.param.pooling_param
     if len(spec.bottoms[0]) != 4:
-        problem = "the bottom must have 4 axes"
-        raise spec.error(problem, "bottom", spec.bottoms[0], "num, channels, height, width", code="shape-mismatch")
+        raise spec.misfit("the bottom must have 4 axes", spec.bottoms[0], "num, channels, height, width")
     kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w")
     stride = _pair(spec, "stride", "stride_h", "stride_w")
     pad = _pair(spec, "pad", "pad_h", "pad_w")
@@ -406,7 +405,7 @@ class SPP(Layer):
             problem = "not supported: Caffe refuses it wherever a level needs padding"
             yield spec.error(problem, "spp_param.pool", "STOCHASTIC", code="unsupported")
         if len(shape) != 4 or min(shape[2:]) < 1:
-            yield spec.error("the bottom must have 4 axes and no empty map", "bottom", shape, code="shape-mismatch")
+            yield spec.misfit("the bottom must have 4 axes and no empty map", shape)
             return
         for level in range(min(message.pyramid_height, 32)):
             at = level_window(level, *shape[2:])

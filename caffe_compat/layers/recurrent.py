@@ -82,8 +82,7 @@ class LSTMUnit(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         c, gates, cont = spec.bottoms
         if len(c) != 3 or c[0] != 1 or gates != (1, c[1], 4 * c[2]) or cont != (1, c[1]):
-            problem = "the bottoms must have shapes (1, N, D), (1, N, 4 D) and (1, N)"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("the bottoms must have shapes (1, N, D), (1, N, 4 D) and (1, N)", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return (spec.bottoms[0],) * 2
@@ -206,17 +205,13 @@ class _Recurrent(Layer):
             return
         x, cont = shapes[:2]
         if len(x) < 3 or cont != x[:2]:  # Caffe's inner product over the features needs an axis of them
-            problem = "the first two bottoms must have shapes (T, N, ...) and (T, N)"
-            yield spec.error(problem, "bottom", f"{x} and {cont}", code="shape-mismatch")
+            yield spec.misfit("the first two bottoms must have shapes (T, N, ...) and (T, N)", f"{x} and {cont}")
             return
         if self._static(spec) and shapes[2][:1] != x[1:2]:
-            problem = "the static input must have one row per stream"
-            yield spec.error(problem, "bottom", shapes[2], f"({x[1]}, ...)", code="shape-mismatch")
+            yield spec.misfit("the static input must have one row per stream", shapes[2], f"({x[1]}, ...)")
         for shape in shapes[len(shapes) - states :]:
             if shape != (1, x[1], message.num_output):
-                yield spec.error(
-                    f"a state must have shape (1, {x[1]}, {message.num_output})", "bottom", shape, code="shape-mismatch"
-                )
+                yield spec.misfit(f"a state must have shape (1, {x[1]}, {message.num_output})", shape)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         (t, n), outputs = spec.bottoms[0][:2], spec.param.recurrent_param.num_output

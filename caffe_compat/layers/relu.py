@@ -70,7 +70,7 @@ class PReLU(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms[0]) < 2:
-            yield spec.error("the bottom must have at least 2 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit("the bottom must have at least 2 axes", spec.bottoms[0])
         yield from four_axes_at_most(spec)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:

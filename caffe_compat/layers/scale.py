@@ -92,7 +92,7 @@ class Scale(_AlongAxes):
             yield spec.error(problem, "scale_param.num_axes", message.num_axes, code="out-of-range")
         elif spec.bottoms[0][axis : axis + len(shape)] != shape:
             problem = f"does not match the bottom {spec.bottoms[0]} from axis {axis} on"
-            yield spec.error(problem, "bottom", shape, "equal dimensions", code="shape-mismatch")
+            yield spec.misfit(problem, shape, "equal dimensions")
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message, shape = spec.param.scale_param, self._shape(spec)
@@ -179,8 +179,7 @@ class Bias(_AlongAxes):
             problem = f"extends past the bottom {spec.bottoms[0]}"
             yield spec.error(problem, "bias_param.num_axes", axes, "-1 for all", code="out-of-range")
         elif spec.bottoms[0][axis : axis + len(shape)] != shape:
-            problem = f"does not match the bottom {spec.bottoms[0]} from axis {axis} on"
-            yield spec.error(problem, "bottom", shape, code="shape-mismatch")
+            yield spec.misfit(f"does not match the bottom {spec.bottoms[0]} from axis {axis} on", shape)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         if len(spec.bottoms) == 2:

@@ -51,8 +51,7 @@ class Crop(Layer):
             problem = "needs one offset, or one per cropped axis"
             yield spec.error(problem, "crop_param.offset", list(given), f"{len(x) - axis} values", code="wrong-count")
         elif len(like) < len(x):
-            problem = "the second bottom must have at least as many axes as the first"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("the second bottom must have at least as many axes as the first", spec.bottoms)
         elif any(x[axis + i] - o < like[axis + i] for i, o in enumerate(self._offsets(spec))):
             problem = f"the cropped block does not lie within the bottom {x}"
             yield spec.error(problem, "crop_param.offset", self._offsets(spec), f"size {like}", code="shape-mismatch")

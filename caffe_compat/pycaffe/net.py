@@ -386,8 +386,7 @@ class Net:
     def _range(self, start: int, end: int, stride: int) -> list[tuple[int, Step]]:
         last = len(self._steps) - 1
         if not (min(start, end) >= 0 and max(start, end) <= last):
-            problem = f"the net has layers 0 to {last}"
-            raise CaffeError(problem, code="out-of-range", field="layers", value=(start, end))
+            raise CaffeError(f"the net has layers 0 to {last}", code="out-of-range", field="layers", value=(start, end))
         return [(number, self._steps[number]) for number in range(start, end + stride, stride)]
 
     def _call(self, when: str, number: int) -> None:

@@ -220,7 +220,7 @@ class ModuleStep(Step):
             if parameters != expected:
                 hint = "build another net for bottoms of these shapes"
                 problem = f"parameters do not fit these bottoms: they have shapes {parameters}, expected {expected}"
-                raise spec.error(problem, "bottom", shapes, hint, code="shape-mismatch")
+                raise spec.misfit(problem, shapes, hint)
             self._build(spec)
         for top, shape in zip(self.tops, self.node.layer.top_shapes(self.spec), strict=True):
             if top.shape != shape:

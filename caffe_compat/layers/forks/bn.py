@@ -80,7 +80,7 @@ class BN(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if not 2 <= len(spec.bottoms[0]) <= 4:
-            yield spec.error("the bottom must have 2 to 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit("the bottom must have 2 to 4 axes", spec.bottoms[0])
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message, channels = spec.message("bn_param"), spec.bottoms[0][1]

@@ -62,7 +62,7 @@ class CtcLoss(Loss):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, (x, label), field = spec.message("ctc_loss_param"), spec.bottoms, "ctc_loss_param"
         if len(x) != 3 or len(label) != 2 or x[1] != label[0]:
-            yield spec.error("needs scores (T, N, C) and labels (N, L)", "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("needs scores (T, N, C) and labels (N, L)", spec.bottoms)
             return
         if message.alphabet_size != x[2]:
             problem = f"must be the number of scores ({x[2]})"
@@ -167,7 +167,7 @@ class LabelsequenceAccuracy(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         x, label = spec.bottoms
         if len(x) != 3 or len(label) != 2 or x[0] != label[0]:
-            yield spec.error("needs scores (N, T, C) and labels (N, L)", "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("needs scores (N, T, C) and labels (N, L)", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((),)

@@ -238,13 +238,13 @@ class DetectionOutput(Layer):
         location, confidence, prior = spec.bottoms[:3]
         if len(prior) != 3 or prior[:2] != (1, 2) or prior[2] % 4 or not location or location[0] != confidence[0]:
             problem = "needs locations and confidences of one batch, and priors of shape (1, 2, 4 K) from PriorBox"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit(problem, spec.bottoms)
             return
         priors = prior[2] // 4
         expected = (priors * 4 * (1 if message.share_location else classes), priors * classes)
         if (count(location[1:]), count(confidence[1:])) != expected:
             problem = f"{priors} priors and {classes} classes need {expected[0]} and {expected[1]} values per image"
-            yield spec.error(problem, "bottom", spec.bottoms[:2], code="shape-mismatch")
+            yield spec.misfit(problem, spec.bottoms[:2])
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((1, 1, 1, 7),)  # the number of rows is known only after the boxes are

@@ -158,7 +158,7 @@ class DetectionEvaluate(Layer):
         for shape, columns in zip(spec.bottoms, (7, 8), strict=True):
             if len(shape) != 4 or shape[:2] != (1, 1) or shape[3] != columns:
                 problem = "needs detections (1, 1, K, 7) and ground truth (1, 1, R, 8)"
-                yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+                yield spec.misfit(problem, spec.bottoms)
                 return
         try:
             self._sizes(spec)
@@ -198,8 +198,7 @@ class DetectionEvaluate(Layer):
             raise FileError(error.strerror or str(error), code=code, file=path) from None
         sides = [*words[1::3], *words[2::3]]
         if len(words) % 3 or not all(word.isdecimal() for word in sides):
-            problem = "expected lines of an image's name, height and width"
-            raise DataError(problem, code="syntax", file=path)
+            raise DataError("expected lines of an image's name, height and width", code="syntax", file=path)
         return tuple((int(high), int(wide)) for high, wide in zip(words[1::3], words[2::3], strict=True))
 
 

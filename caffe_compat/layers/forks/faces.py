@@ -78,7 +78,7 @@ class CenterLoss(Loss):
             problem = "must be 1: the fork compares as many rows as the first axis has"
             yield spec.error(problem, "center_loss_param.axis", message.axis, code="unsupported")
         elif not label or label[0] != x[0] or count(label) != x[0]:
-            yield spec.error("needs one label per sample", "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("needs one label per sample", spec.bottoms)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.message("center_loss_param")
@@ -214,7 +214,7 @@ class MarginInnerProduct(Layer):
                 "must be 1: a label belongs to each sample", f"{field}.axis", message.axis, code="unsupported"
             )
         elif not label or label[0] != x[0] or count(label) != x[0]:
-            yield spec.error("needs one label per sample", "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("needs one label per sample", spec.bottoms)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.message("margin_inner_product_param")

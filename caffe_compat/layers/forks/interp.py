@@ -74,7 +74,7 @@ class Interp(Layer):
         if not factors and not (message.height > 0 and message.width > 0):
             yield spec.error("needs height and width, zoom_factor or shrink_factor", field, code="field-missing")
         elif len(shape) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", shape, code="shape-mismatch")
+            yield spec.misfit("the bottom must have 4 axes", shape)
         elif not wrong and min(shape[2:]) + message.pad_beg + message.pad_end < 1:
             yield spec.error(
                 f"crops the whole bottom {shape}", f"{field}.pad_beg", message.pad_beg, code="out-of-range"
@@ -121,7 +121,7 @@ class YOLOUpsample(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         yield from at_least_one(spec, "upsample_param", "scale")
         if len(spec.bottoms[0]) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit("the bottom must have 4 axes", spec.bottoms[0])
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         scale, shape = spec.message("upsample_param").scale, spec.bottoms[0]

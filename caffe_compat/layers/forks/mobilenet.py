@@ -69,7 +69,7 @@ class ConvolutionDepthwise(Convolution):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, shape = spec.param.convolution_param, spec.bottoms[0]
         if len(shape) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", shape, code="shape-mismatch")
+            yield spec.misfit("the bottom must have 4 axes", shape)
         elif message.num_output not in (0, shape[1]):
             problem = f"must be 0 or the number of channels ({shape[1]})"
             yield spec.error(problem, f"{_FIELD}.num_output", message.num_output, code="unsupported")

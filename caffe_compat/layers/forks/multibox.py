@@ -145,16 +145,15 @@ class MultiBoxLoss(Layer):
         message, (location, confidence, prior, truth) = spec.message(_FIELD), spec.bottoms
         if len(prior) != 3 or prior[:2] != (1, 2) or prior[2] % 4 or not location or location[0] != confidence[0]:
             problem = "needs locations and confidences of one batch, and priors of shape (1, 2, 4 K) from PriorBox"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit(problem, spec.bottoms)
             return
         priors, classes = prior[2] // 4, message.num_classes
         expected = (priors * 4 * (1 if message.share_location else classes), priors * classes)
         if not faults and (count(location[1:]), count(confidence[1:])) != expected:
             problem = f"{priors} priors and {classes} classes need {expected[0]} and {expected[1]} values per image"
-            yield spec.error(problem, "bottom", spec.bottoms[:2], code="shape-mismatch")
+            yield spec.misfit(problem, spec.bottoms[:2])
         if len(truth) != 4 or truth[:2] != (1, 1) or truth[3] != 8:
-            problem = "needs ground truth of shape (1, 1, R, 8): image, label, instance, box, difficult"
-            yield spec.error(problem, "bottom", truth, code="shape-mismatch")
+            yield spec.misfit("needs ground truth of shape (1, 1, R, 8): image, label, instance, box, difficult", truth)
 
     def _check_fields(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, background = spec.message(_FIELD), _background(spec)

@@ -139,7 +139,7 @@ class HappynearNormalize(Layer):
 
 def _check_axes(spec: LayerSpec) -> Iterator[CaffeCompatError]:
     if not 2 <= len(spec.bottoms[0]) <= 4:
-        yield spec.error("the bottom must have 2 to 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+        yield spec.misfit("the bottom must have 2 to 4 axes", spec.bottoms[0])
 
 
 class PermuteModule(nn.Module):

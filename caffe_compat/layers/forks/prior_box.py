@@ -94,7 +94,7 @@ class PriorBox(Layer):
         message, field = spec.message("prior_box_param"), "prior_box_param"
         low, high = list(message.min_size), list(message.max_size)
         if any(len(shape) != 4 for shape in spec.bottoms):
-            yield spec.error("both bottoms must have 4 axes", "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("both bottoms must have 4 axes", spec.bottoms)
         if not low or not all(map(_size, low)):
             yield spec.error("needs at least one size, all positive", f"{field}.min_size", low, code="out-of-range")
         elif not all(map(_size, high)):

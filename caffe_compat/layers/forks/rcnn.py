@@ -48,7 +48,7 @@ def regions_problem(spec: LayerSpec, bottom: int) -> Iterator[CaffeCompatError]:
     """Yield an error unless a bottom has 5 numbers for each region."""
     rois = spec.bottoms[bottom]
     if not rois or count(rois[1:]) != 5:
-        yield spec.error("needs 5 numbers per region", "bottom", rois, "image, x1, y1, x2, y2", code="shape-mismatch")
+        yield spec.misfit("needs 5 numbers per region", rois, "image, x1, y1, x2, y2")
 
 
 class ROIPoolingModule(nn.Module):
@@ -107,7 +107,7 @@ class ROIPooling(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         yield from at_least_one(spec, "roi_pooling_param", "pooled_h", "pooled_w")
         if len(spec.bottoms[0]) != 4:
-            yield spec.error("the first bottom must have 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit("the first bottom must have 4 axes", spec.bottoms[0])
         yield from regions_problem(spec, 1)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
@@ -171,7 +171,7 @@ class SmoothL1Loss(Layer):
             hint = "SSD's and R-FCN's take 3: name the fork, as in fork='ssd'"
             yield spec.error(problem, "bottom", list(spec.param.bottom), hint, code="wrong-count")
         if not spec.bottoms[0] or any(shape != spec.bottoms[0] for shape in spec.bottoms):
-            yield spec.error("the bottoms must have the same shape", "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("the bottoms must have the same shape", spec.bottoms)
         sigma = spec.message("smooth_l1_loss_param").sigma
         if sigma == 0:
             yield spec.error("must not be 0", "smooth_l1_loss_param.sigma", sigma, code="out-of-range")

@@ -93,8 +93,7 @@ class PSROIPooling(Layer):
         yield from at_least_one(spec, field, "output_dim", "group_size")
         channels = message.output_dim * message.group_size**2
         if len(spec.bottoms[0]) != 4 or spec.bottoms[0][1] != channels:
-            problem = f"needs 4 axes and output_dim x group_size^2 = {channels} channels"
-            yield spec.error(problem, "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit(f"needs 4 axes and output_dim x group_size^2 = {channels} channels", spec.bottoms[0])
         yield from regions_problem(spec, 1)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
@@ -159,7 +158,7 @@ class BoxAnnotatorOHEM(Layer):
             for shape, channels in zip([rois, *others], expected, strict=True)
         ):
             problem = "needs regions (R, 5, H, W), losses and labels (R, 1, H, W) and weights (R, C, H, W)"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit(problem, spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return four_axes(spec.bottoms[2]), four_axes(spec.bottoms[3])
@@ -232,8 +231,7 @@ class InstanceSmoothL1Loss(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         first = spec.bottoms[0]
         if not 2 <= len(first) <= 4 or any(four_axes(shape) != four_axes(first) for shape in spec.bottoms):
-            problem = "the bottoms must have the same shape, of 2 to 4 axes"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("the bottoms must have the same shape, of 2 to 4 axes", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         n, _, high, wide = four_axes(spec.bottoms[0])

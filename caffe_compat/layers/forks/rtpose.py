@@ -92,7 +92,7 @@ class ImResize(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         shape, message = spec.bottoms[0], spec.message("imresize_param")
         if len(shape) != 4:
-            yield spec.error("the bottom must have 4 axes", "bottom", shape, code="shape-mismatch")
+            yield spec.misfit("the bottom must have 4 axes", shape)
             return
         if message.factor < 0 or min(self._size(spec)) < 1:
             yield spec.error("leaves no map", "imresize_param.factor", message.factor, code="out-of-range")
@@ -188,8 +188,7 @@ class Nms(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         shape, parts = spec.bottoms[0], spec.message("nms_param").num_parts
         if len(shape) != 4 or shape[1] < parts or min(shape[2:]) < 3:
-            problem = f"needs 4 axes, at least num_parts = {parts} channels and 3 x 3 cells"
-            yield spec.error(problem, "bottom", shape, code="shape-mismatch")
+            yield spec.misfit(f"needs 4 axes, at least num_parts = {parts} channels and 3 x 3 cells", shape)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         message = spec.message("nms_param")

@@ -77,8 +77,7 @@ class SegAccuracy(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         x, label = spec.bottoms
         if len(x) != 4 or label != (x[0], 1, *x[2:]):
-            problem = "needs scores (N, C, H, W) and labels (N, 1, H, W)"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("needs scores (N, C, H, W) and labels (N, 1, H, W)", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((1, 1, 1, 3),)

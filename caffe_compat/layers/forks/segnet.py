@@ -62,9 +62,7 @@ class SegNetUpsample(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, field = spec.message("upsample_param"), "upsample_param"
         if len(spec.bottoms[0]) != 4 or spec.bottoms[0] != spec.bottoms[1]:
-            yield spec.error(
-                "needs a bottom with 4 axes and a mask of the same shape", "bottom", spec.bottoms, code="shape-mismatch"
-            )
+            yield spec.misfit("needs a bottom with 4 axes and a mask of the same shape", spec.bottoms)
             return
         for high, wide in (("upsample_h", "upsample_w"), ("scale_h", "scale_w")):
             if message.HasField(high) != message.HasField(wide):
@@ -137,7 +135,7 @@ class SegNetBN(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if not 2 <= len(spec.bottoms[0]) <= 4:
-            yield spec.error("the bottom must have 2 to 4 axes", "bottom", spec.bottoms[0], code="shape-mismatch")
+            yield spec.misfit("the bottom must have 2 to 4 axes", spec.bottoms[0])
         if len(spec.param.top) > 1 and not self._learns(spec):
             yield spec.error(
                 "only bn_mode LEARN has tops for the statistics", "top", list(spec.param.top), code="conflict"

@@ -35,8 +35,7 @@ class Axpy(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         a, x, y = spec.bottoms
         if len(x) < 2 or a[:2] != x[:2] or any(size != 1 for size in a[2:]) or x != y:
-            problem = "needs one value per channel, then two blobs of the same shape"
-            yield spec.error(problem, "bottom", spec.bottoms, code="shape-mismatch")
+            yield spec.misfit("needs one value per channel, then two blobs of the same shape", spec.bottoms)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return (spec.bottoms[1],)

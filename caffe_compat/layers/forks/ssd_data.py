@@ -54,8 +54,7 @@ class _SSDFed(ImageFed):
         added = spec.additions("transform_param")
         resize, expand = added.resize_param, added.expand_param
         if added.HasField("resize_param") and not (resize.height and resize.width):
-            problem = "needs a positive height and width"
-            yield spec.error(problem, "transform_param.resize_param", code="out-of-range")
+            yield spec.error("needs a positive height and width", "transform_param.resize_param", code="out-of-range")
         if added.HasField("expand_param") and expand.max_expand_ratio <= 1:
             field, value = "transform_param.expand_param.max_expand_ratio", expand.max_expand_ratio
             yield spec.error("must be above 1", field, value, code="out-of-range")
