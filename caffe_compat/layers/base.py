@@ -73,6 +73,10 @@ class Account:
         return [*self.read, *self.ignored, *self.rejected]
 
 
+ENGINE = {"engine": "chooses among kernels that compute the same"}
+"""The account of fields that choose one of Caffe's implementations."""
+
+
 @dataclass(frozen=True)
 class BlobDef:
     """One parameter blob of a layer, an attribute `name` of the torch module."""
@@ -128,30 +132,48 @@ class LayerSpec:
         """Return an error that names this layer and where it was read from."""
         return layer_error(self.param, problem, field, value, hint, code=code)
 
+    def value(self, field: str) -> Any:
+        """Return the value of a field by its path, e.g. "pooling_param.pad"; Caffe's or an addition."""
+        head, *names = field.split(".")
+        message = self.message(head)
+        for name in names:
+            known = name in message.DESCRIPTOR.fields_by_name
+            message = getattr(message if known else self.additions(head), name)
+        return message if isinstance(message, str) or not isinstance(message, Sequence) else list(message)
+
+    def fault(self, problem: str, field: str, hint: str | None = None, *, code: Code = "out-of-range") -> NetError:
+        """Return an error about the value of a field, which is given by its path."""
+        return self.error(problem, field, self.value(field), hint, code=code)
+
     def misfit(self, problem: str, shapes: object = None, hint: str | None = None) -> NetError:
         """Return an error about the shapes of the bottoms."""
         return self.error(problem, "bottom", shapes, hint, code="shape-mismatch")
 
-    def axis(self, axis: int, field: str, bottom: int = 0) -> int:
-        """Return `axis` counted from the front, as Caffe's CanonicalAxisIndex does."""
-        rank = len(self.bottoms[bottom])
+    def axis(self, field: str, bottom: int = 0) -> int:
+        """Return the axis in a field, counted from the front as by Caffe's CanonicalAxisIndex."""
+        axis, rank = self.value(field), len(self.bottoms[bottom])
         if not -rank <= axis < rank:
-            raise self.error(f"the bottom has {rank} axes", field, axis, f"{-rank} to {rank - 1}", code="out-of-range")
-        return axis % rank
+            raise self.fault(f"the bottom has {rank} axes", field, f"{-rank} to {rank - 1}")
+        return int(axis % rank)
 
+    def ranks(self, low: int, high: int | None) -> Iterator[CaffeCompatError]:
+        """Yield an error unless the first bottom has `low` to `high` axes.
 
-def four_axes_at_most(spec: LayerSpec) -> Iterator[CaffeCompatError]:
-    """Yield an error where the first bottom has more axes than Caffe has old names for (num to width), and asks for."""
-    if len(spec.bottoms[0]) > 4:
-        yield spec.misfit("the bottom must have at most 4 axes", spec.bottoms[0])
+        Caffe has old names (num to width) for four axes; layers that use the names refuse more.
+        """
+        if not (allowed := Arity(low, high)).allows(len(self.bottoms[0])):
+            yield self.misfit(f"the bottom must have {allowed} axes", self.bottoms[0])
 
+    def at_least_one(self, message: str, *fields: str) -> Iterator[CaffeCompatError]:
+        """Yield an error for each of these fields of a message whose value is below 1."""
+        for path in (f"{message}.{name}" for name in fields):
+            if self.value(path) < 1:
+                yield self.fault("must be positive", path)
 
-def at_least_one(spec: LayerSpec, message: str, *fields: str) -> Iterator[CaffeCompatError]:
-    """Yield an error for each of these fields of a message whose value is below 1."""
-    for name in fields:
-        value = getattr(spec.message(message), name)
-        if value < 1:
-            yield spec.error("must be positive", f"{message}.{name}", value, code="out-of-range")
+    def only_apart(self) -> Iterator[CaffeCompatError]:
+        """Yield an error if the layer works in place: a top has the name of a bottom."""
+        for top in set(self.param.top) & set(self.param.bottom):
+            yield self.error("cannot work in place", "top", top, "give the top another name", code="unsupported")
 
 
 class Layer:

@@ -91,8 +91,7 @@ class BatchNorm(Layer):
             yield spec.error(
                 "the statistics of BatchNorm cannot have a learning rate", "param.lr_mult", hint="0", code="invalid"
             )
-        if len(spec.bottoms[0]) < 2:
-            yield spec.misfit("the bottom must have at least 2 axes", spec.bottoms[0])
+        yield from spec.ranks(2, None)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         shape = spec.bottoms[0]

@@ -13,20 +13,17 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.extras import where
 from caffe_compat.formats.files import read_binary
-from caffe_compat.layers.base import (
-    Account,
-    Arity,
-    Layer,
-    LayerSpec,
-    Shape,
-    count,
-    exactly,
-    four_axes_at_most,
-    register,
-)
+from caffe_compat.layers.base import ENGINE, Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import Gradient, Memories, OnnxWriter, Reads
-from caffe_compat.layers.labels import check_labels, class_indices, indices, outer_class_inner, precise
-from caffe_compat.layers.losses import UNREAD, Loss, NormalizedLossModule
+from caffe_compat.layers.labels import (
+    check_labels,
+    check_row_labels,
+    class_indices,
+    indices,
+    outer_class_inner,
+    precise,
+)
+from caffe_compat.layers.losses import UNREAD, Loss, NormalizedLossModule, ignored_label, normalization_of
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -38,15 +35,13 @@ class Softmax(Layer):
     summary = "softmax along an axis"
     reads = Reads.TOP
     ignores_propagate_down = True
-    accounts = {
-        "softmax_param": Account(read=("axis",), ignored={"engine": "chooses among kernels that compute the same"})
-    }
+    accounts = {"softmax_param": Account(read=("axis",), ignored=ENGINE)}
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        return nn.Softmax(spec.axis(spec.param.softmax_param.axis, "softmax_param.axis"))
+        return nn.Softmax(spec.axis("softmax_param.axis"))
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
-        axis = spec.axis(spec.param.softmax_param.axis, "softmax_param.axis")
+        axis = spec.axis("softmax_param.axis")
         return [onnx.node("Softmax", onnx.bottoms[0], axis=axis)]
 
 
@@ -58,13 +53,6 @@ _LEAST_LOG = float(np.log(_LOG_THRESHOLD))
 def _rows(x: torch.Tensor) -> torch.Tensor:
     """Return scores as (N, classes, 1)."""
     return precise(x).reshape(x.shape[0], -1, 1)
-
-
-def _check_row_labels(spec: LayerSpec) -> Iterator[CaffeCompatError]:
-    yield from four_axes_at_most(spec)
-    scores, labels = spec.bottoms
-    if not scores or not labels or labels[0] != scores[0] or count(labels) != scores[0]:
-        yield spec.misfit("needs one label per sample", f"scores {scores}, labels {labels}")
 
 
 class HingeLossModule(nn.Module):
@@ -94,7 +82,8 @@ class HingeLoss(Loss):
     accounts = {"hinge_loss_param": Account(read=("norm",)), "loss_param": Account(ignored=UNREAD)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from _check_row_labels(spec)
+        yield from spec.ranks(0, 4)
+        yield from check_row_labels(spec)
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return HingeLossModule(spec.param.hinge_loss_param.norm == pb.HingeLossParameter.L2)
@@ -146,7 +135,8 @@ class MultinomialLogisticLoss(Loss):
     accounts = {"loss_param": Account(ignored=UNREAD)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from _check_row_labels(spec)
+        yield from spec.ranks(0, 4)
+        yield from check_row_labels(spec)
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return MultinomialLogisticLossModule()
@@ -155,7 +145,7 @@ class MultinomialLogisticLoss(Loss):
 class SoftmaxWithLossModule(NormalizedLossModule):
     """Cross entropy of the softmax, normalised as Caffe does; its probabilities pass no gradient back, as in Caffe."""
 
-    def __init__(self, axis: int, ignore: int | None, normalization: int, probabilities: bool) -> None:
+    def __init__(self, axis: int, ignore: int | None, normalization: str, probabilities: bool) -> None:
         super().__init__(ignore, normalization)
         self.axis, self.probabilities = axis, probabilities
 
@@ -182,7 +172,7 @@ class SoftmaxWithLossModule(NormalizedLossModule):
 
 
 @register
-class SoftmaxWithLoss(Layer):
+class SoftmaxWithLoss(Loss):
     """-log softmax(x)[label], summed and normalised."""
 
     type = "SoftmaxWithLoss"
@@ -193,36 +183,25 @@ class SoftmaxWithLoss(Layer):
         "Softmax": "the loss applies a softmax itself: the gradient of two is weak and biased",
         "ReLU": "scores below 0 are lost: a class cannot be made less likely than that",
     }
-    bottoms = exactly(2)
     tops = Arity(1, 2)
-    is_loss = True
-    inference = False
     accounts = {
         "loss_param": Account(read=("ignore_label", "normalization", "normalize")),
-        "softmax_param": Account(read=("axis",), ignored={"engine": "chooses among kernels that compute the same"}),
+        "softmax_param": Account(read=("axis",), ignored=ENGINE),
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        axis = spec.axis(spec.param.softmax_param.axis, "softmax_param.axis")
+        axis = spec.axis("softmax_param.axis")
         if not spec.bottoms[1] or spec.bottoms[0][0] != spec.bottoms[1][0]:
             yield spec.misfit("scores and labels must have the same batch size", spec.bottoms)
         yield from check_labels(spec, axis)
 
-    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return ((), spec.bottoms[0])[: len(spec.param.top)]
-
     def module(self, spec: LayerSpec) -> nn.Module:
-        message = spec.param.loss_param
-        modes = pb.LossParameter
-        normalization = message.normalization
-        if not message.HasField("normalization") and message.HasField("normalize"):
-            normalization = modes.VALID if message.normalize else modes.BATCH_SIZE
-        return SoftmaxWithLossModule(
-            spec.axis(spec.param.softmax_param.axis, "softmax_param.axis"),
-            message.ignore_label if message.HasField("ignore_label") else None,
-            normalization,
-            len(spec.param.top) > 1,
-        )
+        return SoftmaxWithLossModule(*self._settings(spec))
+
+    def _settings(self, spec: LayerSpec) -> tuple[int, int | None, str, bool]:
+        """Return axis, ignored label, normalization, and whether the probabilities are a top."""
+        message, axis = spec.param.loss_param, spec.axis("softmax_param.axis")
+        return axis, ignored_label(message), normalization_of(message), len(spec.param.top) > 1
 
     def has_inner_layer(self, param: pb.LayerParameter) -> bool:
         return not self.forks
@@ -265,23 +244,19 @@ class Accuracy(Layer):
     accounts = {"accuracy_param": Account(read=("top_k", "axis", "ignore_label"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        axis = self._axis(spec)
+        axis = spec.axis("accuracy_param.axis")
         top_k, classes = spec.param.accuracy_param.top_k, spec.bottoms[0][axis]
         if not 1 <= top_k <= classes:
-            problem = f"the bottom has {classes} classes"
-            yield spec.error(problem, "accuracy_param.top_k", top_k, f"1 to {classes}", code="out-of-range")
+            yield spec.fault(f"the bottom has {classes} classes", "accuracy_param.top_k", f"1 to {classes}")
         yield from check_labels(spec, axis)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return ((), (spec.bottoms[0][self._axis(spec)],))[: len(spec.param.top)]
+        return ((), (spec.bottoms[0][spec.axis("accuracy_param.axis")],))[: len(spec.param.top)]
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.accuracy_param
-        ignore = message.ignore_label if message.HasField("ignore_label") else None
-        return AccuracyModule(self._axis(spec), message.top_k, ignore, len(spec.param.top) > 1)
-
-    def _axis(self, spec: LayerSpec) -> int:
-        return spec.axis(spec.param.accuracy_param.axis, "accuracy_param.axis")
+        axis, per_class = spec.axis("accuracy_param.axis"), len(spec.param.top) > 1
+        return AccuracyModule(axis, message.top_k, ignored_label(message), per_class)
 
     def whole_number_bottoms(self, count: int) -> Sequence[int]:
         return (1,)
@@ -294,7 +269,7 @@ class InfogainLossModule(SoftmaxWithLossModule):
         self,
         axis: int,
         ignore: int | None,
-        normalization: int,
+        normalization: str,
         probabilities: bool,
         matrix: npt.NDArray[np.float32] | None,
     ) -> None:
@@ -317,7 +292,7 @@ class InfogainLossModule(SoftmaxWithLossModule):
 
 
 @register
-class InfogainLoss(Layer):
+class InfogainLoss(Loss):
     """Softmax cross entropy weighed by a matrix: from a file, or the third bottom."""
 
     type = "InfogainLoss"
@@ -326,8 +301,6 @@ class InfogainLoss(Layer):
     unforced = 1
     bottoms = Arity(2, 3)
     tops = Arity(1, 2)
-    is_loss = True
-    inference = False
     accounts = {
         "infogain_loss_param": Account(read=("source", "axis")),
         "loss_param": Account(
@@ -336,7 +309,7 @@ class InfogainLoss(Layer):
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        axis, shape = self._axis(spec), spec.bottoms[0]
+        axis, shape = spec.axis("infogain_loss_param.axis"), spec.bottoms[0]
         if spec.param.loss_param.HasField("normalize"):
             problem = "Caffe rejects this field in InfogainLoss"
             yield spec.error(problem, "loss_param.normalize", hint="use normalization", code="unsupported")
@@ -355,22 +328,16 @@ class InfogainLoss(Layer):
         else:
             yield from self._check_file(spec, shape[axis])
 
-    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return ((), spec.bottoms[0])[: len(spec.param.top)]
-
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.loss_param
-        classes = spec.bottoms[0][self._axis(spec)]
+        classes = spec.bottoms[0][spec.axis("infogain_loss_param.axis")]
         return InfogainLossModule(
-            self._axis(spec),
-            message.ignore_label if message.HasField("ignore_label") else None,
-            message.normalization,
+            spec.axis("infogain_loss_param.axis"),
+            ignored_label(message),
+            normalization_of(message),
             len(spec.param.top) > 1,
             None if len(spec.bottoms) == 3 else _matrix(spec).reshape(classes, classes),
         )
-
-    def _axis(self, spec: LayerSpec) -> int:
-        return spec.axis(spec.param.infogain_loss_param.axis, "infogain_loss_param.axis")
 
     def _check_file(self, spec: LayerSpec, classes: int) -> Iterator[CaffeCompatError]:
         field, source = "infogain_loss_param.source", spec.param.infogain_loss_param.source

@@ -39,9 +39,7 @@ class Concat(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message = spec.param.concat_param
         if message.HasField("axis") and message.HasField("concat_dim"):
-            yield spec.error(
-                "conflicts with axis", "concat_param.concat_dim", message.concat_dim, "keep one", code="conflict"
-            )
+            yield spec.fault("conflicts with axis", "concat_param.concat_dim", "keep one", code="conflict")
         axis = self._axis(spec)
         rest = {(*shape[:axis], 0, *shape[axis + 1 :]) for shape in spec.bottoms}
         if len(rest) > 1 or len(set(map(len, spec.bottoms))) > 1:
@@ -63,8 +61,8 @@ class Concat(Layer):
     def _axis(self, spec: LayerSpec) -> int:
         message = spec.param.concat_param
         if message.HasField("concat_dim"):
-            return spec.axis(message.concat_dim, "concat_param.concat_dim")
-        return spec.axis(message.axis, "concat_param.axis")
+            return spec.axis("concat_param.concat_dim")
+        return spec.axis("concat_param.axis")
 
     def top_view(self, param: pb.LayerParameter) -> View:
         return View.VALUES_AND_GRADIENTS if len(param.bottom) == 1 else View.NONE
@@ -101,18 +99,15 @@ class Slice(Layer):
         length = spec.bottoms[0][self._axis(spec)]
         points = list(message.slice_point)
         if message.HasField("axis") and message.HasField("slice_dim"):
-            yield spec.error(
-                "conflicts with axis", "slice_param.slice_dim", message.slice_dim, "keep one", code="conflict"
-            )
+            yield spec.fault("conflicts with axis", "slice_param.slice_dim", "keep one", code="conflict")
         if points and len(points) != tops - 1:
             problem = f"needs one point fewer than tops ({tops - 1}), got {len(points)}"
-            yield spec.error(problem, "slice_param.slice_point", points, code="wrong-count")
+            yield spec.fault(problem, "slice_param.slice_point", code="wrong-count")
         elif any(b <= a for a, b in zip([0, *points], [*points, length], strict=True)):
-            problem = "must increase within the axis"
-            yield spec.error(problem, "slice_param.slice_point", points, f"1 to {length - 1}", code="out-of-range")
+            yield spec.fault("must increase within the axis", "slice_param.slice_point", f"1 to {length - 1}")
         elif not points and length % tops:
             problem = f"the axis has length {length}, which {tops} tops cannot divide equally"
-            yield spec.error(problem, "slice_param.slice_point", points, code="shape-mismatch")
+            yield spec.fault(problem, "slice_param.slice_point", code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         axis, shape, tops = self._axis(spec), spec.bottoms[0], len(spec.param.top)
@@ -135,8 +130,8 @@ class Slice(Layer):
     def _axis(self, spec: LayerSpec) -> int:
         message = spec.param.slice_param
         if message.HasField("slice_dim"):
-            return spec.axis(message.slice_dim, "slice_param.slice_dim")
-        return spec.axis(message.axis, "slice_param.axis")
+            return spec.axis("slice_param.slice_dim")
+        return spec.axis("slice_param.axis")
 
     def top_view(self, param: pb.LayerParameter) -> View:
         return View.VALUES_AND_GRADIENTS if len(param.top) == 1 else View.NONE

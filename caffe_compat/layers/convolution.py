@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, at_least_one, count, register
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Operand, Reads, drawn_extent, drawn_window
 from caffe_compat.layers.functions import Convolve, Window
 from caffe_compat.schema import caffe_pb2 as pb
@@ -165,7 +165,7 @@ def _per_axis(spec: LayerSpec, name: str, axes: int) -> Shape:
 
 def window(spec: LayerSpec) -> KernelWindow:
     """Return the window of a Convolution layer."""
-    axis = spec.axis(spec.param.convolution_param.axis, "convolution_param.axis")
+    axis = spec.axis("convolution_param.axis")
     axes = len(spec.bottoms[0]) - axis - 1
     if axes not in _CONVS:
         problem = f"the bottom {spec.bottoms[0]} has {axes} spatial axes after it, expected 1 to 3"
@@ -247,14 +247,14 @@ class Convolution(Layer):
             yield spec.error(problem, "top", list(spec.param.top), code="wrong-count")
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
             yield spec.misfit("the bottoms must have the same shape", spec.bottoms)
-        yield from at_least_one(spec, "convolution_param", "num_output")
+        yield from spec.at_least_one("convolution_param", "num_output")
         group = message.group
-        channels = spec.bottoms[0][spec.axis(message.axis, "convolution_param.axis")]
+        channels = spec.bottoms[0][spec.axis("convolution_param.axis")]
         if channels < 1:
             yield spec.misfit("the bottom has no channels", spec.bottoms[0])
         if group < 1 or channels % group or message.num_output % group:
             problem = f"must divide the {channels} channels and num_output {message.num_output}"
-            yield spec.error(problem, "convolution_param.group", group, code="shape-mismatch")
+            yield spec.fault(problem, "convolution_param.group", code="shape-mismatch")
         at = window(spec)
         spatial = spec.bottoms[0][at.axis + 1 :]
         if min(at.output(spatial)) < 1:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, exactly, register
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.facts import Source
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -195,7 +195,7 @@ class MemoryData(ImageFed):
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from at_least_one(spec, "memory_data_param", "batch_size", "channels", "height", "width")
+        yield from spec.at_least_one("memory_data_param", "batch_size", "channels", "height", "width")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         param = spec.param.memory_data_param

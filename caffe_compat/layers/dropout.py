@@ -24,11 +24,9 @@ class Dropout(Layer):
     accounts = {"dropout_param": Account(read=("dropout_ratio",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        ratio = spec.param.dropout_param.dropout_ratio
-        if not 0 <= ratio < 1 and self._draws(spec):
-            yield spec.error(
-                "must be at least 0 and below 1", "dropout_param.dropout_ratio", ratio, code="out-of-range"
-            )
+        draws = spec.phase == "TRAIN" or not self.identity_in_test  # Caffe does not look at the ratio in TEST
+        if draws and not 0 <= spec.param.dropout_param.dropout_ratio < 1:
+            yield spec.fault("must be at least 0 and below 1", "dropout_param.dropout_ratio")
 
     def function(self, spec: LayerSpec) -> Keep | None:
         return Keep() if len(spec.bottoms[0]) in {2, 4} else None
@@ -39,7 +37,3 @@ class Dropout(Layer):
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         return onnx.bottoms
-
-    def _draws(self, spec: LayerSpec) -> bool:
-        """Tell whether the ratio matters: Caffe does not look at it in TEST."""
-        return spec.phase == "TRAIN"

@@ -69,11 +69,9 @@ class Eltwise(Layer):
         message = spec.param.eltwise_param
         if len(message.coeff) not in (0, len(spec.bottoms)):
             problem = f"needs one coefficient per bottom ({len(spec.bottoms)}), got {len(message.coeff)}"
-            yield spec.error(problem, "eltwise_param.coeff", list(message.coeff), code="wrong-count")
+            yield spec.fault(problem, "eltwise_param.coeff", code="wrong-count")
         if message.coeff and message.operation == pb.EltwiseParameter.PROD:
-            yield spec.error(
-                "only operation SUM takes coefficients", "eltwise_param.coeff", list(message.coeff), code="conflict"
-            )
+            yield spec.fault("only operation SUM takes coefficients", "eltwise_param.coeff", code="conflict")
         if any(shape != spec.bottoms[0] for shape in spec.bottoms):
             yield spec.misfit("the bottoms must have the same shape", spec.bottoms)
 

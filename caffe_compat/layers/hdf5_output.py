@@ -45,7 +45,7 @@ class HDF5Output(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         name, bottoms = spec.param.hdf5_output_param.file_name, spec.bottoms
         if not name:
-            yield spec.error("must be given", "hdf5_output_param.file_name", name, code="field-missing")
+            yield spec.fault("must be given", "hdf5_output_param.file_name", code="field-missing")
         for number, shape in enumerate(bottoms):
             if not 1 <= len(shape) <= 4:
                 yield spec.misfit(f"bottom {number} has {len(shape)} axes, expected 1 to 4")

@@ -9,21 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import (
-    Account,
-    Arity,
-    BlobDef,
-    Layer,
-    LayerSpec,
-    Shape,
-    at_least_one,
-    count,
-    exactly,
-    register,
-)
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import Gradient, OnnxType, OnnxWriter, Reads
 from caffe_compat.layers.labels import indices
-from caffe_compat.layers.shapes import refuse_in_place
 
 
 class ArgMaxModule(nn.Module):
@@ -63,8 +51,7 @@ class ArgMax(Layer):
             return
         size = count(shape[1:]) if axis is None else shape[axis]
         if not 1 <= top_k <= size:
-            problem = f"the bottom has {size} values to choose from"
-            yield spec.error(problem, "argmax_param.top_k", top_k, f"1 to {size}", code="out-of-range")
+            yield spec.fault(f"the bottom has {size} values to choose from", "argmax_param.top_k", f"1 to {size}")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         shape, message, axis = spec.bottoms[0], spec.param.argmax_param, self._axis(spec)
@@ -92,7 +79,7 @@ class ArgMax(Layer):
 
     def _axis(self, spec: LayerSpec) -> int | None:
         message = spec.param.argmax_param
-        return spec.axis(message.axis, "argmax_param.axis") if message.HasField("axis") else None
+        return spec.axis("argmax_param.axis") if message.HasField("axis") else None
 
 
 class BatchReindexModule(nn.Module):
@@ -159,8 +146,8 @@ class Embed(Layer):
     accounts = {"embed_param": Account(read=("num_output", "input_dim", "bias_term", "weight_filler", "bias_filler"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from refuse_in_place(spec)
-        yield from at_least_one(spec, "embed_param", "num_output", "input_dim")
+        yield from spec.only_apart()
+        yield from spec.at_least_one("embed_param", "num_output", "input_dim")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((*spec.bottoms[0], spec.param.embed_param.num_output),)

@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers import functions
-from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, at_least_one, count, register
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.facts import Drawing, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -46,14 +46,14 @@ class InnerProduct(Layer):
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from at_least_one(spec, "inner_product_param", "num_output")
+        yield from spec.at_least_one("inner_product_param", "num_output")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return ((*spec.bottoms[0][: self._axis(spec)], spec.param.inner_product_param.num_output),)
+        return ((*spec.bottoms[0][: spec.axis("inner_product_param.axis")], spec.param.inner_product_param.num_output),)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.param.inner_product_param
-        shape = (message.num_output, count(spec.bottoms[0][self._axis(spec) :]))
+        shape = (message.num_output, count(spec.bottoms[0][spec.axis("inner_product_param.axis") :]))
         weight = BlobDef(
             "weight", shape[::-1] if message.transpose else shape, message.weight_filler, transposed=message.transpose
         )
@@ -61,27 +61,24 @@ class InnerProduct(Layer):
         return (weight, bias) if message.bias_term else (weight,)
 
     def function(self, spec: LayerSpec) -> functions.InnerProduct | None:
-        plain = self._axis(spec) == 1 and len(spec.bottoms[0]) in {2, 4}
+        plain = spec.axis("inner_product_param.axis") == 1 and len(spec.bottoms[0]) in {2, 4}
         return functions.InnerProduct() if plain else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        message, axis = spec.param.inner_product_param, self._axis(spec)
+        message, axis = spec.param.inner_product_param, spec.axis("inner_product_param.axis")
         return FlattenLinear(count(spec.bottoms[0][axis:]), message.num_output, message.bias_term, axis)
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         weight, *bias = onnx.blobs
-        axis, transposed = self._axis(spec), spec.param.inner_product_param.transpose
+        axis, transposed = spec.axis("inner_product_param.axis"), spec.param.inner_product_param.transpose
         if axis == 1:
             return [onnx.node("Gemm", onnx.node("Flatten", onnx.bottoms[0]), weight, *bias, transB=int(not transposed))]
         rows = onnx.node("Reshape", onnx.bottoms[0], [*[0] * axis, -1])
         top = onnx.node("MatMul", rows, weight if transposed else weight.T)
         return [onnx.node("Add", top, *bias) if bias else top]
 
-    def _axis(self, spec: LayerSpec) -> int:
-        return spec.axis(spec.param.inner_product_param.axis, "inner_product_param.axis")
-
     def macs(self, spec: LayerSpec) -> int:
-        return count(self.blobs(spec)[0].shape) * count(spec.bottoms[0][: self._axis(spec)])
+        return count(self.blobs(spec)[0].shape) * count(spec.bottoms[0][: spec.axis("inner_product_param.axis")])
 
     def drawn_output(self, param: pb.LayerParameter) -> str:
         return str(param.inner_product_param.num_output)

@@ -23,6 +23,13 @@ def check_labels(spec: LayerSpec, axis: int) -> Iterator[CaffeCompatError]:
         yield spec.misfit(problem, f"scores {scores}, labels {labels}")
 
 
+def check_row_labels(spec: LayerSpec) -> Iterator[CaffeCompatError]:
+    """Yield an error unless there is one label for every row of the scores or features."""
+    rows, labels = spec.bottoms[:2]
+    if not rows or not labels or labels[0] != rows[0] or count(labels) != rows[0]:
+        yield spec.misfit("needs one label per sample", spec.bottoms)
+
+
 def outer_class_inner(x: torch.Tensor, axis: int) -> torch.Tensor:
     """Return scores with the classes along `axis` as (outer, class, inner), in float32 at least."""
     scores = precise(x)

@@ -9,23 +9,38 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, four_axes_at_most, register
+from caffe_compat.layers.base import ENGINE, Account, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.labels import precise
 from caffe_compat.schema import caffe_pb2 as pb
 
 UNREAD = dict.fromkeys(("ignore_label", "normalization", "normalize"), "Caffe does not read it here")
 """The fields of loss_param that most losses leave unread."""
+UNREAD_BY_FORK = dict.fromkeys(UNREAD, "the fork does not read it here")
 
 
 class Loss(Layer):
-    """Base of the losses of two bottoms with a scalar top."""
+    """Base of the losses: of two bottoms, with a scalar top and perhaps one like the first bottom."""
 
     is_loss = True
     inference = False
     bottoms = exactly(2)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return ((),)
+        return ((), spec.bottoms[0])[: len(spec.param.top)]
+
+
+def ignored_label(message: pb.LossParameter | pb.AccuracyParameter) -> int | None:
+    """Return the label to leave out, or None."""
+    return message.ignore_label if message.HasField("ignore_label") else None
+
+
+def normalization_of(message: pb.LossParameter, default: str = "VALID") -> str:
+    """Return the name of a NormalizationMode, which `normalize` chooses in older definitions."""
+    if message.HasField("normalization"):
+        return pb.LossParameter.NormalizationMode.Name(message.normalization)
+    if message.HasField("normalize"):
+        return "VALID" if message.normalize else "BATCH_SIZE"
+    return default
 
 
 class EuclideanLossModule(nn.Module):
@@ -46,7 +61,7 @@ class EuclideanLoss(Loss):
     accounts = {"loss_param": Account(ignored=UNREAD)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from four_axes_at_most(spec)
+        yield from spec.ranks(0, 4)
         a, b = spec.bottoms
         if not a or not b or a[0] != b[0] or count(a) != count(b):
             yield spec.misfit("the bottoms must have the same batch size and number of values", f"{a} and {b}")
@@ -107,9 +122,9 @@ class ContrastiveLoss(Loss):
 class NormalizedLossModule(nn.Module):
     """Base of the losses that leave out a label and divide by a number that loss_param chooses."""
 
-    def __init__(self, ignore: int | None, normalization: int) -> None:
+    def __init__(self, ignore: int | None, normalization: str) -> None:
         super().__init__()
-        self.ignore, self.normalization = ignore, pb.LossParameter.NormalizationMode.Name(normalization)
+        self.ignore, self.normalization = ignore, normalization
 
     def normalizer(self, keep: torch.Tensor) -> float | torch.Tensor:
         """Return the divisor of the loss, given which of its terms count."""
@@ -143,7 +158,7 @@ class SigmoidCrossEntropyLoss(Loss):
     }
     accounts = {
         "loss_param": Account(read=("ignore_label", "normalization", "normalize")),
-        "sigmoid_param": Account(ignored={"engine": "chooses among kernels that compute the same"}),
+        "sigmoid_param": Account(ignored=ENGINE),
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -152,11 +167,5 @@ class SigmoidCrossEntropyLoss(Loss):
             yield spec.misfit("needs one target per score", f"{x} and {target}", "the same batch and count")
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        message, modes = spec.param.loss_param, pb.LossParameter
-        normalization = modes.BATCH_SIZE
-        if message.HasField("normalization"):
-            normalization = message.normalization
-        elif message.HasField("normalize") and message.normalize:
-            normalization = modes.VALID
-        ignore = message.ignore_label if message.HasField("ignore_label") else None
-        return SigmoidCrossEntropyLossModule(ignore, normalization)
+        message = spec.param.loss_param
+        return SigmoidCrossEntropyLossModule(ignored_label(message), normalization_of(message, "BATCH_SIZE"))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.layers.base import ENGINE, Account, Layer, LayerSpec, register
 from caffe_compat.layers.facts import Coordinates, Memories, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -37,18 +37,12 @@ class LRN(Layer):
     rereads_in_place = True
     in_place_fault = "its backward pass reads the values it has overwritten"
     coordinates = Coordinates.SAME
-    accounts = {
-        "lrn_param": Account(
-            read=("local_size", "alpha", "beta", "norm_region", "k"),
-            ignored={"engine": "chooses among kernels that compute the same"},
-        )
-    }
+    accounts = {"lrn_param": Account(read=("local_size", "alpha", "beta", "norm_region", "k"), ignored=ENGINE)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if spec.param.lrn_param.local_size % 2 == 0:
-            yield spec.error("must be odd", "lrn_param.local_size", spec.param.lrn_param.local_size, code="invalid")
-        if len(spec.bottoms[0]) != 4:
-            yield spec.misfit("the bottom must have 4 axes", spec.bottoms[0])
+            yield spec.fault("must be odd", "lrn_param.local_size", code="invalid")
+        yield from spec.ranks(4, 4)
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.lrn_param

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, four_axes_at_most, register
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
 from caffe_compat.layers.facts import Coordinates, Memories, OnnxWriter, Reads
 
 
@@ -48,7 +48,7 @@ class MVN(Layer):
     accounts = {"mvn_param": Account(read=("normalize_variance", "across_channels", "eps"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from four_axes_at_most(spec)
+        yield from spec.ranks(0, 4)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((*spec.bottoms[0], *[1] * (4 - len(spec.bottoms[0]))),)

@@ -10,11 +10,9 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, register
+from caffe_compat.layers.base import ENGINE, Account, Layer, LayerSpec, register
 from caffe_compat.layers.facts import Coordinates, Gradient, Memories, OnnxType, OnnxWriter, Reads
 from caffe_compat.schema import caffe_pb2 as pb
-
-_SAME = "chooses among kernels that compute the same"
 
 
 def _memory(memory: Memories) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -41,10 +39,7 @@ class AbsVal(Layer):
     coordinates = Coordinates.SAME
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        if list(spec.param.bottom) == list(spec.param.top):
-            yield spec.error(
-                "cannot work in place", "top", spec.param.top[0], "give the top another name", code="unsupported"
-            )
+        yield from spec.only_apart()
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return AbsModule()
@@ -334,7 +329,7 @@ class Sigmoid(Layer):
     summary = "logistic"
     reads = Reads.TOP
     coordinates = Coordinates.SAME
-    accounts = {"sigmoid_param": Account(ignored={"engine": _SAME})}
+    accounts = {"sigmoid_param": Account(ignored=ENGINE)}
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.Sigmoid()
@@ -387,7 +382,7 @@ class TanH(Layer):
     reads = Reads.TOP
     keeps_sign = True
     coordinates = Coordinates.SAME
-    accounts = {"tanh_param": Account(ignored={"engine": _SAME})}
+    accounts = {"tanh_param": Account(ignored=ENGINE)}
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return nn.Tanh()

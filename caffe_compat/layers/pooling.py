@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, register
+from caffe_compat.layers.base import ENGINE, Account, Arity, Layer, LayerSpec, Shape, register
 from caffe_compat.layers.facts import Coordinates, Drawing, OnnxType, OnnxWriter, Sizes, drawn_window
 from caffe_compat.layers.functions import Pool, Window
 from caffe_compat.schema import caffe_pb2 as pb
@@ -264,7 +264,7 @@ class Pooling(Layer):
                 "global_pooling",
                 "round_mode",
             ),
-            ignored={"engine": "chooses among kernels that compute the same"},
+            ignored=ENGINE,
         )
     }
 
@@ -392,15 +392,11 @@ class SPP(Layer):
 
     type = "SPP"
     summary = "spatial pyramid pooling, MAX or AVE"
-    accounts = {
-        "spp_param": Account(
-            read=("pyramid_height", "pool"), ignored={"engine": "chooses among kernels that compute the same"}
-        )
-    }
+    accounts = {"spp_param": Account(read=("pyramid_height", "pool"), ignored=ENGINE)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, shape = spec.param.spp_param, spec.bottoms[0]
-        yield from at_least_one(spec, "spp_param", "pyramid_height")
+        yield from spec.at_least_one("spp_param", "pyramid_height")
         if message.pool == pb.SPPParameter.STOCHASTIC:
             problem = "not supported: Caffe refuses it wherever a level needs padding"
             yield spec.error(problem, "spp_param.pool", "STOCHASTIC", code="unsupported")
@@ -411,7 +407,7 @@ class SPP(Layer):
             at = level_window(level, *shape[2:])
             if any(p >= k for p, k in zip(at.pad, at.kernel, strict=True)):
                 problem = f"a map of {shape[2:]} is too small for 2^{level} bins a side"
-                yield spec.error(problem, "spp_param.pyramid_height", message.pyramid_height, code="unsupported")
+                yield spec.fault(problem, "spp_param.pyramid_height", code="unsupported")
                 return
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

@@ -11,18 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import (
-    Account,
-    Arity,
-    BlobDef,
-    Layer,
-    LayerSpec,
-    Shape,
-    at_least_one,
-    count,
-    exactly,
-    register,
-)
+from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import OnnxWriter, Reads
 
 
@@ -198,7 +187,7 @@ class _Recurrent(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, shapes = spec.param.recurrent_param, spec.bottoms
         states = self.kind.states * message.expose_hidden
-        yield from at_least_one(spec, "recurrent_param", "num_output")
+        yield from spec.at_least_one("recurrent_param", "num_output")
         if len(shapes) not in (2 + states, 3 + states) or len(spec.param.top) != 1 + states:
             problem = f"needs {2 + states} or {3 + states} bottoms and {1 + states} tops"
             yield spec.error(problem, "bottom", len(shapes), code="wrong-count")

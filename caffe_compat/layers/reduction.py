@@ -38,16 +38,16 @@ class Reduction(Layer):
     accounts = {"reduction_param": Account(read=("operation", "axis", "coeff"))}
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return (spec.bottoms[0][: self._axis(spec)],)
+        return (spec.bottoms[0][: spec.axis("reduction_param.axis")],)
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.reduction_param
         return ReductionModule(
-            self._axis(spec), pb.ReductionParameter.ReductionOp.Name(message.operation), message.coeff
+            spec.axis("reduction_param.axis"), pb.ReductionParameter.ReductionOp.Name(message.operation), message.coeff
         )
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
-        message, axes = spec.param.reduction_param, list(range(self._axis(spec), len(spec.bottoms[0])))
+        message, axes = spec.param.reduction_param, list(range(spec.axis("reduction_param.axis"), len(spec.bottoms[0])))
         operation = pb.ReductionParameter.ReductionOp.Name(message.operation)
         if operation == "SUM":
             y = onnx.node("ReduceSum", onnx.bottoms[0], axes, keepdims=0)  # the one whose axes are an input
@@ -55,6 +55,3 @@ class Reduction(Layer):
             operator = {"ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "MEAN": "ReduceMean"}[operation]
             y = onnx.node(operator, onnx.bottoms[0], axes=axes, keepdims=0)
         return [y if message.coeff == 1 else onnx.node("Mul", y, message.coeff)]
-
-    def _axis(self, spec: LayerSpec) -> int:
-        return spec.axis(spec.param.reduction_param.axis, "reduction_param.axis")

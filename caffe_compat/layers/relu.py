@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, constant, four_axes_at_most, register
+from caffe_compat.layers.base import ENGINE, Account, BlobDef, Layer, LayerSpec, Shape, constant, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter, Reads
 from caffe_compat.layers.functions import Rectify
 
@@ -23,11 +23,7 @@ class ReLU(Layer):
     rereads_in_place = True
     keeps_sign = True
     coordinates = Coordinates.SAME
-    accounts = {
-        "relu_param": Account(
-            read=("negative_slope",), ignored={"engine": "chooses among kernels that compute the same"}
-        )
-    }
+    accounts = {"relu_param": Account(read=("negative_slope",), ignored=ENGINE)}
 
     def function(self, spec: LayerSpec) -> Rectify | None:
         slope = spec.param.relu_param.negative_slope
@@ -69,9 +65,7 @@ class PReLU(Layer):
     accounts = {"prelu_param": Account(read=("filler", "channel_shared"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        if len(spec.bottoms[0]) < 2:
-            yield spec.misfit("the bottom must have at least 2 axes", spec.bottoms[0])
-        yield from four_axes_at_most(spec)
+        yield from spec.ranks(2, 4)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.param.prelu_param

@@ -23,12 +23,7 @@ from caffe_compat.layers.base import (
 )
 from caffe_compat.schema.caffe_pb2 import LayerParameter
 
-UNSUPPORTED = {
-    "DenseCRF": "deeplab",
-    "MatRead": "deeplab",
-    "MatWrite": "deeplab",
-    "Yolov3DetectionOutput": "yolov3",
-}
+UNSUPPORTED = {"DenseCRF": "deeplab", "MatRead": "deeplab", "MatWrite": "deeplab", "Yolov3DetectionOutput": "yolov3"}
 """Types of forks that are not built here, and the fork."""
 
 

@@ -23,7 +23,7 @@ class _AlongAxes(Layer):
 
     def _axis(self, spec: LayerSpec) -> int:
         (name,) = self.accounts
-        return 0 if spec.bottoms[1:] == ((),) else spec.axis(spec.message(name).axis, f"{name}.axis")
+        return 0 if spec.bottoms[1:] == ((),) else spec.axis(f"{name}.axis")
 
     def _shape(self, spec: LayerSpec) -> Shape:
         if len(spec.bottoms) == 2:
@@ -86,10 +86,9 @@ class Scale(_AlongAxes):
         message, shape = spec.param.scale_param, self._shape(spec)
         axis = self._axis(spec)
         if len(spec.bottoms) == 1 and message.num_axes < -1:
-            yield spec.error("must be at least -1", "scale_param.num_axes", message.num_axes, code="out-of-range")
+            yield spec.fault("must be at least -1", "scale_param.num_axes")
         if axis + max(message.num_axes, len(shape)) > len(spec.bottoms[0]) and len(spec.bottoms) == 1:
-            problem = f"extends past the bottom {spec.bottoms[0]}"
-            yield spec.error(problem, "scale_param.num_axes", message.num_axes, code="out-of-range")
+            yield spec.fault(f"extends past the bottom {spec.bottoms[0]}", "scale_param.num_axes")
         elif spec.bottoms[0][axis : axis + len(shape)] != shape:
             problem = f"does not match the bottom {spec.bottoms[0]} from axis {axis} on"
             yield spec.misfit(problem, shape, "equal dimensions")
@@ -143,7 +142,7 @@ class Scale(_AlongAxes):
         """Return the number of values before, on and after the scaled axes."""
         shape, message = spec.bottoms[0], spec.param.scale_param
         axes = message.num_axes if len(spec.bottoms) == 1 else len(spec.bottoms[1])
-        axis = spec.axis(message.axis, "scale_param.axis") if shape else 0
+        axis = spec.axis("scale_param.axis") if shape else 0
         end = len(shape) if axes == -1 else axis + axes
         return count(shape[:axis]), count(shape[axis:end]), count(shape[end:])
 
@@ -176,8 +175,7 @@ class Bias(_AlongAxes):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         axes, shape, axis = spec.param.bias_param.num_axes, self._shape(spec), self._axis(spec)
         if len(spec.bottoms) == 1 and (axes < -1 or axis + axes > len(spec.bottoms[0])):
-            problem = f"extends past the bottom {spec.bottoms[0]}"
-            yield spec.error(problem, "bias_param.num_axes", axes, "-1 for all", code="out-of-range")
+            yield spec.fault(f"extends past the bottom {spec.bottoms[0]}", "bias_param.num_axes", "-1 for all")
         elif spec.bottoms[0][axis : axis + len(shape)] != shape:
             yield spec.misfit(f"does not match the bottom {spec.bottoms[0]} from axis {axis} on", shape)
 

@@ -9,14 +9,8 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers import functions
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, at_least_one, count, exactly, register
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import Coordinates, OnnxWriter, View
-
-
-def refuse_in_place(spec: LayerSpec) -> Iterator[CaffeCompatError]:
-    """Yield an error if a top has a bottom's name."""
-    for top in set(spec.param.top) & set(spec.param.bottom):
-        yield spec.error("cannot work in place", "top", top, "give the top another name", code="unsupported")
 
 
 class CropModule(nn.Module):
@@ -45,11 +39,11 @@ class Crop(Layer):
     accounts = {"crop_param": Account(read=("axis", "offset"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        (x, like), axis = spec.bottoms, self._axis(spec)
+        (x, like), axis = spec.bottoms, spec.axis("crop_param.axis")
         given = spec.param.crop_param.offset
         if len(given) > 1 and axis + len(given) != len(x):
             problem = "needs one offset, or one per cropped axis"
-            yield spec.error(problem, "crop_param.offset", list(given), f"{len(x) - axis} values", code="wrong-count")
+            yield spec.fault(problem, "crop_param.offset", f"{len(x) - axis} values", code="wrong-count")
         elif len(like) < len(x):
             yield spec.misfit("the second bottom must have at least as many axes as the first", spec.bottoms)
         elif any(x[axis + i] - o < like[axis + i] for i, o in enumerate(self._offsets(spec))):
@@ -57,24 +51,21 @@ class Crop(Layer):
             yield spec.error(problem, "crop_param.offset", self._offsets(spec), f"size {like}", code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        (x, like), axis = spec.bottoms, self._axis(spec)
+        (x, like), axis = spec.bottoms, spec.axis("crop_param.axis")
         return ((*x[:axis], *like[axis : len(x)]),)
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        return CropModule(self._axis(spec), self._offsets(spec))
+        return CropModule(spec.axis("crop_param.axis"), self._offsets(spec))
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         x, like = onnx.bottoms
-        axis, offsets = self._axis(spec), self._offsets(spec)
+        axis, offsets = spec.axis("crop_param.axis"), self._offsets(spec)
         axes = range(axis, axis + len(offsets))
         size = onnx.node("Slice", onnx.node("Shape", like), [axis], [axis + len(offsets)])
         return [onnx.node("Slice", x, offsets, onnx.node("Add", size, offsets), axes)]
 
-    def _axis(self, spec: LayerSpec) -> int:
-        return spec.axis(spec.param.crop_param.axis, "crop_param.axis")
-
     def _offsets(self, spec: LayerSpec) -> Shape:
-        given, axes = list(spec.param.crop_param.offset), len(spec.bottoms[0]) - self._axis(spec)
+        given, axes = list(spec.param.crop_param.offset), len(spec.bottoms[0]) - spec.axis("crop_param.axis")
         return tuple(given if len(given) > 1 else (given or [0]) * axes)
 
 
@@ -102,7 +93,7 @@ class Flatten(Layer):
     accounts = {"flatten_param": Account(read=("axis", "end_axis"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from refuse_in_place(spec)
+        yield from spec.only_apart()
         start, end = self._axes(spec)
         if start > end + 1:
             yield spec.error(
@@ -124,8 +115,7 @@ class Flatten(Layer):
         return [onnx.as_top(onnx.bottoms[0])]
 
     def _axes(self, spec: LayerSpec) -> tuple[int, int]:
-        message = spec.param.flatten_param
-        return spec.axis(message.axis, "flatten_param.axis"), spec.axis(message.end_axis, "flatten_param.end_axis")
+        return spec.axis("flatten_param.axis"), spec.axis("flatten_param.end_axis")
 
 
 class ReshapeModule(nn.Module):
@@ -153,7 +143,7 @@ class Reshape(Layer):
     accounts = {"reshape_param": Account(read=("shape", "axis", "num_axes"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from refuse_in_place(spec)
+        yield from spec.only_apart()
         (start, end), shape, dims = self._range(spec), spec.bottoms[0], self._dims(spec)
         if dims.count(-1) > 1 or any(dim < -1 for dim in dims):
             yield spec.error(
@@ -198,12 +188,10 @@ class Reshape(Layer):
         message, rank = spec.param.reshape_param, len(spec.bottoms[0])
         start = message.axis if message.axis >= 0 else rank + message.axis + 1
         if not 0 <= start <= rank:
-            raise spec.error(f"the bottom has {rank} axes", "reshape_param.axis", message.axis, code="out-of-range")
+            raise spec.fault(f"the bottom has {rank} axes", "reshape_param.axis")
         end = rank if message.num_axes == -1 else start + message.num_axes
         if not start <= end <= rank:
-            raise spec.error(
-                f"the bottom has {rank} axes", "reshape_param.num_axes", message.num_axes, code="out-of-range"
-            )
+            raise spec.fault(f"the bottom has {rank} axes", "reshape_param.num_axes")
         return start, end
 
 
@@ -229,19 +217,16 @@ class Tile(Layer):
     accounts = {"tile_param": Account(read=("axis", "tiles"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from at_least_one(spec, "tile_param", "tiles")
+        yield from spec.at_least_one("tile_param", "tiles")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        axis, shape = self._axis(spec), spec.bottoms[0]
+        axis, shape = spec.axis("tile_param.axis"), spec.bottoms[0]
         return ((*shape[:axis], shape[axis] * spec.param.tile_param.tiles, *shape[axis + 1 :]),)
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        return TileModule(self._axis(spec), spec.param.tile_param.tiles)
+        return TileModule(spec.axis("tile_param.axis"), spec.param.tile_param.tiles)
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         repeats = [1] * len(spec.bottoms[0])
-        repeats[self._axis(spec)] = spec.param.tile_param.tiles
+        repeats[spec.axis("tile_param.axis")] = spec.param.tile_param.tiles
         return [onnx.node("Tile", onnx.bottoms[0], repeats)]
-
-    def _axis(self, spec: LayerSpec) -> int:
-        return spec.axis(spec.param.tile_param.axis, "tile_param.axis")

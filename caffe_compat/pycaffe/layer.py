@@ -88,9 +88,7 @@ class PythonLayers:
         param, python = spec.param, spec.param.python_param
         cls = getattr(importlib.import_module(python.module), python.layer)
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
-            raise spec.error(
-                "is not a class derived from caffe.Layer", "python_param.layer", python.layer, code="wrong-type"
-            )
+            raise spec.fault("is not a class derived from caffe.Layer", "python_param.layer", code="wrong-type")
         layer = cls(param)
         if not hasattr(layer, "blobs"):  # its __init__ did not call super().__init__
             Layer.__init__(layer, param)

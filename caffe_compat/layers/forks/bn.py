@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, constant, register
+from caffe_compat.layers.base import ENGINE, Account, BlobDef, Layer, LayerSpec, constant, register
 from caffe_compat.layers.facts import OnnxWriter, Witness
 
 
@@ -64,12 +64,7 @@ class BN(Layer):
     summary = "normalisation with slope and bias; frozen"
     origin = "src/caffe/layers/bn_layer.cpp"
     witness = Witness.RECORDED
-    accounts = {
-        "bn_param": Account(
-            read=("slope_filler", "bias_filler", "momentum", "eps", "frozen"),
-            ignored={"engine": "chooses among kernels that compute the same"},
-        )
-    }
+    accounts = {"bn_param": Account(read=("slope_filler", "bias_filler", "momentum", "eps", "frozen"), ignored=ENGINE)}
 
     def complete(self, spec: LayerSpec) -> None:
         params = spec.param.param
@@ -79,8 +74,7 @@ class BN(Layer):
             param.lr_mult = param.decay_mult = 0
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        if not 2 <= len(spec.bottoms[0]) <= 4:
-            yield spec.misfit("the bottom must have 2 to 4 axes", spec.bottoms[0])
+        yield from spec.ranks(2, 4)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message, channels = spec.message("bn_param"), spec.bottoms[0][1]

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, at_least_one, exactly, register
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.facts import Gradient, OnnxWriter, Witness
 from caffe_compat.layers.labels import indices, precise
 from caffe_compat.layers.losses import UNREAD, Loss
@@ -65,13 +65,11 @@ class CtcLoss(Loss):
             yield spec.misfit("needs scores (T, N, C) and labels (N, L)", spec.bottoms)
             return
         if message.alphabet_size != x[2]:
-            problem = f"must be the number of scores ({x[2]})"
-            yield spec.error(problem, f"{field}.alphabet_size", message.alphabet_size, code="mismatch")
+            yield spec.fault(f"must be the number of scores ({x[2]})", f"{field}.alphabet_size", code="mismatch")
         if not 1 <= message.time_step <= x[0]:
-            problem = f"must be 1 to the number of steps ({x[0]})"
-            yield spec.error(problem, f"{field}.time_step", message.time_step, code="out-of-range")
+            yield spec.fault(f"must be 1 to the number of steps ({x[0]})", f"{field}.time_step")
         if not 0 <= message.blank_label < x[2]:
-            yield spec.error("is none of the scores", f"{field}.blank_label", message.blank_label, code="out-of-range")
+            yield spec.fault("is none of the scores", f"{field}.blank_label")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.message("ctc_loss_param")
@@ -108,7 +106,7 @@ class ContinuationIndicator(Layer):
     accounts = {"continuation_indicator_param": Account(read=("time_step", "batch_size"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from at_least_one(spec, "continuation_indicator_param", "time_step", "batch_size")
+        yield from spec.at_least_one("continuation_indicator_param", "time_step", "batch_size")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         message = spec.message("continuation_indicator_param")

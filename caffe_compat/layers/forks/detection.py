@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, count, register
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.facts import Gradient, OnnxType, OnnxWriter, Witness
 from caffe_compat.layers.forks.boxes import Array, BoxCode, overlaps
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
@@ -177,6 +177,25 @@ def detect(rules: Rules, location: Array, confidence: Array, prior: Array) -> Ar
     return np.array(rows, location.dtype).reshape(1, 1, -1, 7)
 
 
+def background_label(spec: LayerSpec, field: str) -> int:
+    """Return the number of the background's class, which the fork turns from uint32 to int: it may be -1."""
+    return int(np.uint32(spec.message(field).background_label_id).astype(np.int32))
+
+
+def prediction_misfits(spec: LayerSpec, field: str) -> Iterator[CaffeCompatError]:
+    """Yield an error unless locations and confidences match the priors and the classes of the message `field`."""
+    location, confidence, prior = spec.bottoms[:3]
+    if len(prior) != 3 or prior[:2] != (1, 2) or prior[2] % 4 or not location or location[0] != confidence[0]:
+        problem = "needs locations and confidences of one batch, and priors of shape (1, 2, 4 K) from PriorBox"
+        yield spec.misfit(problem, spec.bottoms)
+        return
+    priors, classes = prior[2] // 4, spec.message(field).num_classes
+    expected = (priors * 4 * (1 if spec.message(field).share_location else classes), priors * classes)
+    if classes > 0 and (count(location[1:]), count(confidence[1:])) != expected:
+        problem = f"{priors} priors and {classes} classes need {expected[0]} and {expected[1]} values per image"
+        yield spec.misfit(problem, spec.bottoms[:2])
+
+
 class DetectionOutputModule(nn.Module):
     """Detections as (1, 1, K, 7); computed on the CPU, without a gradient, as in the fork."""
 
@@ -223,28 +242,17 @@ class DetectionOutput(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, field = spec.message("detection_output_param"), "detection_output_param"
-        classes, nms = message.num_classes, message.nms_param
+        nms = message.nms_param
         if message.save_output_param.output_directory:
             hint = "write the top to a file yourself"
             problem = "not supported: writing result files"
             yield spec.error(problem, f"{field}.save_output_param.output_directory", hint=hint, code="unsupported")
-        yield from at_least_one(spec, field, "num_classes")
+        yield from spec.at_least_one(field, "num_classes")
         if nms.nms_threshold < 0:
-            yield spec.error(
-                "must not be negative", f"{field}.nms_param.nms_threshold", nms.nms_threshold, code="out-of-range"
-            )
+            yield spec.fault("must not be negative", f"{field}.nms_param.nms_threshold")
         if not 0 < nms.eta <= 1:
-            yield spec.error("must be above 0 and at most 1", f"{field}.nms_param.eta", nms.eta, code="out-of-range")
-        location, confidence, prior = spec.bottoms[:3]
-        if len(prior) != 3 or prior[:2] != (1, 2) or prior[2] % 4 or not location or location[0] != confidence[0]:
-            problem = "needs locations and confidences of one batch, and priors of shape (1, 2, 4 K) from PriorBox"
-            yield spec.misfit(problem, spec.bottoms)
-            return
-        priors = prior[2] // 4
-        expected = (priors * 4 * (1 if message.share_location else classes), priors * classes)
-        if (count(location[1:]), count(confidence[1:])) != expected:
-            problem = f"{priors} priors and {classes} classes need {expected[0]} and {expected[1]} values per image"
-            yield spec.misfit(problem, spec.bottoms[:2])
+            yield spec.fault("must be above 0 and at most 1", f"{field}.nms_param.eta")
+        yield from prediction_misfits(spec, field)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return ((1, 1, 1, 7),)  # the number of rows is known only after the boxes are
@@ -256,7 +264,7 @@ class DetectionOutput(Layer):
         rules = self._rules(spec)
         if rules.eta < 1:
             problem, field = "cannot be exported to ONNX with a changing nms_threshold", "detection_output_param"
-            raise spec.error(problem, f"{field}.nms_param.eta", rules.eta, code="unsupported")
+            raise spec.fault(problem, f"{field}.nms_param.eta", code="unsupported")
         return [write_detections(onnx, rules, spec.bottoms[2][2] // 4)]
 
     def _rules(self, spec: LayerSpec) -> Rules:

@@ -20,6 +20,7 @@ from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.facts import Gradient, Witness
 from caffe_compat.layers.forks.boxes import Array, Size, in_pixels, overlaps, pixel_overlaps
+from caffe_compat.layers.forks.detection import background_label
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
 from caffe_compat.layers.labels import whole_numbers
 
@@ -144,37 +145,33 @@ class DetectionEvaluate(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message = spec.message(_FIELD)
         if message.num_classes < 1:
-            problem = "must be given and positive"
-            yield spec.error(problem, f"{_FIELD}.num_classes", message.num_classes, code="out-of-range")
-        elif _background(spec) >= message.num_classes:
-            problem, value = "must be a class, or -1 as an int", message.background_label_id
-            yield spec.error(problem, f"{_FIELD}.background_label_id", value, code="out-of-range")
+            yield spec.fault("must be given and positive", f"{_FIELD}.num_classes")
+        elif background_label(spec, _FIELD) >= message.num_classes:
+            yield spec.fault("must be a class, or -1 as an int", f"{_FIELD}.background_label_id")
         if message.overlap_threshold <= 0:
-            problem, value = "must be positive", message.overlap_threshold
-            yield spec.error(problem, f"{_FIELD}.overlap_threshold", value, code="out-of-range")
+            yield spec.fault("must be positive", f"{_FIELD}.overlap_threshold")
         resize = message.resize_param
         if message.HasField("resize_param") and not (resize.height and resize.width):
             yield spec.error("needs height and width", f"{_FIELD}.resize_param", code="field-missing")
         for shape, columns in zip(spec.bottoms, (7, 8), strict=True):
             if len(shape) != 4 or shape[:2] != (1, 1) or shape[3] != columns:
-                problem = "needs detections (1, 1, K, 7) and ground truth (1, 1, R, 8)"
-                yield spec.misfit(problem, spec.bottoms)
+                yield spec.misfit("needs detections (1, 1, K, 7) and ground truth (1, 1, R, 8)", spec.bottoms)
                 return
         try:
             self._sizes(spec)
         except CaffeCompatError as error:
-            yield spec.error(error.problem, f"{_FIELD}.name_size_file", message.name_size_file, code=error.code)
+            yield spec.fault(error.problem, f"{_FIELD}.name_size_file", code=error.code)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         classes = spec.message(_FIELD).num_classes
-        return ((1, 1, classes - (0 <= _background(spec) < classes) + spec.bottoms[0][2], 5),)
+        return ((1, 1, classes - (0 <= background_label(spec, _FIELD) < classes) + spec.bottoms[0][2], 5),)
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.message(_FIELD)
         return DetectionEvaluateModule(
             EvaluationRules(
                 num_classes=message.num_classes,
-                background=_background(spec),
+                background=background_label(spec, _FIELD),
                 threshold=message.overlap_threshold,
                 difficult=message.evaluate_difficult_gt,
                 sizes=self._sizes(spec),
@@ -200,7 +197,3 @@ class DetectionEvaluate(Layer):
         if len(words) % 3 or not all(word.isdecimal() for word in sides):
             raise DataError("expected lines of an image's name, height and width", code="syntax", file=path)
         return tuple((int(high), int(wide)) for high, wide in zip(words[1::3], words[2::3], strict=True))
-
-
-def _background(spec: LayerSpec) -> int:
-    return int(np.uint32(spec.message(_FIELD).background_label_id).astype(np.int32))

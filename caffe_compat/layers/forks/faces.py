@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, at_least_one, count, exactly, register
+from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import Reads, Witness
-from caffe_compat.layers.labels import class_indices, precise
+from caffe_compat.layers.labels import check_row_labels, class_indices, precise
 from caffe_compat.layers.losses import UNREAD, Loss
 
 
@@ -72,13 +72,12 @@ class CenterLoss(Loss):
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        message, (x, label) = spec.message("center_loss_param"), spec.bottoms
-        yield from at_least_one(spec, "center_loss_param", "num_output")
-        if len(x) < 2 or spec.axis(message.axis, "center_loss_param.axis") != 1:
+        yield from spec.at_least_one("center_loss_param", "num_output")
+        if len(spec.bottoms[0]) < 2 or spec.axis("center_loss_param.axis") != 1:
             problem = "must be 1: the fork compares as many rows as the first axis has"
-            yield spec.error(problem, "center_loss_param.axis", message.axis, code="unsupported")
-        elif not label or label[0] != x[0] or count(label) != x[0]:
-            yield spec.misfit("needs one label per sample", spec.bottoms)
+            yield spec.fault(problem, "center_loss_param.axis", code="unsupported")
+        else:
+            yield from check_row_labels(spec)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.message("center_loss_param")
@@ -206,15 +205,12 @@ class MarginInnerProduct(Layer):
         return (1,)
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        message, (x, label) = spec.message("margin_inner_product_param"), spec.bottoms
         field = "margin_inner_product_param"
-        yield from at_least_one(spec, field, "num_output")
-        if len(x) < 2 or spec.axis(message.axis, f"{field}.axis") != 1:
-            yield spec.error(
-                "must be 1: a label belongs to each sample", f"{field}.axis", message.axis, code="unsupported"
-            )
-        elif not label or label[0] != x[0] or count(label) != x[0]:
-            yield spec.misfit("needs one label per sample", spec.bottoms)
+        yield from spec.at_least_one(field, "num_output")
+        if len(spec.bottoms[0]) < 2 or spec.axis(f"{field}.axis") != 1:
+            yield spec.fault("must be 1: a label belongs to each sample", f"{field}.axis", code="unsupported")
+        else:
+            yield from check_row_labels(spec)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.message("margin_inner_product_param")

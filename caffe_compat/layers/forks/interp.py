@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, at_least_one, register
+from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
 from caffe_compat.layers.facts import OnnxWriter, Operand, Witness
 
 
@@ -70,15 +70,13 @@ class Interp(Layer):
         wrong += [f for f in ("pad_beg", "pad_end") if getattr(message, f) > 0]
         for name in wrong:
             problem = "must be positive" if name in factors else "only crops: 0 or below"
-            yield spec.error(problem, f"{field}.{name}", getattr(message, name), code="out-of-range")
+            yield spec.fault(problem, f"{field}.{name}")
         if not factors and not (message.height > 0 and message.width > 0):
             yield spec.error("needs height and width, zoom_factor or shrink_factor", field, code="field-missing")
         elif len(shape) != 4:
             yield spec.misfit("the bottom must have 4 axes", shape)
         elif not wrong and min(shape[2:]) + message.pad_beg + message.pad_end < 1:
-            yield spec.error(
-                f"crops the whole bottom {shape}", f"{field}.pad_beg", message.pad_beg, code="out-of-range"
-            )
+            yield spec.fault(f"crops the whole bottom {shape}", f"{field}.pad_beg")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         shape = spec.bottoms[0]
@@ -119,9 +117,8 @@ class YOLOUpsample(Layer):
     accounts = {"upsample_param": Account(read=("scale",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from at_least_one(spec, "upsample_param", "scale")
-        if len(spec.bottoms[0]) != 4:
-            yield spec.misfit("the bottom must have 4 axes", spec.bottoms[0])
+        yield from spec.at_least_one("upsample_param", "scale")
+        yield from spec.ranks(4, 4)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         scale, shape = spec.message("upsample_param").scale, spec.bottoms[0]

@@ -32,10 +32,10 @@ class DepthwiseConvolution(Convolution):
         message, channels = spec.param.convolution_param, spec.bottoms[0][1] if len(spec.bottoms[0]) == 4 else 0
         if not channels or not message.group == message.num_output == channels:
             problem = "group and num_output must be the number of channels, or the fork's CPU and GPU code differ"
-            yield spec.error(problem, f"{_FIELD}.group", message.group, f"{channels}", code="unsupported")
+            yield spec.fault(problem, f"{_FIELD}.group", f"{channels}", code="unsupported")
         elif any(d != 1 for d in message.dilation):
             problem = "must be 1: the fork's GPU code does not read it"
-            yield spec.error(problem, f"{_FIELD}.dilation", list(message.dilation), code="unsupported")
+            yield spec.fault(problem, f"{_FIELD}.dilation", code="unsupported")
         else:
             yield from super().check(spec)
 
@@ -72,11 +72,9 @@ class ConvolutionDepthwise(Convolution):
             yield spec.misfit("the bottom must have 4 axes", shape)
         elif message.num_output not in (0, shape[1]):
             problem = f"must be 0 or the number of channels ({shape[1]})"
-            yield spec.error(problem, f"{_FIELD}.num_output", message.num_output, code="unsupported")
+            yield spec.fault(problem, f"{_FIELD}.num_output", code="unsupported")
         elif message.axis not in (1, -3):
-            yield spec.error(
-                "must be 1: the fork always takes axis 1", f"{_FIELD}.axis", message.axis, code="unsupported"
-            )
+            yield spec.fault("must be 1: the fork always takes axis 1", f"{_FIELD}.axis", code="unsupported")
         else:
             yield from super().check(_grouped(spec))
 
@@ -154,7 +152,7 @@ class ShuffleChannel(Layer):
         group, shape = spec.message("shuffle_channel_param").group, spec.bottoms[0]
         if len(shape) != 4 or group < 1 or shape[1] % group:
             problem = f"must divide the number of channels of a bottom with 4 axes, got {shape}"
-            yield spec.error(problem, "shuffle_channel_param.group", group, code="shape-mismatch")
+            yield spec.fault(problem, "shuffle_channel_param.group", code="shape-mismatch")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return ShuffleChannelModule(spec.message("shuffle_channel_param").group)

@@ -13,14 +13,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
+from caffe_compat.layers.base import Account, LayerSpec, exactly, register
 from caffe_compat.layers.class_losses import LOG_FLT_MIN
 from caffe_compat.layers.facts import Witness
 from caffe_compat.layers.forks.boxes import BoxCode
+from caffe_compat.layers.forks.detection import background_label, prediction_misfits
 from caffe_compat.layers.forks.multibox_targets import Locations, Matcher, Miner, MultiBoxRules, Targets, assign
 from caffe_compat.layers.forks.rcnn import SmoothL1LossModule
 from caffe_compat.layers.labels import precise
-from caffe_compat.layers.losses import EuclideanLossModule
+from caffe_compat.layers.losses import UNREAD_BY_FORK, EuclideanLossModule, Loss, normalization_of
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -34,10 +35,9 @@ class MultiBoxLossModule(nn.Module):
     `terms`: whether the location loss and the class loss count. `normalization` VALID divides by the number of matches.
     """
 
-    def __init__(self, rules: MultiBoxRules, loc_weight: float, terms: tuple[bool, bool], normalization: int) -> None:
+    def __init__(self, rules: MultiBoxRules, loc_weight: float, terms: tuple[bool, bool], normalization: str) -> None:
         super().__init__()
-        self.rules, self.loc_weight, self.terms = rules, loc_weight, terms
-        self.normalization = pb.LossParameter.NormalizationMode.Name(normalization)
+        self.rules, self.loc_weight, self.terms, self.normalization = rules, loc_weight, terms, normalization
         self.location_loss = SmoothL1LossModule(1.0) if rules.smooth else EuclideanLossModule()
 
     def forward(
@@ -102,7 +102,7 @@ def _compared(boxes: torch.Tensor, part: Locations) -> tuple[torch.Tensor, torch
 
 
 @register
-class MultiBoxLoss(Layer):
+class MultiBoxLoss(Loss):
     """The loss of SSD."""
 
     type = "MultiBoxLoss"
@@ -111,8 +111,6 @@ class MultiBoxLoss(Layer):
     origin = "src/caffe/layers/multibox_loss_layer.cpp"
     witness = Witness.RECORDED
     bottoms = exactly(4)
-    is_loss = True
-    inference = False
     no_gradient = (2, 3)
     unforced = 1
     accounts = {
@@ -127,7 +125,7 @@ class MultiBoxLoss(Layer):
             ignored={"do_neg_mining": "the older form of mining_type, which it may not contradict"},
         ),
         "loss_param": Account(
-            read=("normalization", "normalize"), ignored={"ignore_label": "the fork does not read it here"}
+            read=("normalization", "normalize"), ignored={"ignore_label": UNREAD_BY_FORK["ignore_label"]}
         ),
     }
 
@@ -140,27 +138,18 @@ class MultiBoxLoss(Layer):
         return ()
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        faults = list(self._check_fields(spec))
-        yield from faults
-        message, (location, confidence, prior, truth) = spec.message(_FIELD), spec.bottoms
-        if len(prior) != 3 or prior[:2] != (1, 2) or prior[2] % 4 or not location or location[0] != confidence[0]:
-            problem = "needs locations and confidences of one batch, and priors of shape (1, 2, 4 K) from PriorBox"
-            yield spec.misfit(problem, spec.bottoms)
-            return
-        priors, classes = prior[2] // 4, message.num_classes
-        expected = (priors * 4 * (1 if message.share_location else classes), priors * classes)
-        if not faults and (count(location[1:]), count(confidence[1:])) != expected:
-            problem = f"{priors} priors and {classes} classes need {expected[0]} and {expected[1]} values per image"
-            yield spec.misfit(problem, spec.bottoms[:2])
+        yield from self._check_fields(spec)
+        yield from prediction_misfits(spec, _FIELD)
+        truth = spec.bottoms[3]
         if len(truth) != 4 or truth[:2] != (1, 1) or truth[3] != 8:
             yield spec.misfit("needs ground truth of shape (1, 1, R, 8): image, label, instance, box, difficult", truth)
 
     def _check_fields(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        message, background = spec.message(_FIELD), _background(spec)
+        message, background = spec.message(_FIELD), background_label(spec, _FIELD)
         classes, mines = message.num_classes, message.mining_type != fb.MultiBoxLossParameter.NONE
         logistic = message.conf_loss_type == fb.MultiBoxLossParameter.LOGISTIC
         if classes < 1:
-            yield spec.error("must be given and positive", f"{_FIELD}.num_classes", classes, code="out-of-range")
+            yield spec.fault("must be given and positive", f"{_FIELD}.num_classes")
         elif background >= classes if logistic and mines else not (logistic or 0 <= background < classes):
             problem = f"must be a class, 0 to {classes - 1}"
             yield spec.error(problem, f"{_FIELD}.background_label_id", background, code="out-of-range")
@@ -169,22 +158,16 @@ class MultiBoxLoss(Layer):
             yield spec.error(problem, f"{_FIELD}.share_location", False, hint, code="conflict")
         if message.HasField("do_neg_mining") and message.do_neg_mining != mines:
             problem = "contradicts mining_type"
-            yield spec.error(problem, f"{_FIELD}.do_neg_mining", message.do_neg_mining, code="conflict")
+            yield spec.fault(problem, f"{_FIELD}.do_neg_mining", code="conflict")
         if message.map_object_to_agnostic and classes != (needed := 2 if background >= 0 else 1):
             problem = f"map_object_to_agnostic needs {needed} classes"
-            yield spec.error(problem, f"{_FIELD}.num_classes", classes, code="conflict")
+            yield spec.fault(problem, f"{_FIELD}.num_classes", code="conflict")
         if message.mining_type == fb.MultiBoxLossParameter.HARD_EXAMPLE and message.sample_size < 1:
-            yield spec.error("must be positive", f"{_FIELD}.sample_size", message.sample_size, code="out-of-range")
-
-    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return ((),)
+            yield spec.fault("must be positive", f"{_FIELD}.sample_size")
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        losses, passes = spec.param.loss_param, list(spec.param.propagate_down) or _PASSES
-        normalization = losses.normalization
-        if losses.HasField("normalize") and not losses.HasField("normalization"):
-            normalization = pb.LossParameter.VALID if losses.normalize else pb.LossParameter.BATCH_SIZE
-        weight = spec.message(_FIELD).loc_weight
+        passes, weight = list(spec.param.propagate_down) or _PASSES, spec.message(_FIELD).loc_weight
+        normalization = normalization_of(spec.param.loss_param)
         return MultiBoxLossModule(self._rules(spec), weight, (passes[0], passes[1]), normalization)
 
     def _rules(self, spec: LayerSpec) -> MultiBoxRules:
@@ -192,7 +175,7 @@ class MultiBoxLoss(Layer):
         return MultiBoxRules(
             num_classes=message.num_classes,
             share_location=message.share_location,
-            background=_background(spec),
+            background=background_label(spec, _FIELD),
             use_difficult=message.use_difficult_gt,
             code=BoxCode(message.code_type, message.encode_variance_in_target),
             matcher=Matcher(
@@ -222,8 +205,3 @@ class MultiBoxLoss(Layer):
             nms=(nms.nms_threshold, nms.top_k) if suppresses else None,
             prior_nms=message.use_prior_for_nms,
         )
-
-
-def _background(spec: LayerSpec) -> int:
-    """Return the number of the background's class, which the fork turns from uint32 to int: it may be -1."""
-    return int(np.uint32(spec.message(_FIELD).background_label_id).astype(np.int32))

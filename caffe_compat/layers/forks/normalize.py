@@ -10,7 +10,6 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, register
 from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
-from caffe_compat.layers.shapes import refuse_in_place
 
 _HAPPYNEAR_EPS = 1e-6
 
@@ -138,8 +137,7 @@ class HappynearNormalize(Layer):
 
 
 def _check_axes(spec: LayerSpec) -> Iterator[CaffeCompatError]:
-    if not 2 <= len(spec.bottoms[0]) <= 4:
-        yield spec.misfit("the bottom must have 2 to 4 axes", spec.bottoms[0])
+    yield from spec.ranks(2, 4)
 
 
 class PermuteModule(nn.Module):
@@ -167,11 +165,11 @@ class Permute(Layer):
     accounts = {"permute_param": Account(read=("order",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from refuse_in_place(spec)
+        yield from spec.only_apart()
         order, rank = list(spec.message("permute_param").order), len(spec.bottoms[0])
         if len(set(order)) < len(order) or any(axis >= rank for axis in order):
             problem = f"must name each of the {rank} axes at most once"
-            yield spec.error(problem, "permute_param.order", order, f"0 to {rank - 1}", code="out-of-range")
+            yield spec.fault(problem, "permute_param.order", f"0 to {rank - 1}")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         return (tuple(spec.bottoms[0][axis] for axis in self._order(spec)),)

@@ -104,13 +104,9 @@ class PriorBox(Layer):
                 f"needs one size larger than each min_size {low}", f"{field}.max_size", high, code="out-of-range"
             )
         if len(message.variance) not in (0, 1, 4) or any(v <= 0 for v in message.variance):
-            yield spec.error(
-                "needs 0, 1 or 4 values, all positive", f"{field}.variance", list(message.variance), code="out-of-range"
-            )
+            yield spec.fault("needs 0, 1 or 4 values, all positive", f"{field}.variance")
         if not all(map(_size, message.aspect_ratio)):
-            yield spec.error(
-                "must be positive", f"{field}.aspect_ratio", list(message.aspect_ratio), code="out-of-range"
-            )
+            yield spec.fault("must be positive", f"{field}.aspect_ratio")
         for name, high_name, wide_name in (("img_size", "img_h", "img_w"), ("step", "step_h", "step_w")):
             pair = [message.HasField(high_name), message.HasField(wide_name)]
             given = [f for f in (name, high_name, wide_name) if message.HasField(f)]

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, count, exactly, register
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import OnnxWriter, Witness
 from caffe_compat.layers.functions import Keep
 from caffe_compat.layers.labels import precise, whole_numbers
+from caffe_compat.layers.losses import UNREAD_BY_FORK, Loss
 
 
 def bins(start: int, end: int, pooled: int, size: int, dtype: npt.DTypeLike) -> list[tuple[int, int]]:
@@ -105,9 +106,8 @@ class ROIPooling(Layer):
     accounts = {"roi_pooling_param": Account(read=("pooled_h", "pooled_w", "spatial_scale"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from at_least_one(spec, "roi_pooling_param", "pooled_h", "pooled_w")
-        if len(spec.bottoms[0]) != 4:
-            yield spec.misfit("the first bottom must have 4 axes", spec.bottoms[0])
+        yield from spec.at_least_one("roi_pooling_param", "pooled_h", "pooled_w")
+        yield from spec.ranks(4, 4)
         yield from regions_problem(spec, 1)
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
@@ -147,7 +147,7 @@ class SmoothL1LossModule(nn.Module):
 
 
 @register
-class SmoothL1Loss(Layer):
+class SmoothL1Loss(Loss):
     """The loss of Fast R-CNN's box regression."""
 
     type = "SmoothL1Loss"
@@ -156,14 +156,7 @@ class SmoothL1Loss(Layer):
     origin = "src/caffe/layers/smooth_L1_loss_layer.cu"
     witness = Witness.TRANSCRIPTION
     bottoms = Arity(2, 4)
-    is_loss = True
-    inference = False
-    accounts = {
-        "smooth_l1_loss_param": Account(read=("sigma",)),
-        "loss_param": Account(
-            ignored=dict.fromkeys(("ignore_label", "normalization", "normalize"), "the fork does not read it here")
-        ),
-    }
+    accounts = {"smooth_l1_loss_param": Account(read=("sigma",)), "loss_param": Account(ignored=UNREAD_BY_FORK)}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if len(spec.bottoms) == 3:
@@ -174,10 +167,7 @@ class SmoothL1Loss(Layer):
             yield spec.misfit("the bottoms must have the same shape", spec.bottoms)
         sigma = spec.message("smooth_l1_loss_param").sigma
         if sigma == 0:
-            yield spec.error("must not be 0", "smooth_l1_loss_param.sigma", sigma, code="out-of-range")
-
-    def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        return ((),)
+            yield spec.fault("must not be 0", "smooth_l1_loss_param.sigma")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return SmoothL1LossModule(spec.message("smooth_l1_loss_param").sigma)
@@ -220,6 +210,3 @@ class FastRCNNDropout(Dropout):
         if spec.additions("dropout_param").scale_train:
             return super().onnx(spec, onnx)
         return [onnx.node("Mul", onnx.bottoms[0], UnscaledDropout(spec.param.dropout_param.dropout_ratio).factor)]
-
-    def _draws(self, spec: LayerSpec) -> bool:
-        return True

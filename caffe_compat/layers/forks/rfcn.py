@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, DataError
-from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, at_least_one, exactly, register
+from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
 from caffe_compat.layers.facts import Gradient, Witness
 from caffe_compat.layers.forks.rcnn import check_region, half_away, regions_problem
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
 from caffe_compat.layers.labels import outer_class_inner, precise, whole_numbers
+from caffe_compat.layers.losses import UNREAD_BY_FORK, Loss, normalization_of
 from caffe_compat.schema import forks_pb2 as fb
 
 _LEAST = 0.1  # a region narrower than this, in cells of the map, counts as this wide
@@ -90,7 +91,7 @@ class PSROIPooling(Layer):
         message, field = spec.message("psroi_pooling_param"), "psroi_pooling_param"
         if not message.HasField("spatial_scale"):
             yield spec.error("must be given", f"{field}.spatial_scale", code="field-missing")
-        yield from at_least_one(spec, field, "output_dim", "group_size")
+        yield from spec.at_least_one(field, "output_dim", "group_size")
         channels = message.output_dim * message.group_size**2
         if len(spec.bottoms[0]) != 4 or spec.bottoms[0][1] != channels:
             yield spec.misfit(f"needs 4 axes and output_dim x group_size^2 = {channels} channels", spec.bottoms[0])
@@ -150,7 +151,7 @@ class BoxAnnotatorOHEM(Layer):
         return (2,)
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from at_least_one(spec, "box_annotator_ohem_param", "roi_per_img")
+        yield from spec.at_least_one("box_annotator_ohem_param", "roi_per_img")
         rois, *others = map(four_axes, spec.bottoms)
         expected = [5, 1, 1, others[2][1]]
         if any(
@@ -171,12 +172,10 @@ class BoxAnnotatorOHEM(Layer):
 
 def mode_of(spec: LayerSpec) -> str:
     """Return the name of the normalisation that a loss asks for; in this fork a mode has been put before NONE."""
-    message, added = spec.param.loss_param, spec.additions("loss_param")
+    added = spec.additions("loss_param")
     if added.HasField("normalization"):
         return str(fb.RFCNLoss.NormalizationMode.Name(added.normalization))
-    if not message.HasField("normalization") and message.HasField("normalize"):
-        return "VALID" if message.normalize else "BATCH_SIZE"
-    return str(message.NormalizationMode.Name(message.normalization))
+    return normalization_of(spec.param.loss_param)
 
 
 class InstanceSmoothL1LossModule(nn.Module):
@@ -205,7 +204,7 @@ class InstanceSmoothL1LossModule(nn.Module):
 
 
 @register
-class InstanceSmoothL1Loss(Layer):
+class InstanceSmoothL1Loss(Loss):
     """The loss of R-FCN's box regression, with that of each region as a second top."""
 
     type = "SmoothL1Loss"
@@ -215,13 +214,11 @@ class InstanceSmoothL1Loss(Layer):
     witness = Witness.TRANSCRIPTION
     bottoms = Arity(2, 3)
     tops = Arity(1, 2)
-    is_loss = True
     last_resort = True
-    inference = False
     accounts = {
         "loss_param": Account(
             read=("normalization", "normalize", "pre_fixed_normalizer"),
-            ignored={"ignore_label": "the fork does not read it here"},
+            ignored={"ignore_label": UNREAD_BY_FORK["ignore_label"]},
         )
     }
 
@@ -255,11 +252,7 @@ class SSDSmoothL1Loss(InstanceSmoothL1Loss):
     origin = "src/caffe/layers/smooth_L1_loss_layer.cpp"
     witness = Witness.RECORDED
     tops = exactly(1)
-    accounts = {
-        "loss_param": Account(
-            ignored=dict.fromkeys(("ignore_label", "normalization", "normalize"), "the fork does not read it here")
-        )
-    }
+    accounts = {"loss_param": Account(ignored=UNREAD_BY_FORK)}
 
     def module(self, spec: LayerSpec) -> nn.Module:
         return InstanceSmoothL1LossModule(spec.bottoms[0][0], None)
@@ -277,7 +270,7 @@ class SmoothL1LossOHEM(InstanceSmoothL1Loss):
 class InstanceSoftmaxWithLossModule(SoftmaxWithLossModule):
     """SoftmaxWithLoss that gives out the loss of each prediction, without a gradient."""
 
-    def __init__(self, axis: int, ignore: int | None, normalization: int, probabilities: bool, tops: int) -> None:
+    def __init__(self, axis: int, ignore: int | None, normalization: str, probabilities: bool, tops: int) -> None:
         super().__init__(axis, ignore, normalization, probabilities)
         self.tops = tops
 
@@ -318,10 +311,8 @@ class InstanceSoftmaxWithLoss(SoftmaxWithLoss):
         return ((), *spec.bottoms)[: len(spec.param.top)]
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        plain = super().module(spec)
-        assert isinstance(plain, SoftmaxWithLossModule)
-        mode = spec.param.loss_param.NormalizationMode.Value(mode_of(spec))
-        return InstanceSoftmaxWithLossModule(plain.axis, plain.ignore, mode, plain.probabilities, len(spec.param.top))
+        axis, ignore, _, probabilities = self._settings(spec)
+        return InstanceSoftmaxWithLossModule(axis, ignore, mode_of(spec), probabilities, len(spec.param.top))
 
 
 @register

@@ -95,13 +95,12 @@ class ImResize(Layer):
             yield spec.misfit("the bottom must have 4 axes", shape)
             return
         if message.factor < 0 or min(self._size(spec)) < 1:
-            yield spec.error("leaves no map", "imresize_param.factor", message.factor, code="out-of-range")
+            yield spec.fault("leaves no map", "imresize_param.factor")
             return
         module = ImResizeModule(self._size(spec), message.start_scale, message.scale_gap)
         for number in range(shape[0]):
             if any(not 0 <= module.pad(number, size) < (size + 1) // 2 for size in shape[2:]):
-                problem = f"scale {number} does not lie inside its map"
-                yield spec.error(problem, "imresize_param.start_scale", message.start_scale, code="out-of-range")
+                yield spec.fault(f"scale {number} does not lie inside its map", "imresize_param.start_scale")
                 return
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

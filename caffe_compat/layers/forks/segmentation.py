@@ -152,15 +152,14 @@ class ImageSegData(Fed):
         yield from _both(spec, spec.param.image_data_param, "image_data_param", "new_height", "new_width")
         yield from _both(spec, added, "transform_param", "crop_height", "crop_width")
         if plain.HasField("crop_size") and (added.HasField("crop_height") or added.HasField("crop_width")):
-            problem = "conflicts with crop_height and crop_width"
-            yield spec.error(problem, "transform_param.crop_size", plain.crop_size, code="conflict")
+            yield spec.fault("conflicts with crop_height and crop_width", "transform_param.crop_size", code="conflict")
         if added.scale_factors and not (plain.crop_size or added.crop_height):
             problem = "needs crop_size, or crop_height and crop_width"
-            yield spec.error(problem, "transform_param.scale_factors", list(added.scale_factors), code="field-missing")
+            yield spec.fault(problem, "transform_param.scale_factors", code="field-missing")
 
 
 def _both(spec: LayerSpec, message: Message, name: str, high: str, wide: str) -> Iterator[CaffeCompatError]:
     """Yield an error if one side of a size is given without the other."""
     if bool(getattr(message, high)) != bool(getattr(message, wide)):
         field = high if getattr(message, high) else wide
-        yield spec.error("set without the other side", f"{name}.{field}", getattr(message, field), code="field-missing")
+        yield spec.fault("set without the other side", f"{name}.{field}", code="field-missing")

@@ -70,7 +70,7 @@ class SegNetUpsample(Layer):
                 yield spec.error(problem, f"{field}.{high if message.HasField(high) else wide}", code="field-missing")
                 return
         if message.HasField("scale") and message.HasField("scale_h"):
-            yield spec.error("conflicts with scale_h and scale_w", f"{field}.scale", message.scale, code="conflict")
+            yield spec.fault("conflicts with scale_h and scale_w", f"{field}.scale", code="conflict")
         size, scale, less = self._sizes(spec)
         if min(size or scale) < 2:
             yield spec.error(
@@ -134,8 +134,7 @@ class SegNetBN(Layer):
     accounts = {"bn_param": Account(read=("bn_mode", "scale_filler", "shift_filler"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        if not 2 <= len(spec.bottoms[0]) <= 4:
-            yield spec.misfit("the bottom must have 2 to 4 axes", spec.bottoms[0])
+        yield from spec.ranks(2, 4)
         if len(spec.param.top) > 1 and not self._learns(spec):
             yield spec.error(
                 "only bn_mode LEARN has tops for the statistics", "top", list(spec.param.top), code="conflict"
@@ -169,7 +168,7 @@ class WeightedSoftmaxLossModule(SoftmaxWithLossModule):
     """Cross entropy of the softmax, each prediction weighed by its label's class; the weights do not enter the mean."""
 
     def __init__(
-        self, axis: int, ignore: int | None, normalization: int, probabilities: bool, classes: list[float]
+        self, axis: int, ignore: int | None, normalization: str, probabilities: bool, classes: list[float]
     ) -> None:
         super().__init__(axis, ignore, normalization, probabilities)
         self.classes = classes
@@ -198,17 +197,13 @@ class SegNetSoftmaxWithLoss(SoftmaxWithLoss):
         added, classes = spec.additions("loss_param"), spec.bottoms[0][1] if len(spec.bottoms[0]) > 1 else 0
         if added.weight_by_label_freqs and len(added.class_weighting) != classes:
             problem = f"needs one weight per class ({classes}), got {len(added.class_weighting)}"
-            yield spec.error(problem, "loss_param.class_weighting", list(added.class_weighting), code="wrong-count")
+            yield spec.fault(problem, "loss_param.class_weighting", code="wrong-count")
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        plain, added = super().module(spec), spec.additions("loss_param")
+        added = spec.additions("loss_param")
         if not added.weight_by_label_freqs:
-            return plain
-        assert isinstance(plain, SoftmaxWithLossModule)
-        mode = spec.param.loss_param.NormalizationMode.Value(plain.normalization)
-        return WeightedSoftmaxLossModule(
-            plain.axis, plain.ignore, mode, plain.probabilities, list(added.class_weighting)
-        )
+            return super().module(spec)
+        return WeightedSoftmaxLossModule(*self._settings(spec), list(added.class_weighting))
 
 
 class AlwaysDropout(nn.Module):
@@ -246,6 +241,3 @@ class SegNetDropout(Dropout):
         if spec.additions("dropout_param").sample_weights_test:
             return Layer.onnx(self, spec, onnx)  # it draws
         return super().onnx(spec, onnx)
-
-    def _draws(self, spec: LayerSpec) -> bool:
-        return True

@@ -62,7 +62,7 @@ class _SSDFed(ImageFed):
             problem = "not supported: the fork reads the bytes of its floats as values"
             yield spec.error(problem, "transform_param.noise_param.convert_to_lab", True, code="unsupported")
         if bool(added.crop_h) != bool(added.crop_w):
-            yield spec.error("needs both crop_h and crop_w", "transform_param.crop_h", added.crop_h, code="conflict")
+            yield spec.fault("needs both crop_h and crop_w", "transform_param.crop_h", code="conflict")
 
 
 @register
