@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lq_emotion.cli.study import study_command
 from lq_emotion.studies.robust_lq.plan import StudyPlan
-from lq_emotion.studies.robust_lq.results import Tables
+from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.study import STUDY
 from lq_emotion.studies.robust_lq.tables import table_markdown
 
@@ -14,8 +16,8 @@ _FILES = (
 )
 
 
-def _tables(results: Tables) -> str:
-    return "\n".join(map(table_markdown, results.tables))
+def _tables(results: Sequence[StudyResults]) -> str:
+    return "\n".join(map(table_markdown, results))
 
 
 COMMAND = study_command(STUDY, StudyPlan, _tables, _FILES)

@@ -12,7 +12,7 @@ from lq_emotion.studies.robust_lq import tables
 from lq_emotion.studies.robust_lq.published import published
 from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.studies.robust_lq.table import TITLES, best, column
+from lq_emotion.studies.robust_lq.tables import TITLES, best, column
 
 
 def table_1(store: Store) -> Iterator[Block]:

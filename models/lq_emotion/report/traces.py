@@ -17,7 +17,7 @@ from lq_emotion.nets.names import Method
 from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.studies.robust_lq.table import column
+from lq_emotion.studies.robust_lq.tables import column
 
 Trace = npt.NDArray[np.float64]
 _COLOURS: dict[str, str] = {

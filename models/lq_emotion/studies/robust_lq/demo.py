@@ -155,7 +155,7 @@ def run_demo(
         return earlier
     people = SyntheticSettings(train=size.train, dev=size.dev, frames=size.frames, size=(224, 224), seed=seed, lag=0)
     make_recordings(plan.recordings, people, jobs=2, say=say)
-    (study,) = STUDY.run(plan, say).tables
+    (study,) = STUDY.run(plan, say)
     unseen = [f"dev_{number}" for number in range(1, size.dev + 1)]
     weights = weights_of(plan, sr_run(plan, plan.largest_factor, seed), Net.SR_FCN)
     calibration, estimator = _calibrated(plan, size, unseen[:-1], say)

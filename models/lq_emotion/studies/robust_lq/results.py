@@ -14,38 +14,26 @@ from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.recipes import Variant
 
 
-@dataclass(frozen=True)
-class WeightsFile(Record):
-    """A file of weights: its path, relative to ROOT where it is there, and its SHA-256."""
-
-    file: str
-    sha256: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class CellResult(Record):
-    """A cell of Table 1 with its scores.
-
-    Attributes
-    ----------
-    method, factor : row and column of the table; the factor of HR, which is in every column, is 1.
-    run, test : names of the training and of the crops; of several seeds', the first.
-    scores : scores.json of the evaluation, below ROOT; of several seeds', the first.
-    weights : what was scored; of several seeds', the first.
-    measured : the score of all development recordings as one sequence, in AVEC's convention; the mean of several seeds.
-    published, difference : the paper's score, and here minus paper; None where the paper has none.
-    seeds : the scores of each seed.
-    """
+    """A cell of Table 1 with its scores; names and files of several seeds are those of the first."""
 
     method: Method
     factor: int
+    """The column; 1 for HR, which is in every column."""
     run: str
     test: str
+    """Name of the crops."""
     scores: str
-    weights: WeightsFile | None = None
+    """scores.json of the evaluation, below ROOT."""
+    weights: str = ""
+    """What was scored; relative to ROOT if it is there."""
+    weights_sha256: str = ""
     measured: Score
+    """Of all development recordings as one sequence, in AVEC's convention; the mean of several seeds."""
     published: Score | None
     difference: Score | None
+    """Here minus paper."""
     seeds: tuple[Score, ...] = ()
 
     @property
@@ -56,23 +44,16 @@ class CellResult(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResults(Record):
-    """ROOT/table/table.json, from which all forms of the table are made.
-
-    Attributes
-    ----------
-    synthetic : the recordings are drawn, no person was filmed.
-    settings : settings of the study.
-    dimension : dimension of the labels; one of two, if the nets learn both.
-    versions : versions of the packages that computed it; None for one without a version.
-    seconds : time of each stage; None for one that was not timed.
-    cells : the numbers.
-    """
+    """ROOT/table/table.json, from which all forms of the table are made."""
 
     synthetic: bool
+    """No person was filmed."""
     settings: StudyPlan
     dimension: str = "valence"
+    """One of two, if the nets learn both."""
     versions: Mapping[str, str | None]
     seconds: Mapping[str, float | None]
+    """Of each stage; None for one that was not timed."""
     cells: tuple[CellResult, ...]
 
     @property
@@ -92,28 +73,14 @@ class StudyResults(Record):
 
 
 @dataclass(frozen=True)
-class Tables(Record):
-    """Table 1 of each dimension."""
-
-    tables: tuple[StudyResults, ...]
-
-
-@dataclass(frozen=True)
 class VariantResult(Record):
-    """A variant's scores on one kind of crops.
-
-    Attributes
-    ----------
-    variant, factor : what was trained; the factor is in its name: Max-3.
-    tested : the factor of the crops.
-    run : the training's name; of several seeds', the first.
-    measured : the scores; of several seeds', the mean.
-    seeds : the scores of each seed.
-    """
+    """A variant's scores on one kind of crops, see `CellResult`."""
 
     variant: Variant
     factor: int
+    """Of the training; it is in its name: Max-3."""
     tested: int
+    """Of the crops."""
     run: str
     measured: Score
     seeds: tuple[Score, ...]

@@ -13,8 +13,16 @@ from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.published import compare, published
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.results import CellResult, StudyResults, VariantResult, VariantResults
-from lq_emotion.studies.robust_lq.table import best, column, draw, latex, write_csv
-from lq_emotion.studies.robust_lq.tables import page_markdown, table_markdown, variant_tables
+from lq_emotion.studies.robust_lq.tables import (
+    best,
+    column,
+    draw,
+    latex,
+    page_markdown,
+    table_markdown,
+    variant_tables,
+    write_csv,
+)
 
 
 def cell(method, factor, *scores):
@@ -107,7 +115,19 @@ def test_the_figure_is_drawn(tmp_path):
 def test_results_read_back_from_table_json():
     assert StudyResults.from_json(json.loads(json.dumps(RESULTS.to_json()))) == RESULTS
     assert list(RESULTS.to_json()["cells"][0]) == [
-        *("method", "factor", "run", "test", "scores", "weights", "measured", "published", "difference", "seeds")
+        *(
+            "method",
+            "factor",
+            "run",
+            "test",
+            "scores",
+            "weights",
+            "weights_sha256",
+            "measured",
+            "published",
+            "difference",
+            "seeds",
+        )
     ]
 
 
