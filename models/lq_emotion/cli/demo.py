@@ -75,8 +75,8 @@ def _show(results: DemoResults | CloudResults, settings: DemoSettings) -> None:
 
 def cloud_lines(results: CloudResults) -> Iterator[str]:
     """Yield what the demo of the second paper found, for a terminal."""
+    from lq_emotion.studies.cloud_robotics.paper import Aggregation
     from lq_emotion.studies.cloud_robotics.plan import ALL
-    from lq_emotion.studies.cloud_robotics.published import Aggregation
 
     yield "Accuracy (1 is perfect) on drawn people whom no net saw in training. It says nothing about people."
     yield "\nImages, seven emotions; by what the net had learnt before, people or shapes:"
@@ -89,7 +89,7 @@ def cloud_lines(results: CloudResults) -> Iterator[str]:
     scores["LSTM, all"] = {name: _accuracy(results.cell(Aggregation.LSTM, name, ALL)) for name in names}
     yield from _table(scores)
     yield "LSTM: trained on the clips of that column. LSTM, all: on those of all columns."
-    yield "Recipe: the demo's own, for small nets in place of ResNet-50 (studies/cloud_robotics/recipes.py)."
+    yield "Recipe: the demo's own, for small nets in place of ResNet-50 (studies/cloud_robotics/plan.py)."
 
 
 def _accuracy(result: ClipResult | None) -> float | None:

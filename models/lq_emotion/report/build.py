@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from lq_emotion.common.document import Figure, Report, Table, Text, number
+from lq_emotion.common.document import Block, Figure, Report, Table, Text, number
 from lq_emotion.common.records import Record
 from lq_emotion.common.report_files import write_report
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import cloud_robotics, open_questions, provenance, results
 from lq_emotion.report.example_frames import frames
-from lq_emotion.report.parts import Part, sections
-from lq_emotion.report.rate_distortion import rate_distortion
-from lq_emotion.report.results import paper_figures
+from lq_emotion.report.parts import sections
 from lq_emotion.report.traces import traces
 from lq_emotion.studies.cloud_robotics.results import FILE
 from lq_emotion.studies.robust_lq.store import Store
 
-PARTS: dict[str, tuple[Part[Store], ...]] = {
+PARTS: dict[str, tuple[Callable[[Store], Iterator[Block]], ...]] = {
     "Table 1": (results.table_1,),
     "Intervals and tests": (results.comparisons,),
     "Nets outside Table 1": (results.variants,),
-    "Figures 1 to 3": (paper_figures,),
+    "Figures 1 to 3": (results.paper_figures,),
     "Example frames": (frames,),
     "Valence traces": (traces,),
-    "Rate and distortion": (rate_distortion,),
+    "Rate and distortion": (results.rate_distortion,),
     "All evaluations": (results.evaluations,),
     "What was run": (provenance.settings, provenance.recordings, provenance.trainings),
     "Paper and code": (open_questions.disagreements,),
@@ -61,7 +60,9 @@ def make_report(root: Path) -> Report:
     return Report(
         "Robust emotion recognition from low-quality video",
         tuple(_lead(store)),
-        sections(PARTS, store, finished=finished),
+        sections(
+            {title: [partial(part, store) for part in parts] for title, parts in PARTS.items()}, finished=finished
+        ),
     )
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from caffe_compat.errors import FileError
-from lq_emotion.common.document import Block, Column, Figure, Report, Table, Text, code, number, read_png, row
-from lq_emotion.report.parts import Absent, Part, sections
+from lq_emotion.common.document import Block, Column, Report, Table, Text, code, number, row
+from lq_emotion.report.parts import Absent, figure_of, sections
 from lq_emotion.report.provenance import pairs, software, stage_times
-from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS
-from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.studies.cloud_robotics.paper import OPEN_QUESTIONS, Aggregation
 from lq_emotion.studies.cloud_robotics.results import FILE, CloudResults, ImageResult, read_results
 from lq_emotion.studies.cloud_robotics.tables import (
     BASES,
@@ -26,19 +25,23 @@ from lq_emotion.studies.questions import Question, questions_table
 _PAPER = "Maclean: Facial Expression Recognition for Cloud Robotics, 2021"
 
 
-@dataclass(frozen=True)
-class _Source:
-    root: Path
-    results: CloudResults
-
-
 def make_page(root: Path) -> Report:
     """Return the report of a study from ROOT/study.json and ROOT/figures. A line names what is missing."""
     results = read_results(root)
     if results is None:
         hint = "`lq-emotion study run cloud-robotics` writes it"
         raise FileError("file not found", code="file-missing", file=root / FILE, hint=hint)
-    return Report(TITLE, tuple(_lead(results)), sections(PARTS, _Source(root, results), finished=True))
+    parts: dict[str, Callable[[CloudResults, Path], Iterator[Block]]] = {
+        "Table 1 and Figure 2": _images,
+        "Searches": _searches,
+        "Clips": _clips,
+        "Trained on one version, tested on another": _transfer,
+        "What was run": _run,
+        "What the text leaves open": _choices,
+        "What could not be verified": _not_verified,
+    }
+    made = {title: [partial(part, results, root / "figures")] for title, part in parts.items()}
+    return Report(TITLE, tuple(_lead(results)), sections(made, finished=True))
 
 
 def _lead(results: CloudResults) -> Iterator[Text]:
@@ -59,15 +62,13 @@ def _lead(results: CloudResults) -> Iterator[Text]:
         )
 
 
-def _images(source: _Source) -> Iterator[Block]:
-    if not source.results.images:
+def _images(results: CloudResults, figures: Path) -> Iterator[Block]:
+    if not results.images:
         raise Absent("No net of images was tested.")
-    yield from image_tables(source.results)
-    yield _nets(source.results)
-    yield _figure(
-        source, "figure2", "**Figure 2.** Confusions on test of the base that is best on dev, in percent of the true "
-        "class", "confusions",
-    )  # fmt: skip
+    yield from image_tables(results)
+    yield _nets(results)
+    caption = "**Figure 2.** Confusions on test of the base that is best on dev, in percent of the true class"
+    yield _figure(results, figures / "figure2.png", caption, "confusions")
 
 
 def _nets(results: CloudResults) -> Table:
@@ -87,8 +88,8 @@ def _parameters(parameters: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in parameters.items()) or "–"
 
 
-def _searches(source: _Source) -> Iterator[Block]:
-    searched = [result for result in source.results.images if result.course]
+def _searches(results: CloudResults, figures: Path) -> Iterator[Block]:
+    searched = [result for result in results.images if result.course]
     if not searched:
         raise Absent("Nothing was searched: the parameters are those of the preset or given.")
     yield Text(
@@ -98,7 +99,8 @@ def _searches(source: _Source) -> Iterator[Block]:
     for result in searched:
         name = BASES.get(result.base, result.base)
         caption = f"The search from {name}: {_search(result)}"
-        yield _figure(source, f"search_{result.base}", caption, f"objective by trial and by parameter, {name}")
+        alt = f"objective by trial and by parameter, {name}"
+        yield _figure(results, figures / f"search_{result.base}.png", caption, alt)
 
 
 def _search(result: ImageResult) -> str:
@@ -106,33 +108,31 @@ def _search(result: ImageResult) -> str:
     return f"trial {best.number + 1} of {len(result.course)} is best, with {_parameters(best.parameters)}"
 
 
-def _clips(source: _Source) -> Iterator[Block]:
-    if not source.results.clips:
+def _clips(results: CloudResults, figures: Path) -> Iterator[Block]:
+    if not results.clips:
         raise Absent("No clips were classified: the study was run without RAVDESS.")
-    yield from clip_tables(source.results)
+    yield from clip_tables(results)
     caption = "**Figure 3.** Confusions of each method on its best version, in percent of the true class"
-    yield _figure(source, "figure3", caption, "confusions of mean, mode and LSTM")
+    yield _figure(results, figures / "figure3.png", caption, "confusions of mean, mode and LSTM")
 
 
-def _transfer(source: _Source) -> Iterator[Block]:
-    tables = list(transfer_tables(source.results))
+def _transfer(results: CloudResults, figures: Path) -> Iterator[Block]:
+    tables = list(transfer_tables(results))
     if not tables:
         raise Absent("No LSTM was tested.")
     yield Text("Neither paper has these numbers: what an LSTM of one quality is worth on another, and one of all.")
     yield from tables
-    yield _figure(source, "transfer", "Accuracy of the LSTM in percent, by what it was trained and tested on", "matrix")
+    caption = "Accuracy of the LSTM in percent, by what it was trained and tested on"
+    yield _figure(results, figures / "transfer.png", caption, "matrix")
 
 
-def _figure(source: _Source, name: str, caption: str, alt: str) -> Block:
-    png = read_png(source.root / "figures" / f"{name}.png")
-    if png is None:
-        return Text(f"figures/{name}.png is missing.", "note")
-    synthetic = " (synthetic)" if source.results.synthetic else ""
-    return Figure(name, png, f"{caption}{synthetic}.", alt)
+def _figure(results: CloudResults, path: Path, caption: str, alt: str) -> Block:
+    synthetic = " (synthetic)" if results.synthetic else ""
+    return figure_of(path, path.stem, f"{caption}{synthetic}.", alt)
 
 
-def _choices(source: _Source) -> Iterator[Block]:
-    choices = source.results.settings.choices
+def _choices(results: CloudResults, _figures: Path) -> Iterator[Block]:
+    choices = results.settings.choices
 
     def here(question: Question) -> str:
         return question.answer or ", ".join(_value(getattr(choices, name)) for name in question.switches)
@@ -144,8 +144,7 @@ def _value(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _run(source: _Source) -> Iterator[Block]:
-    results = source.results
+def _run(results: CloudResults, _figures: Path) -> Iterator[Block]:
     settings = {"preset": code(results.settings.preset), "seed": str(results.settings.seed)}
     settings |= {name: _value(value) for name, value in results.settings.choices.to_json().items()}
     if results.actors is not None:
@@ -164,8 +163,8 @@ def _kind(stage: str, bases: set[str]) -> str:
     return words[0] if words else stage
 
 
-def _not_verified(source: _Source) -> Iterator[Block]:
-    if source.results.synthetic:
+def _not_verified(results: CloudResults, _figures: Path) -> Iterator[Block]:
+    if results.synthetic:
         yield Text(
             "**Data.** The faces are synthetic: that these programs give the paper's numbers on FER+ and RAVDESS was "
             "not verified by this run. The same command runs on both."
@@ -178,14 +177,3 @@ def _not_verified(source: _Source) -> Iterator[Block]:
         "**Intervals.** Those of 95 % are Wilson's, as if clips were independent of each other. Clips of an actor are "
         "not, so the intervals are too narrow."
     )
-
-
-PARTS: dict[str, tuple[Part[_Source], ...]] = {
-    "Table 1 and Figure 2": (_images,),
-    "Searches": (_searches,),
-    "Clips": (_clips,),
-    "Trained on one version, tested on another": (_transfer,),
-    "What was run": (_run,),
-    "What the text leaves open": (_choices,),
-    "What could not be verified": (_not_verified,),
-}

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lq_emotion.common.document import Block, Figure, Text, read_png
+from lq_emotion.common.document import Block, Figure, Text
 from lq_emotion.common.plots import lines_with_gaps, new_figure, png, shared_legend
 from lq_emotion.common.text_table import Table
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.nets.names import Method
-from lq_emotion.report.parts import Absent
+from lq_emotion.report.parts import Absent, figure_of
 from lq_emotion.studies.robust_lq.results import StudyResults
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.studies.robust_lq.tables import column
@@ -40,13 +40,10 @@ def traces(store: Store) -> Iterator[Block]:
         yield _compared(store, store.table)
     drawn = [name for name, scores in store.scores.items() if _is_drawn(scores)]
     for name in [name for name in drawn if name.startswith("HR_on_")] or drawn[:2]:
-        figure = read_png(store.root / "scores" / name / "traces.png")
         title = name.replace("_on_", " on ")
-        if figure is None:
-            yield Text(f"scores/{name}/traces.png is missing.", "note")
-        else:
-            caption = f"Gold standard and prediction of every recording: {title}."
-            yield Figure(f"traces_{name}", figure, caption, f"{store.dimension.capitalize()} over time, {title}")
+        caption = f"Gold standard and prediction of every recording: {title}."
+        alt = f"{store.dimension.capitalize()} over time, {title}"
+        yield figure_of(store.root / "scores" / name / "traces.png", f"traces_{name}", caption, alt)
 
 
 def _is_drawn(scores: Mapping[str, Any]) -> bool:

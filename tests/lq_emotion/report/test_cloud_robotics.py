@@ -8,7 +8,7 @@ from lq_emotion.common.document import Table
 from lq_emotion.common.json_files import write_json
 from lq_emotion.report.build import report_on
 from lq_emotion.report.cloud_robotics import make_page
-from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS
+from lq_emotion.studies.cloud_robotics.paper import OPEN_QUESTIONS
 from tests.lq_emotion.report.conftest import png, put
 from tests.lq_emotion.studies.cloud_robotics.example import EXAMPLE
 from tests.refusals import refused

@@ -7,7 +7,7 @@ of 30 frames.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -20,20 +20,21 @@ from caffe_compat.errors import FileError
 from caffe_compat.formats.files import atomic_path, new_hdf5, write_text
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
-from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.json_files import contents_of, read_json, write_json
 from lq_emotion.common.progress import Say
-from lq_emotion.common.records import Record
 from lq_emotion.crops.versions import Version, clip_boxes, crop_version, read_clip
 from lq_emotion.datasets.ferplus import EMOTIONS as IMAGE_EMOTIONS
 from lq_emotion.datasets.ravdess import EMOTIONS, WINDOW, RavdessClip, window_frames
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
+from lq_emotion.metrics.classification import class_scores
 from lq_emotion.nets.head import adam
 from lq_emotion.nets.lstm import SequenceHead
 from lq_emotion.studies.cloud_robotics.images import best_base, net_path
 from lq_emotion.studies.cloud_robotics.link.table import RateTable, clip_cost, operating_point
+from lq_emotion.studies.cloud_robotics.paper import Aggregation
 from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan
-from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.studies.cloud_robotics.results import ClipResult
 from lq_emotion.training.features import FeatureNet
 from lq_emotion.training.plateau import PLATEAU, History, best_iteration
 from lq_emotion.training.run_folder import train
@@ -46,41 +47,22 @@ NAMES: Mapping[str, str] = {
     "happiness": "happy", "surprise": "surprised", "sadness": "sad", "anger": "angry", "fear": "fearful",
 }  # fmt: skip
 """RAVDESS's names of the emotions of FER+; the others have the same, or none: contempt. Nothing in FER+ is calm."""
+_LSTM = "lstm-"  # begins the names of LSTMs
 _TESTS = 20  # of an LSTM's training
 
 
 @dataclass(frozen=True)
-class Decisions(Record):
-    """A method's predictions for the test actors' clips.
-
-    Attributes
-    ----------
-    method : mean, mode or LSTM.
-    trained : the LSTM's name; None for the others.
-    answers : number of the class by version and clip, an index of `EMOTIONS`.
-    """
-
-    method: Aggregation
-    trained: str | None
-    answers: Mapping[str, Mapping[str, int]]
-
-
-@dataclass(frozen=True)
 class ClipFeatures:
-    """A clip in a version as the net sees it.
-
-    Attributes
-    ----------
-    features : (T, C) float32.
-    scores : (T, k) float32, of the classes of FER+.
-    times : (T,) float64, seconds.
-    bits : (T,) float64, of each frame as it was coded; NaN if it was not.
-    """
+    """A clip in a version as the net sees it."""
 
     features: Singles
+    """(T, C)."""
     scores: Singles
+    """(T, k), of the classes of FER+."""
     times: Doubles
+    """(T,), seconds."""
     bits: Doubles
+    """(T,), of each frame as it was coded; NaN if it was not."""
 
 
 def boxes_path(plan: CloudPlan, clip: RavdessClip) -> Path:
@@ -95,11 +77,14 @@ def features_path(plan: CloudPlan, actor: int, *, coded: bool = False) -> Path:
 
 def lstm_path(plan: CloudPlan, name: str) -> Path:
     """Return the weights of an LSTM."""
-    return plan.out / "nets" / f"lstm-{name}" / f"lstm-{name}.caffemodel"
+    return plan.out / "nets" / f"{_LSTM}{name}" / f"{_LSTM}{name}.caffemodel"
 
 
 def decisions_path(plan: CloudPlan, name: str) -> Path:
-    """Return the file with the `Decisions` of a method: ``mean``, ``mode``, ``lstm-720p30``."""
+    """Return the file with a method's classes of the test clips: ``mean``, ``mode``, ``lstm-720p30``.
+
+    It has the number of the class, an index of `EMOTIONS`, by version and clip.
+    """
     return plan.out / "ravdess" / "decisions" / f"{name}.json"
 
 
@@ -156,14 +141,7 @@ def read_features(plan: CloudPlan, version: Version, clip: RavdessClip) -> ClipF
 
 @dataclass(frozen=True)
 class Windows:
-    """The 30 frames of clips in versions that an LSTM sees, (30, C), each with the number of its emotion.
-
-    Attributes
-    ----------
-    plan : settings of the study.
-    versions : versions of each clip.
-    clips : the clips, each in every version.
-    """
+    """The 30 frames that an LSTM sees of clips, each in every version, (30, C), with the number of its emotion."""
 
     plan: CloudPlan
     versions: Sequence[Version]
@@ -190,7 +168,7 @@ def do_lstm(plan: CloudPlan, name: str, say: Say) -> None:
     Of its snapshots, the one that is best on dev is kept.
     """
     recipe, versions, split = plan.recipe, plan.regimes[name], plan.split
-    run = Run((plan.out / "runs" / f"lstm-{name}").resolve(), "lstm", f"LSTM {name}")
+    run = Run((plan.out / "runs" / f"{_LSTM}{name}").resolve(), "lstm", f"LSTM {name}")
     run.folder.mkdir(parents=True, exist_ok=True)
     batch, target, head = recipe.sequence_batch, lstm_path(plan, name), sequence_head(plan)
     parts = {"train": split.train, "dev": split.dev} if split.dev else {"train": split.train}
@@ -213,7 +191,7 @@ def do_lstm(plan: CloudPlan, name: str, say: Say) -> None:
     write_text(head.deploy(), target.with_suffix(".prototxt"))
     with atomic_path(target) as partial_path:
         partial_path.write_bytes(run.snapshot(best).read_bytes())
-    _write(plan, f"lstm-{name}", Decisions(Aggregation.LSTM, name, answers(plan, name, plan.versions)))
+    write_json(answers(plan, name, plan.versions), decisions_path(plan, f"{_LSTM}{name}"))
 
 
 def _solver(plan: CloudPlan, run: Run, tests: int) -> pb.SolverParameter:
@@ -244,7 +222,7 @@ def do_frames(plan: CloudPlan, _say: Say) -> None:
             }
             for version in plan.versions
         }
-        _write(plan, method, Decisions(Aggregation(method), None, decided))
+        write_json(decided, decisions_path(plan, method))
 
 
 def answers(plan: CloudPlan, name: str, versions: Sequence[Version]) -> dict[str, dict[str, int]]:
@@ -259,13 +237,16 @@ def answers(plan: CloudPlan, name: str, versions: Sequence[Version]) -> dict[str
     return decided
 
 
-def _write(plan: CloudPlan, name: str, decisions: Decisions) -> None:
-    write_json(decisions.to_json(), decisions_path(plan, name))
-
-
-def read_decisions(plan: CloudPlan, name: str) -> Decisions:
-    """Return the predictions of a method."""
-    return read_record(decisions_path(plan, name), Decisions)
+def clip_results(plan: CloudPlan, name: str) -> Iterator[ClipResult]:
+    """Yield the confusions of a method in each version: ``mean``, ``mode``, ``lstm-720p30``."""
+    path, labels = decisions_path(plan, name), {clip.name: clip.label for clip in plan.clips}
+    trained = name.removeprefix(_LSTM) if name.startswith(_LSTM) else None
+    method = Aggregation(name) if trained is None else Aggregation.LSTM
+    with contents_of(path):
+        for version, decided in read_json(path).items():
+            scores = class_scores(list(decided.values()), [labels[clip] for clip in decided], len(EMOTIONS))
+            confusion = tuple(tuple(row) for row in scores.confusion.tolist())
+            yield ClipResult(method=method, trained=trained, version=version, confusion=confusion)
 
 
 def table_path(plan: CloudPlan) -> Path:
@@ -281,5 +262,5 @@ def do_coded(plan: CloudPlan, _say: Say) -> None:
         costs = [clip_cost(clip.times, clip.bits) for clip in features]
         correct = [decided[version.name][clip.name] == clip.label for clip in clips]
         actors = [f"{clip.actor:02}" for clip in clips]
-        points.append(operating_point(version, costs, correct, actors, model=f"lstm-{ALL}"))
+        points.append(operating_point(version, costs, correct, actors, model=f"{_LSTM}{ALL}"))
     write_json(RateTable(tuple(points)).to_json(), table_path(plan))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lq_emotion.common.plots import Matrix, draw_matrices
 from lq_emotion.datasets.ravdess import EMOTIONS
+from lq_emotion.studies.cloud_robotics.paper import Aggregation
 from lq_emotion.studies.cloud_robotics.plan import ALL
-from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import CloudResults
 from lq_emotion.studies.cloud_robotics.tables import BASES, transfer
 from lq_emotion.workflow.search import draw_course

@@ -6,24 +6,110 @@ import json
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from caffe_compat.errors import Code, DataError, did_you_mean
+from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.crops.versions import Version
+from lq_emotion.crops.versions import RATES, SIZES, Version
 from lq_emotion.datasets.ferplus import Rule
 from lq_emotion.datasets.ravdess import ActorSplit, Channel, Modality, RavdessClip, Window, cross_validation, find_clips
-from lq_emotion.studies.cloud_robotics.recipes import PRESETS, Preset
 from lq_emotion.workflow.study import StudySettings
 
 ALL = "all"
 """In place of a version's name: all of them."""
 BEST = "best"
 """In place of a base's name: the one that is best on dev."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset(Record):
+    """How long to train what.
+
+    The text gives two dense layers on ResNet-50 without its top, SGD in two stages (the head on the frozen base, then
+    everything), an LSTM of 1024 with two dense layers and Adam, windows of 30 frames, three sizes and three rates. It
+    gives no rate, no batch, no number of iterations and no size of a dense layer; those of "paper" are ours.
+    """
+
+    hidden: int
+    """Outputs of the head's first dense layer."""
+    dropout: float | None
+    """Share of them that training drops; None for no such layer."""
+    batch: int
+    """Images of a pass."""
+    iter_size: int
+    """Passes of an iteration of stage 2; stage 1 takes as many images in one pass."""
+    stage1_lr: float
+    stage2_lr: float
+    stage1_iterations: int
+    stage2_iterations: int
+    weight_decay: float
+    """Of both stages."""
+    memory: int
+    """Outputs of the LSTM."""
+    sequence_hidden: int
+    """Outputs of the first of its dense layers."""
+    sequence_batch: int
+    """Windows of an iteration."""
+    sequence_lr: float
+    sequence_iterations: int
+    sizes: tuple[tuple[int, int], ...]
+    """Width and height of a frame, of the versions of a clip."""
+    rates: tuple[float, ...]
+    """Frames per second of these versions; each size has each rate."""
+
+    def __post_init__(self) -> None:
+        for name in (one.name for one in fields(self)):
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not value > 0 and (name, value) != ("weight_decay", 0):
+                raise ValueError(f"{name} is {value}, expected more than 0")
+        if not (self.sizes and self.rates):
+            raise ValueError("there is no size or no rate")
+
+
+_PAPER = Preset(
+    hidden=512,
+    dropout=0.5,
+    batch=32,
+    iter_size=2,
+    stage1_lr=0.01,
+    stage2_lr=0.001,
+    stage1_iterations=3400,  # 10 epochs of 21,733 images, the training images with more than 5 votes
+    stage2_iterations=3400,
+    weight_decay=0.0005,
+    memory=1024,  # the text's
+    sequence_hidden=512,
+    sequence_batch=32,
+    sequence_lr=0.0001,
+    sequence_iterations=1500,  # about 50 epochs of 960 clips, those of 16 of 24 actors
+    sizes=SIZES,
+    rates=RATES,
+)
+_SMALL = replace(
+    _PAPER,
+    hidden=64,
+    dropout=None,
+    batch=64,
+    iter_size=1,
+    stage2_lr=0.01,
+    stage1_iterations=600,
+    stage2_iterations=1500,
+    memory=128,
+    sequence_hidden=64,
+    sequence_lr=0.002,
+    sequence_iterations=600,
+    sizes=((320, 180), (160, 90), (64, 36)),  # faces of 100, 50 and 20 pixels
+)
+PRESETS = {
+    "paper": _PAPER,
+    "small": _SMALL,
+    "demo": replace(_SMALL, batch=32, stage1_iterations=300, stage2_iterations=500, sequence_iterations=120),
+}
+"""By name. "small" and "demo" are for small nets and small videos: two cores for an hour, or for three minutes."""
 
 
 class Part(StrEnum):
@@ -166,6 +252,11 @@ class CloudPlan(StudySettings):
         return cross_validation(actors, folds, seed=self.seed)[self.choices.fold % folds]
 
     @property
+    def has_clips(self) -> bool:
+        """Whether there is more than the part IMAGES."""
+        return {*self.parts} != {Part.IMAGES}
+
+    @property
     def synthetic(self) -> bool:
         """Whether no person was photographed or filmed."""
         folders = [folder for folder in (self.ferplus, self.ravdess) if folder is not None]
@@ -188,7 +279,7 @@ def check(plan: CloudPlan) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or name == BEST or name.startswith("lstm-"):
             hint = f"letters, digits, - and _, but not {BEST} or lstm-..."
             raise DataError("cannot name files", code="invalid", field="--weights", value=name, hint=hint)
-    if plan.ravdess is None and plan.parts != (Part.IMAGES,):
+    if plan.ravdess is None and plan.has_clips:
         hint = "--ravdess DIR, or --only images"
         raise DataError("the clips need RAVDESS", code="field-missing", field="--ravdess", hint=hint)
 

@@ -13,8 +13,8 @@ from lq_emotion.common.records import Record
 from lq_emotion.crops.versions import Version
 from lq_emotion.datasets.ravdess import EMOTIONS, ActorSplit
 from lq_emotion.metrics.classification import ClassScores
+from lq_emotion.studies.cloud_robotics.paper import Aggregation
 from lq_emotion.studies.cloud_robotics.plan import CloudPlan
-from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.workflow.search import Parameter, Trial
 
 FILE = "study.json"

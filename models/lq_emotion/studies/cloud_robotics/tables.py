@@ -10,8 +10,7 @@ from lq_emotion.common.document import Cell, Column, Report, Row, Section, Table
 from lq_emotion.common.markdown import markdown
 from lq_emotion.common.words import counted
 from lq_emotion.metrics.classification import ClassScores
-from lq_emotion.studies.cloud_robotics.plan import ALL
-from lq_emotion.studies.cloud_robotics.published import (
+from lq_emotion.studies.cloud_robotics.paper import (
     CLASSES,
     Aggregation,
     ImageScores,
@@ -19,6 +18,7 @@ from lq_emotion.studies.cloud_robotics.published import (
     clip_accuracy,
     table_1,
 )
+from lq_emotion.studies.cloud_robotics.plan import ALL
 from lq_emotion.studies.cloud_robotics.results import ClipResult, CloudResults, ImageResult
 
 TITLE = "Facial expression recognition for cloud robotics"

@@ -6,8 +6,8 @@ from pathlib import Path
 from lq_emotion.crops.versions import Version
 from lq_emotion.datasets.ferplus import EMOTIONS
 from lq_emotion.datasets.ravdess import ActorSplit, Window
+from lq_emotion.studies.cloud_robotics.paper import Aggregation
 from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan
-from lq_emotion.studies.cloud_robotics.published import Aggregation
 from lq_emotion.studies.cloud_robotics.results import ClipResult, CloudResults, ImageResult
 from lq_emotion.workflow.search import Parameter, Trial
 

@@ -6,7 +6,7 @@ import pytest
 
 from lq_emotion.cli.demo import cloud_lines
 from lq_emotion.studies.cloud_robotics.demo import CloudDemoSize, run_demo
-from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.studies.cloud_robotics.paper import Aggregation
 from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.studies.cloud_robotics.example import EXAMPLE
 

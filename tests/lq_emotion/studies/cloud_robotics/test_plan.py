@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from lq_emotion.crops.versions import Version
-from lq_emotion.studies.cloud_robotics.open_questions import OPEN_QUESTIONS
-from lq_emotion.studies.cloud_robotics.plan import Choices, CloudPlan, Part, check
-from lq_emotion.studies.cloud_robotics.recipes import PRESETS
+from lq_emotion.studies.cloud_robotics.paper import OPEN_QUESTIONS
+from lq_emotion.studies.cloud_robotics.plan import PRESETS, Choices, CloudPlan, Part, check
 from tests.refusals import refused
 
 PLAN = CloudPlan(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lq_emotion.studies.cloud_robotics.published import (
+from lq_emotion.studies.cloud_robotics.paper import (
     CLASSES,
     Aggregation,
     Reading,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lq_emotion.common.json_files import write_json
-from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.studies.cloud_robotics.paper import Aggregation
 from lq_emotion.studies.cloud_robotics.results import best_on_dev, read_results
 from tests.lq_emotion.studies.cloud_robotics.example import EXAMPLE, square
 from tests.refusals import refused

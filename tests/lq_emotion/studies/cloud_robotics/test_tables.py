@@ -9,7 +9,7 @@ from lq_emotion.common.document import Table, is_png
 from lq_emotion.datasets.ferplus import EMOTIONS
 from lq_emotion.studies.cloud_robotics import figures
 from lq_emotion.studies.cloud_robotics.figures import draw_figures, draw_images
-from lq_emotion.studies.cloud_robotics.published import Aggregation
+from lq_emotion.studies.cloud_robotics.paper import Aggregation
 from lq_emotion.studies.cloud_robotics.tables import (
     clip_tables,
     image_tables,

@@ -1,8 +1,98 @@
-"""Questions that the second paper leaves open or answers twice."""
+"""The numbers of "Facial Expression Recognition for Cloud Robotics" (Maclean 2021), and the questions it leaves open.
+
+Table 1 is of FER+'s test images; its columns neutral and sadness are probably exchanged: only then do recalls weighted
+by the classes' frequencies give the accuracies next to them (`implied_accuracy`). Both readings are offered.
+
+The tables (a) and (c) are of RAVDESS clips; (b), of the mode, is not in the text.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from lq_emotion.crops.versions import RATES, SIZES
 from lq_emotion.studies.questions import Question
+
+CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
+
+class Reading(StrEnum):
+    """How the columns of Table 1 are read: as printed, or with neutral and sadness exchanged."""
+
+    PRINTED = "printed"
+    EXCHANGED = "exchanged"
+
+
+class Aggregation(StrEnum):
+    """How the estimates of a clip's frames become one."""
+
+    MEAN = "mean"
+    MODE = "mode"
+    LSTM = "LSTM"
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """A row of Table 1."""
+
+    base: str
+    """What the net had learnt before."""
+    recall: tuple[float, ...]
+    """Of each of `CLASSES`, as F1."""
+    f1: tuple[float, ...]
+    accuracy: float
+
+
+_TABLE_1 = (
+    ImageScores(
+        "VGG Face",
+        recall=(0.86, 0.33, 0.49, 0.95, 0.65, 0.85, 0.91),
+        f1=(0.85, 0.45, 0.58, 0.94, 0.71, 0.86, 0.88),
+        accuracy=0.86,
+    ),
+    ImageScores(
+        "ImageNet",
+        recall=(0.63, 0.0, 0.21, 0.89, 0.44, 0.81, 0.90),
+        f1=(0.67, 0.0, 0.34, 0.88, 0.53, 0.80, 0.82),
+        accuracy=0.78,
+    ),
+)
+DISGUST_AS_ANGER = 0.47
+"""The part of disgust that the net from VGG Face takes for anger (section 4.1), all that is said of Figure 2."""
+# Accuracy by size and rate, as in SIZES and RATES; section 3.3 has 480 x 360 in place of the tables' 640 x 360.
+_CLIPS = {
+    Aggregation.MEAN: ((0.26, 0.31, 0.30), (0.33, 0.30, 0.28), (0.33, 0.29, 0.31)),
+    Aggregation.LSTM: ((0.67, 0.81, 0.77), (0.77, 0.77, 0.75), (0.80, 0.81, 0.76)),
+}
+
+
+def table_1(reading: Reading = Reading.PRINTED) -> tuple[ImageScores, ...]:
+    """Return the rows of Table 1."""
+    if reading is Reading.PRINTED:
+        return _TABLE_1
+    return tuple(replace(row, recall=_exchanged(row.recall), f1=_exchanged(row.f1)) for row in _TABLE_1)
+
+
+def _exchanged(values: tuple[float, ...]) -> tuple[float, ...]:
+    by_class = dict(zip(CLASSES, values, strict=True))
+    by_class["neutral"], by_class["sadness"] = by_class["sadness"], by_class["neutral"]
+    return tuple(by_class.values())
+
+
+def implied_accuracy(row: ImageScores, counts: Mapping[str, int]) -> float:
+    """Return the accuracy that the recalls of a row of Table 1 amount to, from the test images of each class."""
+    total = sum(counts[name] for name in CLASSES)
+    return sum(counts[name] * recall for name, recall in zip(CLASSES, row.recall, strict=True)) / total
+
+
+def clip_accuracy(aggregation: Aggregation, size: tuple[int, int], rate: int) -> float | None:
+    """Return the published accuracy on RAVDESS at a size and a frame rate; None where the text has none."""
+    if aggregation not in _CLIPS or size not in SIZES or rate not in RATES:
+        return None
+    return _CLIPS[aggregation][SIZES.index(size)][RATES.index(rate)]
+
 
 OPEN_QUESTIONS = (
     Question(
