@@ -15,9 +15,9 @@ from lq_emotion.crops.h5 import H5Settings, make_h5
 from lq_emotion.datasets.avec.partitions import chosen_partitions
 from lq_emotion.evaluation.evaluate import evaluate
 from lq_emotion.evaluation.settings import EvaluationSettings
-from lq_emotion.nets.names import Method, Net
+from lq_emotion.nets.names import Method
 from lq_emotion.studies.robust_lq import work
-from lq_emotion.studies.robust_lq.cells import cells
+from lq_emotion.studies.robust_lq.cells import cells, weights_of
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from lq_emotion.studies.robust_lq.rate_distortion import SWEEP, SweepSettings
 from lq_emotion.studies.robust_lq.rd_results import Model
@@ -138,15 +138,16 @@ def test_the_study_scores_its_cells(net, data, tmp_path):
         rows=(Method.HR,),
         scales=(3,),
         partitions=chosen_partitions(dev=["P2"]),
+        iterations=1,
         device="cpu",
     )
     (cell,) = cells(plan)
     (tmp_path / "data").symlink_to(root / "data")
-    folder = tmp_path / "runs" / cell.run
-    (folder / "snapshots").mkdir(parents=True)
-    weights = Path(net[1][1]).rename(folder / "snapshots" / "emotion_iter_1.caffemodel")
-    Path(net[1][3]).rename(folder / "deploy.prototxt")
-    work.do_evaluate(plan, cell, Net.SCRATCH, weights, tmp_path / "h5_files/HQ", None, print)
+    weights = weights_of(plan, cell.training)
+    weights.parent.mkdir(parents=True)
+    Path(net[1][1]).rename(weights)
+    Path(net[1][3]).rename(weights.parent.parent / "deploy.prototxt")
+    work.do_evaluate(plan, cell, print)
     content = json.loads((tmp_path / cell.scores / "scores.json").read_text())
     assert list(content["scores"]) == ["P2", "concatenated", "mean"]
     require(net[0], content["concatenated_by_convention"]["population"], [gold("P2")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lq_emotion.crops.h5 import OWN
 from lq_emotion.nets import definitions
@@ -16,47 +17,40 @@ from lq_emotion.studies.robust_lq.recipes import ABLATIONS, MISMATCH, Recipe, Va
 
 @dataclass(frozen=True)
 class Training:
-    """A training of the study.
-
-    Attributes
-    ----------
-    name : name of the run.
-    net : what is trained.
-    data : the folder of h5_files with its training data.
-    start : the factor of the super-resolution that it starts from; None for the fillers.
-    mixture : the factors of a mixture; empty for data of one factor.
-    sizes : factors by which the training faces are smaller than 96 x 96.
-    random_seed : Caffe's.
-    seed : the seed of the study that it belongs to.
-    """
+    """A training of the study; its name is that of the run."""
 
     name: str
     net: Net
     data: str
+    """The folder of h5_files with its training data, of ``sr`` for super-resolution."""
     start: int | None
+    """The factor of the super-resolution that it starts from; None for the fillers."""
     mixture: tuple[int, ...]
+    """The factors of a mixture; empty for data of one factor."""
     sizes: tuple[int, ...]
+    """Factors by which the training faces are smaller than 96 x 96."""
     random_seed: int
+    """Caffe's."""
     seed: int
+    """The seed of the study that it belongs to."""
+
+    @property
+    def mixes_sizes(self) -> bool:
+        """Whether its data are a mixture of faces at their own sizes."""
+        return bool(self.mixture) and self.sizes != (1,)
 
 
 @dataclass(frozen=True)
 class StudyCell:
-    """A net, and the crops on which it is scored.
-
-    Attributes
-    ----------
-    method : a row of the published table, or a variant.
-    factor : s of the method; 1 for HR, which is in every column of the table.
-    tested : the factor of the crops.
-    test : the crops' name.
-    training : training of the net.
-    """
+    """A net, and the crops on which it is scored."""
 
     method: Method | Variant
     factor: int
+    """s of the method; 1 for HR, which is in every column of the table."""
     tested: int
+    """The factor of the crops."""
     test: str
+    """The crops' name."""
     training: Training
 
     @property
@@ -86,21 +80,16 @@ def cells(plan: StudyPlan) -> list[StudyCell]:
 
 
 def _all_cells(plan: StudyPlan, seed: int) -> Iterator[StudyCell]:
-    for method in _methods(plan):
+    methods: list[Method | Variant] = list(plan.rows)  # all parts compare with the rows of Table 1
+    methods += MISMATCH if Part.MISMATCH in plan.parts else ()
+    methods += ABLATIONS if Part.ABLATIONS in plan.parts else ()
+    for method in methods:
         recipe = recipes.recipe(method)
         for s in (1,) if method is Method.HR else plan.scales:
             training = _training(plan, recipe, s, seed)
             for tested in plan.scales if "{t}" in recipe.test else (s,):
                 test = recipe.test.format(t=tested, **_filled(plan, s)) + (OWN if _own(plan, recipe) else "")
                 yield StudyCell(method, s, tested, test, training)
-
-
-def _methods(plan: StudyPlan) -> list[Method | Variant]:
-    """Return the methods of the parts of a study: the rows of Table 1, which all parts compare with, and variants."""
-    methods: list[Method | Variant] = list(plan.rows)
-    methods += MISMATCH if Part.MISMATCH in plan.parts else ()
-    methods += ABLATIONS if Part.ABLATIONS in plan.parts else ()
-    return methods
 
 
 def _training(plan: StudyPlan, recipe: Recipe, s: int, seed: int) -> Training:
@@ -121,6 +110,36 @@ def _training(plan: StudyPlan, recipe: Recipe, s: int, seed: int) -> Training:
 def run_name(plan: StudyPlan, name: str, seed: int) -> str:
     """Return the name of a run: that of the method at the first seed, ``HR.seed1`` at others."""
     return name if seed == plan.seed else f"{name}.seed{seed}"
+
+
+def super_resolution(plan: StudyPlan, s: int, seed: int) -> Training:
+    """Return the training of super-resolution at a factor."""
+    name = run_name(plan, f"{Net.SR_FCN}-{s}", seed)
+    return Training(name, Net.SR_FCN, f"{s}", None, (), (1,), seed + 100 + s, seed)
+
+
+def weights_of(plan: StudyPlan, training: Training) -> Path:
+    """Return the last snapshot of a training."""
+    builder = definitions.builder(training.net)
+    iterations = int(plan.preset_of(training.net).get("max_iter") or builder.solver(plan.switches).max_iter)
+    name = f"{builder.snapshot_name}_iter_{iterations}.caffemodel"
+    return plan.root / "runs" / training.name / "snapshots" / name
+
+
+def start_of(plan: StudyPlan, training: Training) -> Path | None:
+    """Return the weights that a training starts from; None for the fillers."""
+    start = training.start
+    return None if start is None else weights_of(plan, super_resolution(plan, start, training.seed))
+
+
+def data_of(plan: StudyPlan, training: Training) -> Path:
+    """Return the folder of the files that a net learns from."""
+    return plan.root / ("sr" if training.net is Net.SR_FCN else "h5_files") / training.data
+
+
+def changes_of(plan: StudyPlan, training: Training) -> dict[str, Any]:
+    """Return what the preset and the user change in a training."""
+    return {**plan.preset_of(training.net), "random_seed": training.random_seed}
 
 
 def _filled(plan: StudyPlan, s: int) -> dict[str, object]:

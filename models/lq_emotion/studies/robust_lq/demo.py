@@ -23,7 +23,7 @@ from lq_emotion.common.records import Record
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.faces.boxfiles import read_boxes, write_boxes
 from lq_emotion.nets.known.loading import load_model
-from lq_emotion.nets.names import Method, Net, crops_folder
+from lq_emotion.nets.names import Method, crops_folder
 from lq_emotion.predict.analysis import Estimator
 from lq_emotion.predict.instruments import Instruments
 from lq_emotion.predict.run import Outcome, predict
@@ -31,10 +31,11 @@ from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.quality.calibration import Calibration
 from lq_emotion.quality.run import CalibrationRun
 from lq_emotion.quality.settings import CalibrationSettings, Grid, Reading
+from lq_emotion.studies.robust_lq.cells import cells, super_resolution, weights_of
 from lq_emotion.studies.robust_lq.plan import CodedPlan, Part, StudyPlan
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
-from lq_emotion.studies.robust_lq.stages import sr_run, stages, weights_of
+from lq_emotion.studies.robust_lq.stages import stages
 from lq_emotion.studies.robust_lq.study import STUDY
 from lq_emotion.studies.robust_lq.upscaling import SrGain, sr_gain
 from lq_emotion.video.degrade import degrade_video
@@ -157,7 +158,7 @@ def run_demo(
     make_recordings(plan.recordings, people, jobs=2, say=say)
     (study,) = STUDY.run(plan, say)
     unseen = [f"dev_{number}" for number in range(1, size.dev + 1)]
-    weights = weights_of(plan, sr_run(plan, plan.largest_factor, seed), Net.SR_FCN)
+    weights = weights_of(plan, super_resolution(plan, plan.largest_factor, seed))
     calibration, estimator = _calibrated(plan, size, unseen[:-1], say)
     results = DemoResults(
         ccc=_scores(study, read_record(out / "study" / "variants.json", VariantResults)),
@@ -203,7 +204,8 @@ def _calibrated(plan: StudyPlan, size: DemoSize, names: Sequence[str], say: Say)
     """Calibrate Joint-OA on people that no net has seen; return the calibration, and the net with it."""
     weights = plan.out / "trust" / f"{Method.JOINT_OA}.caffemodel"
     weights.parent.mkdir(exist_ok=True)
-    shutil.copyfile(weights_of(plan, Method.JOINT_OA, Net.JOINT), weights)
+    joint_oa = next(cell.training for cell in cells(plan) if cell.method is Method.JOINT_OA)
+    shutil.copyfile(weights_of(plan, joint_oa), weights)
     model = replace(load_model(weights), limits=_LIMITS)
     settings = CalibrationSettings(
         recordings=(plan.recordings,),

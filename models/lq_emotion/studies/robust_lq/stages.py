@@ -8,7 +8,7 @@ The number of threads of a training is fixed, because it determines the order of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,17 @@ from lq_emotion.nets import definitions
 from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.nets.switches import changed_settings
 from lq_emotion.studies.robust_lq import work
-from lq_emotion.studies.robust_lq.cells import StudyCell, Training, cells, run_name
+from lq_emotion.studies.robust_lq.cells import (
+    StudyCell,
+    Training,
+    cells,
+    changes_of,
+    start_of,
+    super_resolution,
+    weights_of,
+)
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, check, validation_part
-from lq_emotion.studies.robust_lq.rate_distortion import result_files, sweep_stages
+from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings, result_files, sweep_stages
 from lq_emotion.studies.robust_lq.rd_results import Model
 from lq_emotion.studies.robust_lq.recipes import shown_lr
 from lq_emotion.studies.robust_lq.work import PHASES
@@ -44,42 +52,52 @@ def stages(plan: StudyPlan) -> list[Stage]:
     check(plan)
     if plan.natural is not None:
         work.sr_images(plan)
-    names, all_cells = _names(plan), cells(plan)
+    found = find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.out.resolve()])
+    recordings, all_cells = _usable(plan, found), cells(plan)
+    names = [recording.name for recording in recordings]
     validation = validation_part(plan, names)
     trainings = list(dict.fromkeys(cell.training for cell in all_cells))
 
     def crops(kind: str) -> list[Path]:
         return [plan.root / "data/raw_data" / kind / f"{name}.mat" for name in names]
 
-    all_stages = [_prepare(plan, names, [path for s in (1, *plan.scales) for path in crops(crops_folder(s))])]
+    hq = crops(crops_folder(1))
+    dev = [path for path in hq if _is_dev(plan, path)]
+    all_stages = [_prepare(plan, recordings, [path for s in (1, *plan.scales) for path in crops(crops_folder(s))])]
     tested = {cell.tested for cell in all_cells if cell.test.endswith(OWN)}
     sizes = sorted(tested.union(*(training.sizes for training in trainings)) - {1})
-    all_stages += [_own_size(s, crops(crops_folder(1)), crops(f"{crops_folder(s)}{OWN}")) for s in sizes]
+    all_stages += [_own_size(s, hq, crops(f"{crops_folder(s)}{OWN}")) for s in sizes]
     files = {}
     for folder, training in sorted({training.data: training for training in trainings}.items()):
-        if training.mixture and training.sizes != (1,):
-            kinds = [f"{crops_folder(factor)}{OWN}" for factor in training.mixture]
-            of_sizes = [path for kind in kinds for path in crops(kind)]
-            all_stages.append(_h5_of_sizes(plan, training, of_sizes, validation))
-        else:
-            of_one = crops(crops_folder(1) if training.mixture else folder)
-            all_stages.append(_h5(plan, training, of_one, validation))
+        all_stages.append(_h5(plan, training, crops, validation))
         files[folder] = all_stages[-1].writes
     learnt = [name for name in names if plan.partitions.of(name) == "train" and name not in validation]
-    train_crops = [path for path in crops(crops_folder(1)) if path.stem in learnt]
-    all_stages += _pretrainings(plan, trainings, train_crops)
+    all_stages += _pretrainings(plan, trainings, [path for path in hq if path.stem in learnt])
     all_stages += [_train(plan, training, files[training.data]) for training in trainings]
     for cell in {cell.scores: cell for cell in all_cells}.values():
-        dev = [path for path in crops(cell.test) if _is_dev(plan, path)]
-        all_stages.append(_evaluate(plan, cell, dev))
+        all_stages.append(_evaluate(plan, cell, [path for path in crops(cell.test) if _is_dev(plan, path)]))
     if Part.SUBMISSION in plan.parts:
-        all_stages += _submission(plan, all_cells)
+        all_stages += _submission(plan, all_cells, found, names[0])
     if Part.FIGURES in plan.parts:
-        all_stages += _figures(plan, all_cells, next(path for path in crops(crops_folder(1)) if _is_dev(plan, path)))
+        all_stages += _figures(plan, all_cells, dev[0])
     if Part.FIGURE4 in plan.parts:
-        dev = [path for path in crops(crops_folder(1)) if _is_dev(plan, path)]
         all_stages += _coded(plan, dev)
     return all_stages
+
+
+def _usable(plan: StudyPlan, found: Sequence[Recording]) -> list[Recording]:
+    """Return the labelled recordings to train with and to score on; refuse to have none of either."""
+    labelled = [recording for recording in found if has_labels(recording, plan.root, plan.dimension)]
+    names = [recording.name for recording in labelled]
+    usable = [recording for recording in labelled if plan.partitions.of(recording.name) in PHASES.values()]
+    plan.partitions.require_known(names, plan.recordings, *PHASES.values())
+    for partition in PHASES.values():
+        if not plan.partitions.members(partition, [recording.name for recording in usable]):
+            choice = f"name some with --{partition}: {', '.join(names)}"
+            hint = choice if names else places_of_labels(plan.root, plan.dimension)
+            problem = f"no labelled {partition} recording found"
+            raise DataError(problem, code="empty", file=plan.recordings, hint=hint)
+    return usable
 
 
 def _pretrainings(plan: StudyPlan, trainings: Sequence[Training], faces: list[Path]) -> list[Stage]:
@@ -88,37 +106,7 @@ def _pretrainings(plan: StudyPlan, trainings: Sequence[Training], faces: list[Pa
     stages = [_faces(plan, faces)] if starts and plan.natural is None else []
     data = {s: _sr_data(plan, s) for s in sorted({s for s, _ in starts})}
     stages += data.values()
-    for s, seed in starts:
-        name, random_seed = sr_run(plan, s, seed), seed + 100 + s
-        training = Training(name, Net.SR_FCN, f"{s}", None, (), (1,), random_seed, seed)
-        stages.append(_train(plan, training, data[s].writes))
-    return stages
-
-
-def sr_run(plan: StudyPlan, s: int, seed: int) -> str:
-    """Return the name of the super-resolution run at a factor."""
-    return run_name(plan, f"{Net.SR_FCN}-{s}", seed)
-
-
-def _recordings(plan: StudyPlan) -> list[Recording]:
-    return find_recordings(plan.recordings, dimension=plan.dimension, skip=[plan.out.resolve()])
-
-
-def _labelled(plan: StudyPlan, recording: Recording) -> bool:
-    return has_labels(recording, plan.root, plan.dimension)
-
-
-def _names(plan: StudyPlan) -> list[str]:
-    labelled = [recording.name for recording in _recordings(plan) if _labelled(plan, recording)]
-    names = [name for name in labelled if plan.partitions.of(name) in PHASES.values()]
-    plan.partitions.require_known(labelled, plan.recordings, *PHASES.values())
-    for partition in PHASES.values():
-        if not plan.partitions.members(partition, names):
-            choice = f"name some with --{partition}: {', '.join(labelled)}"
-            hint = choice if labelled else places_of_labels(plan.root, plan.dimension)
-            problem = f"no labelled {partition} recording found"
-            raise DataError(problem, code="empty", file=plan.recordings, hint=hint)
-    return names
+    return stages + [_train(plan, super_resolution(plan, s, seed), data[s].writes) for s, seed in starts]
 
 
 def _otherwise(plan: StudyPlan, *parts: str) -> dict[str, Any]:
@@ -133,14 +121,9 @@ def _partitioned(plan: StudyPlan) -> dict[str, Any]:
     return {"partitions": dict(plan.partitions.chosen)} if plan.partitions.chosen else {}
 
 
-def _validated(validation: tuple[str, ...]) -> dict[str, Any]:
-    """Return a stage's settings that depend on who validates: none where it is dev."""
-    return {"validation": list(validation)} if validation else {}
-
-
-def _prepare(plan: StudyPlan, names: Sequence[str], crops: list[Path]) -> Stage:
-    recordings = [recording for recording in _recordings(plan) if recording.name in names]
-    run = partial(work.do_prepare, plan, tuple(names))
+def _prepare(plan: StudyPlan, recordings: Sequence[Recording], crops: list[Path]) -> Stage:
+    names = tuple(recording.name for recording in recordings)
+    run = partial(work.do_prepare, plan, names)
     return Stage("prepare", run, _preparation(plan, names, plan.scales), _inputs(plan, recordings), tuple(crops))
 
 
@@ -162,26 +145,28 @@ def _inputs(plan: StudyPlan, recordings: Sequence[Recording]) -> tuple[Path, ...
     return (*(path for recording in recordings for path in recording.files), *boxes, *own)
 
 
-def _submission(plan: StudyPlan, all_cells: Sequence[StudyCell]) -> list[Stage]:
-    """Return the stages that predict the test recordings without labels; none without such recordings or without HR."""
-    tested = [one for one in _recordings(plan) if plan.partitions.of(one.name) == "test"]
-    recordings = [one for one in tested if not _labelled(plan, one)]
-    nets = [cell for cell in all_cells if cell.method is Method.HR]
-    if not recordings or not nets:
+def _submission(plan: StudyPlan, all_cells: Sequence[StudyCell], found: Sequence[Recording], first: str) -> list[Stage]:
+    """Return the stages that predict the test recordings without labels; none without such recordings or without HR.
+
+    `first` is the first of the labelled recordings.
+    """
+    recordings = [
+        one
+        for one in found
+        if plan.partitions.of(one.name) == "test" and not has_labels(one, plan.root, plan.dimension)
+    ]
+    cell = next((cell for cell in all_cells if cell.method is Method.HR), None)
+    if not recordings or cell is None:
         return []
-    cell, names = nets[0], tuple(recording.name for recording in recordings)
-    crops = tuple(plan.root / "data/raw_data" / cell.test / f"{name}.mat" for name in names)
+    names = tuple(recording.name for recording in recordings)
+    folder = plan.root / "data/raw_data" / cell.test
+    crops, after = tuple(folder / f"{name}.mat" for name in names), folder / f"{first}.mat"
+    reads = (*_inputs(plan, recordings), after)  # prepare.json has one writer at a time
     run = partial(work.do_prepare, plan, names, unlabelled=True)
-    after = plan.root / "data/raw_data" / cell.test / f"{_names(plan)[0]}.mat"  # prepare.json has one writer at a time
-    prepare = Stage(
-        "prepare unlabelled", run, _preparation(plan, names, ()), (*_inputs(plan, recordings), after), crops
-    )
-    weights = weights_of(plan, cell.run, cell.training.net)
+    prepare = Stage("prepare unlabelled", run, _preparation(plan, names, ()), reads, crops)
     settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
-    h5 = plan.root / "h5_files" / cell.training.data
-    submission = partial(work.do_submission, plan, cell, weights, h5, names)
-    writes = (plan.root / "submission/submission.json",)
-    return [prepare, Stage("submission", submission, settings, (weights, *crops), writes)]
+    run, writes = partial(work.do_submission, plan, cell, names), (plan.root / "submission/submission.json",)
+    return [prepare, Stage("submission", run, settings, (weights_of(plan, cell.training), *crops), writes)]
 
 
 def _own_size(s: int, crops: list[Path], writes: list[Path]) -> Stage:
@@ -189,28 +174,26 @@ def _own_size(s: int, crops: list[Path], writes: list[Path]) -> Stage:
     return Stage(f"own size {s}", run, {"scale": s}, tuple(crops), tuple(writes))
 
 
-def _h5(plan: StudyPlan, training: Training, crops: list[Path], validation: tuple[str, ...]) -> Stage:
+def _h5(plan: StudyPlan, training: Training, crops: Callable[[str], list[Path]], validation: tuple[str, ...]) -> Stage:
+    """Return the stage of a training's data; of a mixture of sizes, a file per factor, and lists of all files."""
     folder, mixture = training.data, training.mixture
     target = plan.root / "h5_files" / folder
-    writes = tuple(target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt"))
-    switched = _otherwise(plan, "h5", *(("h5 of the mixture",) if mixture else ()))
-    settings = {"folder": folder, "mixture": list(mixture), "seed": plan.seed, **switched}
-    settings |= _partitioned(plan) | _validated(validation)
-    run = partial(work.do_h5, plan, folder, mixture, validation)
-    return Stage(f"h5 {folder}", run, settings, tuple(crops), writes)
-
-
-def _h5_of_sizes(plan: StudyPlan, training: Training, crops: list[Path], validation: tuple[str, ...]) -> Stage:
-    """Return the stage of a mixture of faces at their own sizes: a file per factor, and lists of all files."""
-    folder, factors = training.data, training.mixture
-    target = plan.root / "h5_files" / folder
-    writes = [target / f"{phase}.txt" for phase in PHASES]
-    writes += [target / f"{factor}" / f"{phase}.h5" for factor in factors for phase in PHASES]
-    writes += [target / f"{phase}_{factor}.h5" for factor in factors[1:] for phase in PHASES]
-    settings = {"folder": folder, "factors": list(factors), "seed": plan.seed, **_otherwise(plan, "h5")}
-    settings |= _partitioned(plan) | _validated(validation)
-    run = partial(work.do_h5_of_sizes, plan, folder, factors, validation)
-    return Stage(f"h5 {folder}", run, settings, tuple(crops), tuple(writes))
+    settings: dict[str, Any] = {"folder": folder, "seed": plan.seed}
+    if training.mixes_sizes:
+        kinds = [f"{crops_folder(factor)}{OWN}" for factor in mixture]
+        writes = [target / f"{phase}.txt" for phase in PHASES]
+        writes += [target / f"{factor}" / f"{phase}.h5" for factor in mixture for phase in PHASES]
+        writes += [target / f"{phase}_{factor}.h5" for factor in mixture[1:] for phase in PHASES]
+        settings |= {"factors": list(mixture), **_otherwise(plan, "h5")}
+        work_of_kind = work.do_h5_of_sizes
+    else:
+        kinds = [crops_folder(1) if mixture else folder]
+        writes = [target / f"{phase}.{kind}" for phase in PHASES for kind in ("h5", "txt")]
+        settings |= {"mixture": list(mixture), **_otherwise(plan, "h5", *(["h5 of the mixture"] if mixture else []))}
+        work_of_kind = work.do_h5
+    settings |= _partitioned(plan) | ({"validation": list(validation)} if validation else {})
+    reads = tuple(path for kind in kinds for path in crops(kind))
+    return Stage(f"h5 {folder}", partial(work_of_kind, plan, training, validation), settings, reads, tuple(writes))
 
 
 def _faces(plan: StudyPlan, crops: list[Path]) -> Stage:
@@ -236,42 +219,22 @@ def _sr_data(plan: StudyPlan, s: int) -> Stage:
 
 
 def _train(plan: StudyPlan, training: Training, files: Sequence[Path]) -> Stage:
-    name, net = training.name, training.net
-    changes = {**plan.preset_of(net), "random_seed": training.random_seed}
-    out = plan.root / "runs" / name
-    weights = weights_of(plan, name, net)
-    reads, initial = list(files), None
-    if training.start is not None:
-        initial = weights_of(plan, sr_run(plan, training.start, training.seed), Net.SR_FCN)
-        reads.append(initial)
+    net, changes, out = training.net, changes_of(plan, training), plan.root / "runs" / training.name
+    start = start_of(plan, training)
     switched = definitions.settings(net, plan.switches, training.sizes)
     settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
     settings |= {"switches": switched} if switched else {}
-    run = partial(work.do_train, plan, name, net, _training_data(plan, training), initial, changes)
+    reads = (*files, *(() if start is None else (start,)))
     cost = PlannedTraining(net, changes, training.sizes, out)
-    return Stage(f"train {name}", run, settings, tuple(reads), (weights, out / "train.json"), cost)
-
-
-def _training_data(plan: StudyPlan, training: Training) -> Path:
-    return plan.root / ("sr" if training.net is Net.SR_FCN else "h5_files") / training.data
-
-
-def weights_of(plan: StudyPlan, run: str, net: Net) -> Path:
-    """Return the last snapshot of a run."""
-    builder = definitions.builder(net)
-    iterations = int(plan.preset_of(net).get("max_iter") or builder.solver(plan.switches).max_iter)
-    return plan.root / "runs" / run / "snapshots" / f"{builder.snapshot_name}_iter_{iterations}.caffemodel"
+    run, writes = partial(work.do_train, plan, training), (weights_of(plan, training), out / "train.json")
+    return Stage(f"train {training.name}", run, settings, reads, writes, cost)
 
 
 def _evaluate(plan: StudyPlan, cell: StudyCell, crops: list[Path]) -> Stage:
-    training = cell.training
-    weights = weights_of(plan, training.name, training.net)
-    factor = cell.tested if training.mixture and training.sizes != (1,) else None
-    h5 = plan.root / "h5_files" / training.data
-    run = partial(work.do_evaluate, plan, cell, training.net, weights, h5, factor)
     settings = {"threads": plan.threads, "device": plan.device, **_otherwise(plan, "h5")}
     writes = tuple(plan.root / cell.scores / folder / "scores.json" for folder in plan.score_folders.values())
-    return Stage(f"score {cell.run} on {cell.test}", run, settings, (weights, *crops), writes)
+    run, reads = partial(work.do_evaluate, plan, cell), (weights_of(plan, cell.training), *crops)
+    return Stage(f"score {cell.run} on {cell.test}", run, settings, reads, writes)
 
 
 def _is_dev(plan: StudyPlan, crops: Path) -> bool:
@@ -289,7 +252,7 @@ def _figures(plan: StudyPlan, all_cells: Sequence[StudyCell], crops: Path) -> li
     one_for_all = next((cell for cell in all_cells if cell.method is Method.JOINT_OA), None)
     if one_for_all is None or not plan.shows_enlarged_faces:
         return [faces, nets]
-    weights = weights_of(plan, one_for_all.run, Net.JOINT)
+    weights = weights_of(plan, one_for_all.training)
     factor = 4 if 4 in plan.scales else plan.scales[0]
     run = partial(work.do_figure2, plan, crops, weights, factor)
     drawn = Stage("figure 2", run, {"factor": factor, **switched}, (crops, weights), (folder / "figure2.png",))
@@ -298,7 +261,18 @@ def _figures(plan: StudyPlan, all_cells: Sequence[StudyCell], crops: Path) -> li
 
 def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:
     """Return the stages of Figure 4: those of its sweep, then the curves."""
-    sweep = work.sweep_of(plan, coded_models(plan))
+    sweep = SweepSettings(
+        out=plan.root / "rd",
+        data=plan.root / "data/raw_data" / crops_folder(1),
+        models=tuple(coded_models(plan)),
+        partitions=plan.partitions if plan.partitions.complete else None,
+        scales=plan.coding_factors,
+        codecs=plan.coded.codecs,
+        qps=plan.coded.qps,
+        frames=plan.coded.frames,
+        threads=plan.threads,
+        device=plan.device,
+    )
     stages: list[Stage] = list(sweep_stages(sweep, [path.stem for path in crops]))
     reads = tuple(path for stage in stages for path in stage.writes)
     settings = {"nets": [[model.name, model.scale] for model in sweep.models], **_partitioned(plan)}
@@ -313,5 +287,5 @@ def coded_models(plan: StudyPlan) -> list[Model]:
         method, first = cell.method, cell.training.seed == plan.seed
         if first and isinstance(method, Method) and cell.factor in (1, *plan.coding_factors):
             scale = None if method.serves_all_factors else cell.factor
-            models[Model(shown_lr(method), weights_of(plan, cell.run, cell.training.net), scale)] = None
+            models[Model(shown_lr(method), weights_of(plan, cell.training), scale)] = None
     return list(models)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.image_size import open_image
 from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.partitions import Partitions
-from lq_emotion.nets.names import Method, Net, crops_folder
-from lq_emotion.studies.robust_lq.cells import StudyCell
+from lq_emotion.nets.names import Method, crops_folder
+from lq_emotion.studies.robust_lq.cells import StudyCell, Training, changes_of, data_of, start_of, weights_of
 from lq_emotion.studies.robust_lq.image_sources import in_folder
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings, sweep_results
-from lq_emotion.studies.robust_lq.rd_results import Model
 
 DRAWS = 10
 """Passes in a mixture's file, each with its own draws, if `PaperSwitches.mixture` is "each_epoch"."""
@@ -54,10 +52,11 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...], say: Say, *, unlabelled:
         raise DataError(problem, code="invalid", file=plan.recordings)
 
 
-def do_h5(plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...], say: Say) -> None:
-    """Make the HDF5 files of a folder of h5_files, test.h5 of `validation`, else of dev; of a mixture with factors."""
+def do_h5(plan: StudyPlan, training: Training, validation: tuple[str, ...], say: Say) -> None:
+    """Make the HDF5 files of a training, test.h5 of `validation`, else of dev."""
     from lq_emotion.crops.h5 import H5Settings, make_h5
 
+    folder, factors = training.data, training.mixture
     of_file = plan.switches.normalisation == "file"
     draws = DRAWS if factors and plan.switches.mixture == "each_epoch" else 1
     source = crops_folder(1) if factors else folder
@@ -71,9 +70,7 @@ def _while_learning(plan: StudyPlan, validation: tuple[str, ...]) -> Partitions:
     return plan.partitions.tested_on(validation) if validation else plan.partitions
 
 
-def do_h5_of_sizes(
-    plan: StudyPlan, folder: str, factors: tuple[int, ...], validation: tuple[str, ...], say: Say
-) -> None:
+def do_h5_of_sizes(plan: StudyPlan, training: Training, validation: tuple[str, ...], say: Say) -> None:
     """Make the HDF5 files of a mixture of faces at their own sizes, and the lists that name all of them.
 
     See `do_h5`.
@@ -81,6 +78,7 @@ def do_h5_of_sizes(
     from lq_emotion.common.lists import write_list
     from lq_emotion.crops.h5 import OWN, H5Settings, make_h5, named_apart
 
+    folder, factors = training.data, training.mixture
     of_file = plan.switches.normalisation == "file"
     for factor in factors:  # in different orders, or a batch would contain each frame thrice
         name, seed = f"{folder}/{factor}", 100 * (plan.seed + 1) + factor
@@ -105,19 +103,17 @@ def do_own_size(s: int, files: tuple[tuple[Path, Path], ...], say: Say) -> None:
         say(f"{target}: 1/{s} of {source}")
 
 
-def do_train(
-    plan: StudyPlan, name: str, net: Net, data: Path, start: Path | None, changes: dict[str, Any], say: Say
-) -> None:
+def do_train(plan: StudyPlan, training: Training, say: Say) -> None:
     """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
     from lq_emotion.training.settings import Changes, TrainingSettings
     from lq_emotion.training.training_run import train
 
     settings = TrainingSettings(
-        out=plan.root / "runs" / name,
-        h5=data,
-        net=net,
-        weights=start,
-        changes=Changes(**changes),
+        out=plan.root / "runs" / training.name,
+        h5=data_of(plan, training),
+        net=training.net,
+        weights=start_of(plan, training),
+        changes=Changes(**changes_of(plan, training)),
         switches=plan.switches,
         device=plan.device,
         aside=plan.root / "runs_before",
@@ -125,34 +121,32 @@ def do_train(
     try:
         train(settings, say)
     except DataError as error:
-        raise DataError(f"{name}: {error}", code=error.code) from None
+        raise DataError(f"{training.name}: {error}", code=error.code) from None
 
 
-def do_evaluate(
-    plan: StudyPlan, cell: StudyCell, net: Net, weights: Path, h5: Path, factor: int | None, say: Say
-) -> None:
-    """Score a net on one kind of crops; `factor` is that of the faces, if the net was trained on several sizes."""
+def do_evaluate(plan: StudyPlan, cell: StudyCell, say: Say) -> None:
+    """Score a net on one kind of crops; one that was trained on several sizes, with its definition for theirs."""
     from caffe_compat.formats.files import write_text
     from lq_emotion.evaluation.evaluate import evaluate
     from lq_emotion.evaluation.settings import EvaluationSettings
     from lq_emotion.nets.cnn_d import with_outputs
     from lq_emotion.nets.definitions import builder
 
-    data = plan.root / "data/raw_data" / cell.test
-    in_table = isinstance(cell.method, Method) and cell.training.seed == plan.seed
-    definition = None
-    if factor is not None:
+    training, factor = cell.training, cell.tested
+    h5, definition = data_of(plan, training), None
+    if training.mixes_sizes:
         definition = plan.root / cell.scores / "deploy.prototxt"
         definition.parent.mkdir(parents=True, exist_ok=True)
-        deploy = with_outputs(builder(net).deploy(plan.switches, factor), len(plan.score_folders))
+        deploy = with_outputs(builder(training.net).deploy(plan.switches, factor), len(plan.score_folders))
         write_text(deploy, definition)
         h5 /= str(min(plan.mixture, key=lambda trained: abs(trained - factor)))
     mean, std = _statistics(plan, h5)
     if plan.switches.normalisation == "file":
         say(f"frames less the mean {mean:.6g}, over the deviation {std:.6g}")
     settings = EvaluationSettings(
-        weights=weights, data=data, out=plan.root / cell.scores, partitions=plan.partitions, net=definition,
-        mean=mean, std=std, device=plan.device, plots=in_table,
+        weights=weights_of(plan, training), data=plan.root / "data/raw_data" / cell.test, out=plan.root / cell.scores,
+        partitions=plan.partitions, net=definition, mean=mean, std=std, device=plan.device,
+        plots=isinstance(cell.method, Method) and training.seed == plan.seed,
     )  # fmt: skip
     evaluate(settings, say)
 
@@ -171,16 +165,16 @@ def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
         return train.mean, train.std
 
 
-def do_submission(plan: StudyPlan, cell: StudyCell, weights: Path, h5: Path, names: tuple[str, ...], say: Say) -> None:
+def do_submission(plan: StudyPlan, cell: StudyCell, names: tuple[str, ...], say: Say) -> None:
     """Predict recordings without labels, in the form of the gold standard."""
     from lq_emotion.evaluation.settings import SubmissionSettings
     from lq_emotion.evaluation.submission import write_submission
 
-    mean, std = _statistics(plan, h5)
-    data = plan.root / "data/raw_data" / cell.test
+    mean, std = _statistics(plan, data_of(plan, cell.training))
     settings = SubmissionSettings(
-        weights=weights, data=data, out=plan.root / "submission", names=names, mean=mean, std=std, device=plan.device
-    )
+        weights=weights_of(plan, cell.training), data=plan.root / "data/raw_data" / cell.test,
+        out=plan.root / "submission", names=names, mean=mean, std=std, device=plan.device,
+    )  # fmt: skip
     write_submission(settings, say)
 
 
@@ -210,22 +204,6 @@ def do_figure3(plan: StudyPlan, _say: Say) -> None:
 
 def _figure(plan: StudyPlan, number: int) -> Path:
     return plan.root / "study" / f"figure{number}.png"
-
-
-def sweep_of(plan: StudyPlan, models: Sequence[Model]) -> SweepSettings:
-    """Return the settings of Figure 4's sweep."""
-    return SweepSettings(
-        out=plan.root / "rd",
-        data=plan.root / "data/raw_data" / crops_folder(1),
-        models=tuple(models),
-        partitions=plan.partitions if plan.partitions.complete else None,
-        scales=plan.coding_factors,
-        codecs=plan.coded.codecs,
-        qps=plan.coded.qps,
-        frames=plan.coded.frames,
-        threads=plan.threads,
-        device=plan.device,
-    )
 
 
 def do_figure4(sweep: SweepSettings, _say: Say) -> None:

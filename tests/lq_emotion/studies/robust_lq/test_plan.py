@@ -188,9 +188,9 @@ def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, und
     assert results["synthetic"] is True
     assert [(cell["method"], cell["factor"]) for cell in results["cells"]] == [("HR", 1), ("Joint-OA", 3)]
     assert results["cells"][1]["published"] == {"rmse": 0.129, "cc": 0.399, "ccc": 0.328, "frames": None}
-    weights = results["cells"][0]["weights"]
-    assert weights["file"] == "runs/HR/snapshots/emotion_iter_3.caffemodel"
-    assert weights["sha256"] == hashlib.sha256((undisturbed / weights["file"]).read_bytes()).hexdigest()
+    hr = results["cells"][0]
+    assert hr["weights"] == "runs/HR/snapshots/emotion_iter_3.caffemodel"
+    assert hr["weights_sha256"] == hashlib.sha256((undisturbed / hr["weights"]).read_bytes()).hexdigest()
     assert "SYNTHETIC" in (undisturbed / "table" / "table.md").read_text()
     before = numbers(undisturbed)
     capsys.readouterr()

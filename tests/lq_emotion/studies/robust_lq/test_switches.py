@@ -22,6 +22,7 @@ from lq_emotion.nets.switches import (
     describe_settings,
     parse_setting,
 )
+from lq_emotion.studies.robust_lq.cells import cells
 from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.paper_vs_code import markdown
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, validation_part
@@ -254,10 +255,14 @@ def prepared_plan(recordings, tmp_path):
     return StudyPlan(recordings=recordings, out=tmp_path, scales=(3,), preset="small", mixture=(3, 16))
 
 
+def learning_from(plan, folder):
+    """Return a training whose data are in a folder of h5_files."""
+    return next(cell.training for cell in cells(plan) if cell.training.data == folder)
+
+
 def h5(plan, folder, **switches):
-    do_h5(
-        replace(plan, switches=replace(AS_CODE, **switches)), folder, (3, 16) if folder == "mix_3_16" else (), (), print
-    )
+    changed = replace(plan, switches=replace(AS_CODE, **switches))
+    do_h5(changed, learning_from(changed, folder), (), print)
     with h5py.File(plan.out / "h5_files" / folder / "train.h5") as file:
         return file["data"][...], file["label"][...]
 
@@ -278,7 +283,8 @@ def test_recordings_that_validate_are_not_learnt_from_and_the_scored_ones_are_no
     count, folder = 130, prepared_plan.out / "data/raw_data/HQ"
     faces(folder, ("train_2", "train_3", "dev_2"), count)
     switches = replace(AS_CODE, lr_on_plateau=True, validation="train")
-    do_h5(replace(prepared_plan, switches=switches), "HQ", (), ("train_2",), print)
+    plan = replace(prepared_plan, switches=switches)
+    do_h5(plan, learning_from(plan, "HQ"), ("train_2",), print)
     phases = json.loads((prepared_plan.out / "h5_files/HQ/h5.json").read_text())
     assert [phases[phase]["recordings"] for phase in ("train", "test")] == [["train_1", "train_3"], ["train_2"]]
 
