@@ -20,9 +20,7 @@ from lq_emotion.metrics.regression import MEASURES, Convention, defined
 from lq_emotion.metrics.uncertainty import (
     LEVEL,
     RESAMPLES,
-    Interval,
     Moments,
-    Spread,
     holm,
     joined_score,
     paired_test,
@@ -57,84 +55,56 @@ class Estimate(Record):
     low: float | None
     high: float | None
 
-    @classmethod
-    def of(cls, numbers: Spread, interval: Interval) -> Estimate:
-        """Return the record of a spread and an interval."""
-        return cls(*map(defined, (*numbers, *interval)))
-
 
 @dataclass(frozen=True, kw_only=True)
 class CellEstimates(Record):
-    """The scores of a cell.
-
-    Attributes
-    ----------
-    method : a `Method` or a `Variant`.
-    factor : factor of the crops that were scored.
-    seeds : seeds of its trainings.
-    recordings : number of recordings.
-    scores : ``rmse``, ``cc`` and ``ccc`` of all recordings as one sequence.
-    """
+    """The scores of a `Method` or a `Variant` on crops of a factor."""
 
     method: str
     factor: int
     seeds: tuple[int, ...]
     recordings: int
     scores: Mapping[str, Estimate]
+    """``rmse``, ``cc`` and ``ccc`` of all recordings as one sequence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(Record):
-    """CCC of Joint-OA less that of another method, on the same crops.
-
-    Attributes
-    ----------
-    other : the other method.
-    factor : factor of the crops.
-    seeds : those that both methods have.
-    recordings : number of recordings.
-    difference : difference of the mean CCC over seeds.
-    low, high : ends of its interval.
-    p : two-sided, of the permutation test.
-    holm : p adjusted for all tests of the study.
-    arrangements : exchanges that were computed.
-    exact : whether those are all.
-    published : the paper's difference; None where it has none.
-    exceeds : whether the published difference is, without its sign, larger than half the width of the interval.
-    """
+    """CCC of Joint-OA less that of another method, on the same crops."""
 
     other: str
     factor: int
     seeds: tuple[int, ...]
+    """Those that both methods have."""
     recordings: int
     difference: float | None
+    """Of the means over seeds."""
     low: float | None
     high: float | None
     p: float | None
+    """Two-sided, of the permutation test."""
     holm: float | None = None
+    """p adjusted for all tests of the study."""
     arrangements: int
+    """Exchanges that were computed."""
     exact: bool
+    """Whether those are all."""
     published: float | None
     exceeds: bool | None
+    """Whether the published difference is, without its sign, larger than half the width of the interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparisons(Record):
-    """All estimates and differences of a study.
-
-    Attributes
-    ----------
-    convention : convention of the scores; see `metrics.regression`.
-    level : level of the intervals.
-    resamples : the most exchanges of a test.
-    random_seed : random seed of the exchanges, where they are drawn.
-    cells, differences : the numbers.
-    """
+    """All estimates and differences of a study."""
 
     convention: str
     level: float
+    """Of the intervals."""
     resamples: int
+    """The most exchanges of a test."""
     random_seed: int
+    """Of the exchanges, where they are drawn."""
     cells: tuple[CellEstimates, ...]
     differences: tuple[Difference, ...]
 
@@ -149,14 +119,7 @@ def compare_methods(
 ) -> Comparisons:
     """Return the estimates of all cells, and the differences of those that can be compared.
 
-    Parameters
-    ----------
-    moments : moments of each cell, by seed and recording; see `evaluation.tables.read_moments`.
-    random_seed : random seed of the exchanges, where they are drawn; each test has its own, so that none depends on
-        another.
-    resamples : the most exchanges of a test.
-    convention : see `metrics.regression`.
-    dimension : dimension of the labels; the paper has valence alone.
+    Each test draws its exchanges with the random seed, so that none depends on another. The paper has valence alone.
     """
     cells = tuple(_estimates(cell, moments[cell], convention) for cell in moments)
     differences: list[Difference] = []
@@ -179,7 +142,8 @@ def _estimates(cell: Cell, trainings: Trainings, convention: Convention) -> Cell
     scores = [joined_score(table, convention) for table in tables]
     intervals = score_intervals(tables, convention=convention)
     estimates = {
-        name: Estimate.of(spread([getattr(score, name) for score in scores]), intervals[name]) for name in MEASURES
+        name: Estimate(*map(defined, (*spread([getattr(score, name) for score in scores]), *intervals[name])))
+        for name in MEASURES
     }
     method, factor = cell
     return CellEstimates(

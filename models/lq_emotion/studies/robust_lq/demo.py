@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from lq_emotion.quality.calibration import Calibration
 from lq_emotion.quality.run import CalibrationRun
 from lq_emotion.quality.settings import CalibrationSettings, Grid, Reading
 from lq_emotion.studies.robust_lq.cells import cells, super_resolution, weights_of
-from lq_emotion.studies.robust_lq.plan import CodedPlan, Part, StudyPlan
+from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.studies.robust_lq.stages import stages
@@ -53,25 +54,25 @@ _LIMITS = "Trained for a minute on drawn faces. It says nothing about people."
 class DemoSize:
     """How much the demo draws, trains and degrades.
 
-    Attributes
-    ----------
-    train, dev, frames : numbers of recordings and of their frames. The nets never see the people of dev, of whom the
-        last one is for `predict`
-        and the others are for the calibration.
-    scales : the factors s. Joint-OA learns from all of them, super-resolution at the largest.
-    coded : the settings of Figure 4.
-    grid, calibrated : how recordings are degraded to calibrate, and how many frames of each.
-    iterations : iterations of every training; None for those of recipes/demo.toml.
+    The nets never see the people of dev, of whom the last one is for `predict` and the others are for the calibration.
     """
 
     train: int = 32
     dev: int = 12
     frames: int = 200
+    """Of each recording."""
     scales: tuple[int, ...] = (3, 4, 8)
-    coded: CodedPlan = field(default_factory=lambda: CodedPlan(codecs=("x264",), qps=(20, 28, 36, 44), frames=100))
+    """Joint-OA learns from all of them, super-resolution at the largest."""
+    coded: Mapping[str, Any] = field(
+        default_factory=lambda: {"codecs": ("x264",), "qps": (20, 28, 36, 44), "coded_frames": 100}
+    )
+    """The settings of Figure 4."""
     grid: Grid = field(default_factory=lambda: Grid(scales=(1, 2, 4, 8), qps=(20, 36)))
+    """How recordings are degraded to calibrate."""
     calibrated: int = 50
+    """Frames of each."""
     iterations: int | None = None
+    """Of every training; None for those of recipes/demo.toml."""
 
 
 @dataclass(frozen=True)
@@ -86,25 +87,20 @@ class TrustedVideo(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResults(Record):
-    """What the demo shows.
-
-    Attributes
-    ----------
-    ccc : CCC of all development frames, by net and crops: ``{"HR": {"HQ": 0.7, "LR-8": 0.1}}``.
-    coded : CCC by net and QP, at the first factor that is coded.
-    sr : gain of super-resolution.
-    level, half_width : this part of the errors on faces as recorded is within the half-width of the interval.
-    videos : predictions of a video that the nets never saw, and of its degraded copy.
-    made_from : hash of what decides the demo.
-    """
+    """What the demo shows."""
 
     ccc: Scores
+    """Of all development frames, by net and crops: ``{"HR": {"HQ": 0.7, "LR-8": 0.1}}``."""
     coded: Scores
+    """CCC by net and QP, at the first factor that is coded."""
     sr: SrGain
     level: float
+    """This part of the errors on faces as recorded is within the half-width of the interval."""
     half_width: float
     videos: tuple[TrustedVideo, ...]
+    """A video that the nets never saw, and its degraded copy."""
     made_from: str = ""
+    """Hash of what decides the demo."""
 
 
 def demo_plan(out: Path, size: DemoSize, seed: int = 0, threads: int = 2) -> StudyPlan:
@@ -121,7 +117,7 @@ def demo_plan(out: Path, size: DemoSize, seed: int = 0, threads: int = 2) -> Stu
         max_factor=max(size.scales),
         mixture=size.scales,
         boxes=recordings / _BOXES,
-        coded=size.coded,
+        **size.coded,
         coded_scales=_CODED_SCALES,
         previews=False,
         seed=seed,
@@ -195,7 +191,7 @@ def _coded(plan: StudyPlan) -> Scores:
     """Return CCC by net and QP, at the first factor and codec of Figure 4."""
     scores: dict[str, dict[str, float | None]] = {}
     for point in read_record(plan.root / "rd" / "rd.json", SweepResults).points:
-        if point.qp is not None and (point.codec, point.scale) == (plan.coded.codecs[0], plan.coding_factors[0]):
+        if point.qp is not None and (point.codec, point.scale) == (plan.codecs[0], plan.coding_factors[0]):
             scores.setdefault(point.model, {})[f"QP {point.qp}"] = point.score.ccc
     return scores
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from caffe_compat.errors import DataError, FileError
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import option
 from lq_emotion.datasets.avec.layout import DIMENSIONS, Dimension, dimension_root
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of, stored_partitions
 from lq_emotion.nets.blocks import SIZE
@@ -20,6 +20,7 @@ from lq_emotion.workflow.study import StudySettings
 
 VALIDATION = 5
 """One of this number of training recordings, rounded up, is for validation; our choice."""
+_FIGURE_4 = "Figure 4"
 
 
 class Part(StrEnum):
@@ -44,30 +45,8 @@ def _factors(default: tuple[int, ...] | None, text: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodedPlan(Settings):
-    """Settings of Figure 4: every combination of factor, codec and QP."""
-
-    codecs: tuple[str, ...] = option(("x264", "x265"), "x264, x265, vp9, av1 or mpeg4", group="Figure 4")
-    qps: tuple[int, ...] = option(tuple(range(12, 45, 4)), "quantisers", least=0, metavar="QP", group="Figure 4")
-    frames: int | None = option(
-        None,
-        "code the first N frames of each recording (default: all)",
-        least=1,
-        name="--coded-frames",
-        group="Figure 4",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class StudyPlan(StudySettings):
-    """Settings of the study.
-
-    Attributes
-    ----------
-    changes : changes of a training or of the data (``sr``) beyond the preset: ``{"HQ": {"max_iter": 100}}``.
-    coded_scales : factors of Figure 4; by default those of the paper, 3 and 4, that are in `scales`, or its first.
-    previews : draw a contact sheet of each recording's crops and the trace of its labels, a second or two each.
-    """
+    """Settings of the study."""
 
     recordings: Path = option(help="AVEC 2016, RECOLA or synthetic recordings", metavar="DIR")
     parts: tuple[Part, ...] = option(
@@ -85,6 +64,7 @@ class StudyPlan(StudySettings):
     )
     iterations: int | None = option(None, "iterations per net (default: those of the preset)", least=1)
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, kw_only=True)
+    """Of a training or of the data (``sr``) beyond the preset: ``{"HQ": {"max_iter": 100}}``."""
     images: Path | None = option(
         None,
         "images to train super-resolution on: the authors' folder pretrain (default: faces of the recordings)",
@@ -107,9 +87,15 @@ class StudyPlan(StudySettings):
     delay: float = option(
         0.0, "delay of the gold standard in seconds, including what prepare removed", least=0, metavar="S"
     )
-    coded: CodedPlan = field(default_factory=CodedPlan, kw_only=True)
+    codecs: tuple[str, ...] = option(("x264", "x265"), "x264, x265, vp9, av1 or mpeg4", group=_FIGURE_4)
+    qps: tuple[int, ...] = option(tuple(range(12, 45, 4)), "quantisers", least=0, metavar="QP", group=_FIGURE_4)
+    coded_frames: int | None = option(
+        None, "code the first N frames of each recording (default: all)", least=1, group=_FIGURE_4
+    )
     coded_scales: tuple[int, ...] = field(default=(), kw_only=True)
+    """Factors of Figure 4; by default those of the paper, 3 and 4, that are in `scales`, or its first."""
     previews: bool = field(default=True, kw_only=True)
+    """Draw a contact sheet of each recording's crops and the trace of its labels, a second or two each."""
     seeds: int = option(1, "train each net N times, with this seed and those that follow: means and spreads", least=1)
     switches: PaperSwitches = option(AS_CODE, add=add_switches, collect=chosen_switches)
 

@@ -267,9 +267,9 @@ def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:
         models=tuple(coded_models(plan)),
         partitions=plan.partitions if plan.partitions.complete else None,
         scales=plan.coding_factors,
-        codecs=plan.coded.codecs,
-        qps=plan.coded.qps,
-        frames=plan.coded.frames,
+        codecs=plan.codecs,
+        qps=plan.qps,
+        frames=plan.coded_frames,
         threads=plan.threads,
         device=plan.device,
     )

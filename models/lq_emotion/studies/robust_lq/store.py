@@ -23,12 +23,7 @@ Results = dict[str, Any]
 
 @dataclass(frozen=True)
 class Store:
-    """A folder ROOT.
-
-    Attributes
-    ----------
-    root : the folder.
-    """
+    """A folder ROOT."""
 
     root: Path
 

@@ -9,7 +9,6 @@ from lq_emotion.nets.names import Net
 from lq_emotion.quality.settings import Grid
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq.demo import DemoResults, DemoSize, TrustedVideo, demo_plan, run_demo
-from lq_emotion.studies.robust_lq.plan import CodedPlan
 from lq_emotion.studies.robust_lq.upscaling import SrGain
 from lq_emotion.training.settings import Changes
 from tests.lq_emotion.commands import quiet
@@ -52,7 +51,7 @@ def test_iterations_hold_for_every_net():
 @pytest.mark.slow
 def test_a_demo_of_two_iterations_repeats(tmp_path):
     size = DemoSize(
-        train=2, dev=11, frames=64, scales=(3, 8), coded=CodedPlan(codecs=("x264",), qps=(36,), frames=10),
+        train=2, dev=11, frames=64, scales=(3, 8), coded={"codecs": ("x264",), "qps": (36,), "coded_frames": 10},
         grid=Grid(scales=(1, 4), qps=(20, 36)), calibrated=12, iterations=2,
     )  # fmt: skip
     mine = tmp_path / "a/sr/notes.txt"

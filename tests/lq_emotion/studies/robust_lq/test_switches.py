@@ -23,8 +23,7 @@ from lq_emotion.nets.switches import (
     parse_setting,
 )
 from lq_emotion.studies.robust_lq.cells import cells
-from lq_emotion.studies.robust_lq.disagreements import DISAGREEMENTS
-from lq_emotion.studies.robust_lq.paper_vs_code import markdown
+from lq_emotion.studies.robust_lq.paper_vs_code import DISAGREEMENTS, markdown
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan, validation_part
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import recipe

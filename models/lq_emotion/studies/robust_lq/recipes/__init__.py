@@ -41,24 +41,19 @@ ABLATIONS = (Variant.MAX_S, Variant.MAX_ALL, Variant.MIX_FROM_S)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method is trained and tested.
-
-    Attributes
-    ----------
-    row : its name, in the paper where it has one there.
-    net : what is trained.
-    data : the folder of h5_files to train with.
-    start : the factor of the super-resolution that initialises conv1 to conv3; "" for none.
-    test : the crops to score on.
-    seed : ten times this is added to the seed of the study.
-    """
+    """How a method is trained and tested."""
 
     row: str
+    """Its name, in the paper where it has one there."""
     net: Net
     data: str
+    """The folder of h5_files to train with."""
     start: str
+    """The factor of the super-resolution that initialises conv1 to conv3; "" for none."""
     test: str
+    """The crops to score on."""
     seed: int
+    """Ten times this is added to the seed of the study."""
 
 
 def shown_lr(method: Method) -> Method | Variant:
