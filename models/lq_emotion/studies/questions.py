@@ -10,36 +10,27 @@ from lq_emotion.common.document import Column, Table, code, row
 
 @dataclass(frozen=True)
 class Question:
-    """A question, and how it is answered here.
-
-    Attributes
-    ----------
-    subject : topic.
-    text : the statement of the text; "" if it is silent.
-    evidence : what speaks for an answer, or the effect of the code's choice; "" if nothing does.
-    switches : settings that choose an answer.
-    answer : what is done here, or why no setting chooses.
-    where : section of the text.
-    code, line : what the authors published, and in which lines (file:line, relative to their repository).
-    """
+    """A question, and how it is answered here."""
 
     subject: str
     text: str
+    """The statement of the text; "" if it is silent."""
     evidence: str = ""
+    """What speaks for an answer, or the effect of the code's choice; "" if nothing does."""
     switches: tuple[str, ...] = ()
+    """Settings that choose an answer."""
     answer: str = ""
+    """What is done here, or why no setting chooses."""
     where: str = ""
+    """Section of the text."""
     code: str = ""
+    """What the authors published."""
     line: str = ""
+    """Its lines: file:line, relative to their repository."""
 
 
 def questions_table(caption: str, questions: Sequence[Question], here: Callable[[Question], str]) -> Table:
-    """Return a table of questions; with a column for the code if the authors published any.
-
-    Parameters
-    ----------
-    here : returns the answer of this run to a question.
-    """
+    """Return a table of questions with the answers `here`; with a column for the code if the authors published any."""
     with_code = any(question.code for question in questions)
     titles = ("", "paper", *(("code", "effect") if with_code else ("what speaks for an answer",)), "switch", "here")
     rows = (

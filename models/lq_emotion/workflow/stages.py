@@ -111,19 +111,9 @@ def perform(
 ) -> list[str]:
     """Run the stages that are not done, and return their names.
 
-    A worker that is lost costs its stage only, which runs again up to `AGAIN` times.
-
-    Parameters
-    ----------
-    stages, ledger : what to do, and what is done.
-    jobs : stages at a time on this machine.
-    cluster : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers run the stages instead.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    CaffeCompatError
-        The first failure; with several jobs or a cluster, stages that do not depend on it are finished first.
+    `jobs` stages run at a time, or the workers of a Dask scheduler such as ``tcp://host:8786`` run them. A worker that
+    is lost costs its stage only, which runs again up to `AGAIN` times. The first failure is raised; with several jobs
+    or a cluster, stages that do not depend on it are finished first.
     """
     order = _Order(stages, ledger, say, patience=0.0 if cluster is None else PATIENCE)
     with local_workers(jobs) if cluster is None else _remote(cluster, stages, ledger, say) as workers:
@@ -152,7 +142,7 @@ def _remote(cluster: str, stages: Sequence[Stage[Any]], ledger: Ledger, say: Say
 
 
 class _Order:
-    """What is to be done, what runs, and what was done."""
+    """The order of the stages: waiting, running, done."""
 
     def __init__(self, stages: Sequence[Stage[Any]], ledger: Ledger, say: Say, *, patience: float) -> None:
         self._ledger, self._say, self._patience = ledger, say, patience

@@ -51,13 +51,7 @@ class ThisProcess:
 
 
 class LocalProcesses:
-    """Runs stages in processes of their own; a process that is lost is replaced.
-
-    Parameters
-    ----------
-    jobs : processes.
-    start : starts a pool, see `common.processes.pools`.
-    """
+    """Runs stages in a number of processes of their own; a process that is lost is replaced."""
 
     def __init__(self, jobs: int, start: Callable[[int], Processes]) -> None:
         self._start = start

@@ -19,24 +19,19 @@ from lq_emotion.studies.cloud_robotics.plan import CloudPlan
 
 @dataclass(frozen=True)
 class Base:
-    """A net to fine-tune.
-
-    Attributes
-    ----------
-    name : name of the base: ``vggface2``, ``imagenet``.
-    weights : its caffemodel.
-    blob : the last that is kept, whose values are the features.
-    net : the whole net with its new head.
-    head : the head alone, whose input is the features.
-    preprocessing : makes the input of the net from a crop.
-    """
+    """A net to fine-tune."""
 
     name: str
+    """``vggface2``, ``imagenet``."""
     weights: Path
     blob: str
+    """The last that is kept, whose values are the features."""
     net: HeadedNet
+    """The whole net with its new head."""
     head: HeadedNet
+    """The head alone, whose input is the features."""
     preprocessing: Preprocessing
+    """Makes the input of the net from a crop."""
 
     @property
     def side(self) -> int:

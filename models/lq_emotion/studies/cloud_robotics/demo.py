@@ -25,25 +25,21 @@ from lq_emotion.workflow.study import Study
 
 @dataclass(frozen=True)
 class CloudDemoSize:
-    """How much the demo draws and trains.
-
-    Attributes
-    ----------
-    images : number of images in the form of FER+.
-    actors, statements, seconds : numbers of actors and statements, and length of the clips in the form of RAVDESS; an
-        actor speaks each statement 15 times.
-    side : height and width of what the small nets take.
-    iterations : iterations of their first training.
-    changes : changes of the preset "demo".
-    """
+    """How much the demo draws and trains."""
 
     images: int = 2000
+    """In the form of FER+."""
     actors: int = 20
+    """In the form of RAVDESS; an actor speaks each statement 15 times."""
     statements: Literal[1, 2] = 1
     seconds: float = 1.2
+    """Length of a clip."""
     side: int = 40
+    """Height and width of what the small nets take."""
     iterations: int = 300
+    """Of the small nets' first training."""
     changes: Mapping[str, Any] = field(default_factory=dict)
+    """Of the preset "demo"."""
 
 
 def demo_plan(out: Path, size: CloudDemoSize, seed: int = 0) -> CloudPlan:

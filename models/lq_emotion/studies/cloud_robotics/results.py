@@ -22,31 +22,27 @@ FILE = "study.json"
 
 @dataclass(frozen=True, kw_only=True)
 class ImageResult(Record):
-    """A net of images: where it comes from, and its confusions on the test images.
-
-    Attributes
-    ----------
-    base : what its base had learnt before: vggface2 or imagenet.
-    weights : file of the trained net, below ROOT.
-    sha256 : of that file.
-    classes : names, in the order of `datasets.ferplus.EMOTIONS`.
-    confusion : counts: a row for each true class, a column for each predicted one.
-    trial : number of the search's best trial, from 0; None where nothing was searched.
-    parameters : parameters of the training, those that were searched or given.
-    dev_accuracy : dev accuracy of the images that chose among trials; None without any.
-    space, course : what was searched, and its trials in order; their objective is the error rate.
-    """
+    """A net of images: where it comes from, and its confusions on the test images."""
 
     base: str
+    """What its base had learnt before: vggface2 or imagenet."""
     weights: str
+    """File of the trained net, below ROOT."""
     sha256: str
     classes: tuple[str, ...]
+    """Names, in the order of FER+."""
     confusion: tuple[tuple[int, ...], ...]
+    """Counts: a row for each true class, a column for each predicted one."""
     trial: int | None
+    """Number of the search's best trial, from 0; None where nothing was searched."""
     parameters: Mapping[str, float]
+    """Of the training, those that were searched or given."""
     dev_accuracy: float | None
+    """Of the images that chose among trials; None without any."""
     space: tuple[Parameter, ...] = ()
+    """What was searched."""
     course: tuple[Trial, ...] = ()
+    """Its trials in order; their objective is the error rate."""
 
     def __post_init__(self) -> None:
         _require_square(self.confusion, len(self.classes))
@@ -59,20 +55,15 @@ class ImageResult(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ClipResult(Record):
-    """The confusions of one way to classify clips on the test clips of one version.
-
-    Attributes
-    ----------
-    method : how the frames of a clip become one class.
-    trained : version that the LSTM was trained on, or `ALL`; None for mean and mode, which are not trained.
-    version : that was tested.
-    confusion : (8, 8) counts in the order of `datasets.ravdess.EMOTIONS`, a row for each true class.
-    """
+    """The confusions of one way to classify clips on the test clips of one version."""
 
     method: Aggregation
     trained: str | None
+    """The version that the LSTM was trained on, or `ALL`; None for mean and mode, which are not trained."""
     version: str
+    """The version that was tested."""
     confusion: tuple[tuple[int, ...], ...]
+    """(8, 8) counts in the order of RAVDESS, a row for each true class."""
 
     def __post_init__(self) -> None:
         _require_square(self.confusion, len(EMOTIONS))
@@ -90,27 +81,21 @@ class ClipResult(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class CloudResults(Record):
-    """All that the study measured.
-
-    Attributes
-    ----------
-    synthetic : the faces are drawn.
-    settings : settings of the study.
-    actors : actors of the clips, on each side of the split; None without clips.
-    versions : versions of the clips; their names are the cells of the tables.
-    images, clips : results of each net of images, and of each way to classify clips.
-    seconds : that each stage took; None where it was done before.
-    software : versions of Python and of packages.
-    """
+    """All that the study measured."""
 
     synthetic: bool
+    """The faces are drawn."""
     settings: CloudPlan
     actors: ActorSplit | None
+    """Of the clips, on each side of the split; None without clips."""
     versions: tuple[Version, ...]
+    """Of the clips; their names are the cells of the tables."""
     images: tuple[ImageResult, ...]
     clips: tuple[ClipResult, ...]
     seconds: Mapping[str, float | None] = field(default_factory=dict)
+    """Of each stage; None for one that was not timed."""
     software: Mapping[str, str | None] = field(default_factory=dict)
+    """Versions of Python and of packages."""
 
     @property
     def hr(self) -> str:
