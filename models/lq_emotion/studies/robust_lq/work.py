@@ -7,17 +7,41 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+from PIL import Image
 
 from caffe_compat.errors import DataError, FileError
+from caffe_compat.formats.files import atomic_path, write_text
 from caffe_compat.formats.image_size import open_image
+from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.common.lists import write_list
 from lq_emotion.common.progress import Say
+from lq_emotion.crops.h5 import OWN, RESULTS, H5Settings, PhaseResults, make_h5, named_apart
+from lq_emotion.crops.prepare import prepare
+from lq_emotion.crops.recording import PreparationSettings, shrink
 from lq_emotion.datasets.avec.partitions import Partitions
+from lq_emotion.evaluation.evaluate import Evaluate
+from lq_emotion.evaluation.settings import EvaluationSettings, SubmissionSettings
+from lq_emotion.evaluation.submission import write_submission
+from lq_emotion.nets.cnn_d import with_outputs
+from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, crops_folder
+from lq_emotion.nets.sr_fcn import PATCH, output_size
 from lq_emotion.studies.robust_lq.cells import StudyCell, Training, changes_of, data_of, start_of, weights_of
+from lq_emotion.studies.robust_lq.figure1 import draw_factors, levels_of
+from lq_emotion.studies.robust_lq.figure2 import draw_pipeline
+from lq_emotion.studies.robust_lq.figure3 import draw_architectures
 from lq_emotion.studies.robust_lq.image_sources import in_folder
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings, sweep_results
+from lq_emotion.training.settings import Changes, TrainingSettings
+from lq_emotion.training.training_run import train
+from matlab_ports.generate_test import generate_test
+from matlab_ports.generate_train import generate_train
+from matlab_ports.matfile import open_frames
+from matlab_ports.prepare_dataset import stretch_luma
+from matlab_ports.randstream import RandStream
 
 DRAWS = 10
 """Passes in a mixture's file, each with its own draws, if `PaperSwitches.mixture` is "each_epoch"."""
@@ -30,9 +54,6 @@ _FOLDERS = {  # the first with images is used
 
 def do_prepare(plan: StudyPlan, names: tuple[str, ...], say: Say, *, unlabelled: bool = False) -> None:
     """Make the crops of recordings, HQ and at every factor; of recordings without labels HQ only."""
-    from lq_emotion.crops.prepare import prepare
-    from lq_emotion.crops.recording import PreparationSettings
-
     jobs = min(2, os.cpu_count() or 1)
     settings = PreparationSettings(
         scales=() if unlabelled else plan.scales,
@@ -54,8 +75,6 @@ def do_prepare(plan: StudyPlan, names: tuple[str, ...], say: Say, *, unlabelled:
 
 def do_h5(plan: StudyPlan, training: Training, validation: tuple[str, ...], say: Say) -> None:
     """Make the HDF5 files of a training, test.h5 of `validation`, else of dev."""
-    from lq_emotion.crops.h5 import H5Settings, make_h5
-
     folder, factors = training.data, training.mixture
     of_file = plan.switches.normalisation == "file"
     draws = DRAWS if factors and plan.switches.mixture == "each_epoch" else 1
@@ -75,9 +94,6 @@ def do_h5_of_sizes(plan: StudyPlan, training: Training, validation: tuple[str, .
 
     See `do_h5`.
     """
-    from lq_emotion.common.lists import write_list
-    from lq_emotion.crops.h5 import OWN, H5Settings, make_h5, named_apart
-
     folder, factors = training.data, training.mixture
     of_file = plan.switches.normalisation == "file"
     for factor in factors:  # in different orders, or a batch would contain each frame thrice
@@ -96,8 +112,6 @@ def do_h5_of_sizes(plan: StudyPlan, training: Training, validation: tuple[str, .
 
 def do_own_size(s: int, files: tuple[tuple[Path, Path], ...], say: Say) -> None:
     """Make crops whose faces are 1/s as large, with the same times and labels."""
-    from lq_emotion.crops.recording import shrink
-
     for source, target in files:
         shrink(source, target, s)
         say(f"{target}: 1/{s} of {source}")
@@ -105,9 +119,6 @@ def do_own_size(s: int, files: tuple[tuple[Path, Path], ...], say: Say) -> None:
 
 def do_train(plan: StudyPlan, training: Training, say: Say) -> None:
     """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
-    from lq_emotion.training.settings import Changes, TrainingSettings
-    from lq_emotion.training.training_run import train
-
     settings = TrainingSettings(
         out=plan.root / "runs" / training.name,
         h5=data_of(plan, training),
@@ -126,12 +137,6 @@ def do_train(plan: StudyPlan, training: Training, say: Say) -> None:
 
 def do_evaluate(plan: StudyPlan, cell: StudyCell, say: Say) -> None:
     """Score a net on one kind of crops; one that was trained on several sizes, with its definition for theirs."""
-    from caffe_compat.formats.files import write_text
-    from lq_emotion.evaluation.evaluate import evaluate
-    from lq_emotion.evaluation.settings import EvaluationSettings
-    from lq_emotion.nets.cnn_d import with_outputs
-    from lq_emotion.nets.definitions import builder
-
     training, factor = cell.training, cell.tested
     h5, definition = data_of(plan, training), None
     if training.mixes_sizes:
@@ -153,9 +158,6 @@ def do_evaluate(plan: StudyPlan, cell: StudyCell, say: Say) -> None:
 
 def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
     """Return mean and standard deviation by which the training files were normalised; 0 and 1 if they were not."""
-    from lq_emotion.common.json_files import contents_of, read_json
-    from lq_emotion.crops.h5 import RESULTS, PhaseResults
-
     if plan.switches.normalisation != "file":
         return 0.0, 1.0
     with contents_of(h5 / RESULTS):
@@ -167,9 +169,6 @@ def _statistics(plan: StudyPlan, h5: Path) -> tuple[float, float]:
 
 def do_submission(plan: StudyPlan, cell: StudyCell, names: tuple[str, ...], say: Say) -> None:
     """Predict recordings without labels, in the form of the gold standard."""
-    from lq_emotion.evaluation.settings import SubmissionSettings
-    from lq_emotion.evaluation.submission import write_submission
-
     mean, std = _statistics(plan, data_of(plan, cell.training))
     settings = SubmissionSettings(
         weights=weights_of(plan, cell.training), data=plan.root / "data/raw_data" / cell.test,
@@ -180,25 +179,18 @@ def do_submission(plan: StudyPlan, cell: StudyCell, names: tuple[str, ...], say:
 
 def do_figure1(plan: StudyPlan, crops: Path, _say: Say) -> None:
     """Draw a face of a recording, HR and at every factor."""
-    from lq_emotion.studies.robust_lq.figure1 import draw_factors, levels_of
-
     levels = levels_of(plan.switches.luminance)
     draw_factors(crops, _figure(plan, 1), factors=plan.scales, levels=levels, synthetic=plan.synthetic)
 
 
 def do_figure2(plan: StudyPlan, crops: Path, weights: Path, factor: int, _say: Say) -> None:
     """Draw the pipeline with what each step makes of a frame."""
-    from lq_emotion.studies.robust_lq.figure1 import levels_of
-    from lq_emotion.studies.robust_lq.figure2 import draw_pipeline
-
     levels = levels_of(plan.switches.luminance)
     draw_pipeline(crops, weights, factor, _figure(plan, 2), levels=levels, synthetic=plan.synthetic)
 
 
 def do_figure3(plan: StudyPlan, _say: Say) -> None:
     """Draw the architectures of SR-FCN and of the CNN."""
-    from lq_emotion.studies.robust_lq.figure3 import draw_architectures
-
     draw_architectures(_figure(plan, 3), switches=plan.switches)
 
 
@@ -213,11 +205,6 @@ def do_figure4(sweep: SweepSettings, _say: Say) -> None:
 
 def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int, _say: Say) -> None:
     """Sample faces evenly from the training recordings; the last tenth is held out."""
-    from PIL import Image
-
-    from caffe_compat.formats.files import atomic_path
-    from matlab_ports.matfile import open_frames
-
     faces = []
     for path in crops:
         with open_frames(path) as frames:
@@ -238,13 +225,6 @@ def do_faces(plan: StudyPlan, crops: tuple[Path, ...], count: int, _say: Say) ->
 
 def do_sr_data(plan: StudyPlan, s: int, _say: Say) -> None:
     """Make the files of generate_train and generate_test with one random stream for both."""
-    from caffe_compat.formats.files import atomic_path
-    from lq_emotion.common.lists import write_list
-    from lq_emotion.nets.sr_fcn import PATCH, output_size
-    from matlab_ports.generate_test import generate_test
-    from matlab_ports.generate_train import generate_train
-    from matlab_ports.randstream import RandStream
-
     target = plan.root / "sr" / f"{s}"
     stream = RandStream(plan.seed)
     images = sr_images(plan)
@@ -263,10 +243,6 @@ def do_sr_data(plan: StudyPlan, s: int, _say: Say) -> None:
 
 def _stretch(path: Path) -> None:
     """Stretch Y, from 16/255 to 235/255, to gray, from 0 to 1, in a file of patches."""
-    import h5py
-
-    from matlab_ports.prepare_dataset import stretch_luma
-
     with h5py.File(path, "r+") as file:
         for name in ("data", "label"):
             file[name][...] = stretch_luma(file[name][...])
