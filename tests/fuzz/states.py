@@ -13,7 +13,7 @@ from lq_emotion.crops.recording import JOURNALS, earlier_outcome, journal_of
 from lq_emotion.report import open_questions, provenance, results, traces
 from lq_emotion.report.parts import Absent
 from lq_emotion.report.results import rate_distortion
-from lq_emotion.studies.robust_lq.rd_cells import rate
+from lq_emotion.studies.robust_lq.rate_distortion import rate
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.training.plateau import History
 from lq_emotion.verify.comparison import compare

@@ -13,7 +13,7 @@ import torch
 from lq_emotion.common.plots import INK, SOFT, new_figure, save
 from lq_emotion.evaluation.predictor import Predictor, load_predictor, predict_frames
 from lq_emotion.studies.robust_lq.figure1 import SYNTHETIC, Image, connect, show_face
-from lq_emotion.studies.robust_lq.rd_cells import EnlargedFrames, psnr, shrunk
+from lq_emotion.studies.robust_lq.rate_distortion import EnlargedFrames, psnr, shrunk
 from lq_emotion.video.encode import Encoded, Frames, encode
 from matlab_ports.matfile import open_frames
 from matlab_ports.run_eval import Labels, read_labels

@@ -10,8 +10,7 @@ from PIL import Image
 
 from lq_emotion.evaluation.predictor import load_predictor
 from lq_emotion.metrics.regression import Score, score
-from lq_emotion.studies.robust_lq.rate_distortion import rises
-from lq_emotion.studies.robust_lq.rd_cells import EnlargedFrames, psnr, rate, shrunk
+from lq_emotion.studies.robust_lq.rate_distortion import EnlargedFrames, psnr, rate, rises, shrunk
 from lq_emotion.studies.robust_lq.rd_results import Point, SweepResults
 from lq_emotion.video import CODECS, encode
 from matlab_ports import imresize
