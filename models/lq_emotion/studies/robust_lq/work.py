@@ -21,7 +21,7 @@ from lq_emotion.crops.h5 import OWN, RESULTS, H5Settings, PhaseResults, make_h5,
 from lq_emotion.crops.prepare import prepare
 from lq_emotion.crops.recording import PreparationSettings, shrink
 from lq_emotion.datasets.avec.partitions import Partitions
-from lq_emotion.evaluation.evaluate import Evaluate
+from lq_emotion.evaluation.evaluate import evaluate
 from lq_emotion.evaluation.settings import EvaluationSettings, SubmissionSettings
 from lq_emotion.evaluation.submission import write_submission
 from lq_emotion.nets.cnn_d import with_outputs
