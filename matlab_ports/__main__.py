@@ -9,21 +9,20 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 try:
     from caffe_compat_base.kept_files import inputs_of, keeping, named_files
     from caffe_compat_base.streams import leave_ascii, with_streams
-    from matlab_ports._commands import evaluation
+    from matlab_ports import _commands
     from matlab_ports._support.errors import PortError
-    from matlab_ports._support.writing import require_not_kept
+    from matlab_ports._support.files import require_not_kept
     from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
     from matlab_ports.generate_test import generate_test
     from matlab_ports.generate_train import Written, generate_train
     from matlab_ports.matfile import loadmat
-    from matlab_ports.prepare_dataset import FILE_NAME as RECORDINGS
-    from matlab_ports.prepare_dataset import prepare_dataset
-    from matlab_ports.prepare_h5_files import FILE_NAME, prepare_h5_files
+    from matlab_ports.prepare_dataset import FILE_NAME, prepare_dataset
+    from matlab_ports.prepare_h5_files import prepare_h5_files
     from matlab_ports.randstream import RandStream
     from matlab_ports.writeh5file import writeh5file
 except KeyboardInterrupt:
@@ -62,13 +61,6 @@ _HELP = {
     "triplets": "triplets in multi mode: the script's, repaired to run, or without its mistakes",
     "label_frame": "frame that gives the label of a clean triplet",
 }
-_CHOICES = {
-    "gray": ("error", "repeat"),
-    "mode": ("single", "multi"),
-    "remainder": ("drop", "keep"),
-    "triplets": ("repaired", "clean"),
-    "label_frame": ("first", "middle", "last"),
-}
 _OUTPUTS = ("savepath", "save_path_train", "save_path_test", "save_dir")  # the files that others name are read
 _SESSION = (
     "Two scripts of one MATLAB session share a random stream: pass the --stream-position that the first prints to the "
@@ -83,15 +75,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="script", required=True, metavar="SCRIPT", title="scripts")
     for script in _SCRIPTS.values():
-        options = evaluation.add_command(commands, script, _SESSION)
+        options = _commands.add_command(commands, script, _SESSION)
+        hints = get_type_hints(script)
         for parameter in inspect.signature(script).parameters.values():
             if parameter.name != "stream":
-                _add_option(options, parameter.name, parameter.default)
+                _add_option(options, parameter.name, parameter.default, hints)
         _add_stream(options)
     _add_h5_scripts(commands)
     _add_prepare_dataset(commands)
     _add_writeh5file(commands)
-    evaluation.add(commands)
+    _commands.add(commands)
     return parser
 
 
@@ -105,7 +98,7 @@ def _add_stream(options: argparse.ArgumentParser) -> None:
 def _add_h5_scripts(commands: Any) -> None:
     """Add the scripts that write HDF5 files of recordings; their options are a struct in MATLAB."""
     for script in (generate_h5, prepare_h5_files):
-        options = evaluation.add_command(commands, script, _SESSION)
+        options = _commands.add_command(commands, script, _SESSION)
         if script is generate_h5:
             options.add_argument("input", nargs="+", type=Path, help="MAT-files of the recordings")
             options.add_argument("--savepath", type=Path, default=Path("train"), help="HDF5 file to write, without .h5")
@@ -129,15 +122,15 @@ def _add_h5_scripts(commands: Any) -> None:
         )
         options.add_argument("--fresh", action="store_true", help="start over instead of resuming an interrupted run")
         for field in dataclasses.fields(Options):
-            _add_option(options, field.name, field.default)
+            _add_option(options, field.name, field.default, get_type_hints(Options))
         _add_stream(options)
 
 
 def _add_prepare_dataset(commands: Any) -> None:
-    options = evaluation.add_command(commands, prepare_dataset)
+    options = _commands.add_command(commands, prepare_dataset)
     options.add_argument("--data_path", type=Path, required=True, help="folder of the AVEC 2016 package")
     options.add_argument("--save_root", type=Path, required=True, help="folder of data/bbox and data/gsd")
-    options.add_argument("--file_name", nargs="+", default=RECORDINGS, help="names of the recordings")
+    options.add_argument("--file_name", nargs="+", default=FILE_NAME, help="names of the recordings")
     options.add_argument(
         "--save_dir", type=Path, help="folder to write into (default: data/raw_data/HQ below save_root)"
     )
@@ -149,21 +142,22 @@ def _add_prepare_dataset(commands: Any) -> None:
 
 
 def _add_writeh5file(commands: Any) -> None:
-    options = evaluation.add_command(commands, writeh5file)
+    options = _commands.add_command(commands, writeh5file)
     options.add_argument("samples", type=Path, help="MAT-file with data (H x W x C x N) and label (1 x N)")
     options.add_argument("--savepath", type=Path, required=True, help=_HELP["savepath"])
     options.add_argument("--count", type=int, help="number of samples to write (default: all)")
     options.add_argument("--chunksz", type=int, default=128, help=_HELP["chunksz"])
 
 
-def _add_option(options: argparse.ArgumentParser, name: str, default: Any) -> None:
+def _add_option(options: argparse.ArgumentParser, name: str, default: Any, hints: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"default": default, "help": _HELP[name]}
     if isinstance(default, bool):
         settings["action"] = "store_true"
     elif name == "mix_lr":
         settings.update(nargs="+", type=float)
     else:
-        settings.update(type=float if default is None else type(default), choices=_CHOICES.get(name))
+        choices = get_args(hints[name]) if get_origin(hints[name]) is Literal else None
+        settings.update(type=float if default is None else type(default), choices=choices)
     options.add_argument(f"--{name}", **settings)
 
 
@@ -214,8 +208,8 @@ def _run(script: str, options: dict[str, Any], report: Report) -> None:
             report(f"{prepared.name}: {prepared.faces} faces in {prepared.rows} frames")
     elif script == "writeh5file":
         report(_write_samples(**options))
-    elif script in evaluation.SCRIPTS:
-        evaluation.run(script, options, report=report)
+    elif script in _commands.SCRIPTS:
+        _commands.run(script, options, report=report)
     else:
         stream = RandStream(options.pop("seed"), position=options.pop("stream_position"))
         _run_shuffled(script, stream, options, report)

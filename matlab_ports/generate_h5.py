@@ -8,7 +8,6 @@ the same, but with a few chunks in memory only.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,8 @@ from matlab_ports._recordings.chunk_file import ChunkFile, chunk_file
 from matlab_ports._recordings.plan import Doubles, Options, Plan, make_plan
 from matlab_ports._recordings.sources import Scaling, Single, Sources, compute_scaling, map_in_order
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.writing import report_write_errors, require_folder
+from matlab_ports._support.files import report_write_errors, require_folder
+from matlab_ports.imresize import processors
 from matlab_ports.randstream import RandStream
 
 __all__ = ["Options", "WrittenH5", "generate_h5"]
@@ -104,7 +104,7 @@ def generate_h5(
     """
     stream = RandStream() if stream is None else stream
     options = Options() if options is None else options
-    threads = threads or _processors()
+    threads = threads or processors()
     paths = _savepaths(Path(savepath), options)
     for name, value in {"inputsz": inputsz, "chunksz": chunksz}.items():
         if value < 1:
@@ -199,7 +199,3 @@ def _require_three(sources: Sources) -> None:
         if count < 3:
             problem = f"has {count} frames, a triplet needs 3"
             raise PortError(problem, code="wrong-count", file=path, hint="leave the recording out")
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

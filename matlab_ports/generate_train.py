@@ -16,7 +16,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
+from matlab_ports._support.files import atomic_path, report_write_errors, require_folder
 from matlab_ports.im2double import im2double
 from matlab_ports.imread import imread
 from matlab_ports.imresize import imresize

@@ -289,7 +289,7 @@ def imresize(
     leading = stack.shape[:-2]
     out = np.empty((math.prod(leading), *sizes), images.dtype)
     flat = stack.reshape(-1, *lengths)
-    count = _processors() if threads is None else max(1, threads)
+    count = processors() if threads is None else max(1, threads)
     if factors[0] <= factors[1]:
         _resize_stack(flat, out, taps, count)
     else:
@@ -297,5 +297,6 @@ def imresize(
     return np.ascontiguousarray(np.moveaxis(out.reshape(*leading, *sizes), (-2, -1), axes))
 
 
-def _processors() -> int:
+def processors() -> int:
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from matlab_ports._support import mat5, mat73
 from matlab_ports._support.errors import PortError
+from matlab_ports._support.files import atomic_path, report_write_errors, require_folder
 from matlab_ports._support.frames_reader import Frames, open_frames, open_hdf5, require_matfile, unknown_variables
 from matlab_ports._support.frames_writer import FramesWriter, encode, require_version
-from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
 
 __all__ = ["Frames", "FramesWriter", "loadmat", "open_frames", "savemat", "variable_names"]
 
@@ -89,10 +89,6 @@ def _require_variables(path: Path, names: Sequence[str], available: Sequence[str
         raise unknown_variables(path, missing, available)
 
 
-def _at_least_2d(values: Array) -> Array:
-    return values if values.dtype.kind == "U" else np.atleast_2d(values)
-
-
 def savemat(path: str | Path, variables: Mapping[str, npt.ArrayLike], version: str = "-v7") -> None:
     """Write variables as ``save(path, names{:}, version)`` does.
 
@@ -113,7 +109,8 @@ def savemat(path: str | Path, variables: Mapping[str, npt.ArrayLike], version: s
     path = Path(path)
     require_version(version)
     require_folder(path)
-    arrays = {name: _at_least_2d(np.asarray(values)) for name, values in variables.items()}
+    given = {name: np.asarray(values) for name, values in variables.items()}
+    arrays = {name: one if one.dtype.kind == "U" else np.atleast_2d(one) for name, one in given.items()}
     for name, values in arrays.items():
         if not _NAME.fullmatch(name):
             problem = "is not a valid name of a MATLAB variable"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from matlab_ports._support.errors import PortError
 from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
+from matlab_ports.prepare_dataset import FILE_NAME
 from matlab_ports.randstream import RandStream
-
-FILE_NAME = tuple(f"{part}_{n}" for part in ("train", "dev") for n in range(1, 10))
 
 
 def prepare_h5_files(
@@ -75,20 +75,8 @@ def prepare_h5_files(
         problem = "is also the path of the training file"
         raise PortError(problem, code="conflict", field="save_path_test", value=str(save_path_test))
 
-    def generate(recordings: Sequence[Path], savepath: str | Path, options: Options) -> WrittenH5:
-        return generate_h5(
-            recordings,
-            inputsz,
-            savepath,
-            chunksz,
-            options,
-            stream=stream,
-            resume=resume,
-            threads=threads,
-            scratch=scratch,
-        )
-
-    first = generate(paths[:count], save_path_train, options)
+    generate = partial(generate_h5, stream=stream, resume=resume, threads=threads, scratch=scratch)
+    first = generate(paths[:count], inputsz, save_path_train, chunksz, options)
     if train_statistics:
         options = dataclasses.replace(options, mean=first.mean, std=first.std)
-    return first, generate(paths[count:], save_path_test, options)
+    return first, generate(paths[count:], inputsz, save_path_test, chunksz, options)

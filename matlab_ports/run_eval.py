@@ -135,17 +135,10 @@ def run_eval(
     truth = tuple(labels[name].valence for name in file_name)
     scores = [statistics(*pair) for pair in zip(results, truth, strict=True)]
     RMSE, CC, CCC = (np.array(column) for column in zip(*scores, strict=True))
-    return Evaluation(
-        tuple(file_name),
-        results,
-        truth,
-        tuple(labels[name].video_time for name in file_name),
-        tuple(output.feature for output in outputs if output.feature is not None),
-        RMSE,
-        CC,
-        CCC,
-        *statistics(np.concatenate(results), np.concatenate(truth)),
-    )
+    times = tuple(labels[name].video_time for name in file_name)
+    features = tuple(output.feature for output in outputs if output.feature is not None)
+    totals = statistics(np.concatenate(results), np.concatenate(truth))
+    return Evaluation(tuple(file_name), results, truth, times, features, RMSE, CC, CCC, *totals)
 
 
 def statistics(results: npt.ArrayLike, valence: npt.ArrayLike) -> Statistics:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from caffe_compat_base.hdf5_writer import HDF5Writer, hdf5_writer
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
+from matlab_ports._support.files import atomic_path, report_write_errors, require_folder
 
 Array = npt.NDArray[Any]
 Size = tuple[int, ...]
@@ -52,12 +52,8 @@ def _write(file: h5py.File, name: str, values: Array, start: Sequence[int]) -> N
     """Call ``h5write(file, name, single(values), start, size(values))``, `start` 1-based."""
     dataset = file[name]
     if tuple(dataset.shape[1:]) != values.shape[-2::-1] or tuple(start[:-1]) != (1,) * (values.ndim - 1):
-        raise PortError(
-            f"samples have shape {values.shape[:-1]} at {tuple(start)}, the file holds {dataset.shape[:0:-1]}",
-            code="shape-mismatch",
-            file=file.filename,
-            field=f"/{name}",
-        )
+        problem = f"samples have shape {values.shape[:-1]} at {tuple(start)}, the file holds {dataset.shape[:0:-1]}"
+        raise PortError(problem, code="shape-mismatch", file=file.filename, field=f"/{name}")
     first = start[-1] - 1
     last = first + values.shape[-1]
     if dataset.shape[0] < last:
@@ -130,13 +126,9 @@ def store2hdf5(
         with report_write_errors(path), atomic_path(path, 4 * (arrays[0].size + arrays[1].size)) as temporary:
             return _open_and_store(temporary, "w", arrays, startloc, chunksz)
     if not path.is_file() or not h5py.is_hdf5(path):
-        exists = path.exists()
-        raise PortError(
-            "is not an HDF5 file" if exists else "no such file",
-            code="wrong-format" if exists else "file-missing",
-            file=path,
-            hint="create it first",
-        )
+        if path.exists():
+            raise PortError("is not an HDF5 file", code="wrong-format", file=path, hint="create it first")
+        raise PortError("no such file", code="file-missing", file=path, hint="create it first")
     with report_write_errors(path):
         return _open_and_store(path, "r+", arrays, startloc, chunksz)
 

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,26 +24,6 @@ from matlab_ports.imread import MAX_PIXELS
 Bytes = npt.NDArray[np.uint8]
 Backend = Literal["auto", "av", "opencv"]
 Planes = Literal["rgb", "luma"]
-
-
-class _Decoder(Protocol):
-    """A backend."""
-
-    height: int
-    width: int
-    rate: float
-
-    def advance(self) -> bool:
-        """Decode the next frame; False at the end."""
-        ...
-
-    def frame(self) -> Bytes:
-        """Return the frame decoded last."""
-        ...
-
-    def close(self) -> None:
-        """Close the file."""
-        ...
 
 
 class VideoReader:
@@ -84,7 +64,7 @@ class VideoReader:
             hint = "use auto, av or opencv"
             raise PortError("unknown backend", code="name-unknown", field="backend", value=backend, hint=hint)
         av = None if backend == "opencv" else _pyav(required=backend == "av" or planes == "luma")
-        self._decoder: _Decoder = _OpenCV(self.path) if av is None else _PyAV(self.path, av, planes, threads)
+        self._decoder: _PyAV | _OpenCV = _OpenCV(self.path) if av is None else _PyAV(self.path, av, planes, threads)
         if av is None and planes == "luma":
             self.close()
             problem, hint = "OpenCV cannot read the luma plane", "install PyAV: pip install av"

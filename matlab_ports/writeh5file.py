@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
+from matlab_ports._support.files import atomic_path, report_write_errors, require_folder
 from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 
 

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, Self
 
 import h5py
 import numpy as np
@@ -28,11 +28,12 @@ import numpy.typing as npt
 
 from caffe_compat_base.partial_file import sync
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.writing import require_folder, require_not_kept, reserve_space
+from matlab_ports._support.files import require_folder, require_not_kept, reserve_space
 from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 
 Array = npt.NDArray[Any]
 Single = npt.NDArray[np.float32]
+Chunk = tuple[int, int]  # first byte in a partial file, and number of bytes
 _log = logging.getLogger(__name__)
 
 CHECKPOINT = 1 << 28  # bytes written between two checkpoints
@@ -52,13 +53,6 @@ def _file_lock(final: Path) -> Callable[[IO[str]], None]:
     return lambda file: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-class Chunk(NamedTuple):
-    """Where the values of one chunk lie in a partial file."""
-
-    address: int
-    nbytes: int
-
-
 class Journal:
     """The record of the chunks that a run has on the disk; its lock shows whether that run is still alive.
 
@@ -70,7 +64,7 @@ class Journal:
         self.data = path.with_suffix(".partial")
         self.fingerprint: object = None
         self.facts: dict[str, Any] = {}
-        self.chunks: list[Chunk] = []
+        self.chunks: list[Chunk] = []  # on the disk
 
     @classmethod
     def create(cls, final: Path, fingerprint: object) -> Self:
@@ -110,7 +104,7 @@ class Journal:
                     self.fingerprint = entry["fingerprint"]
                 elif "chunk" in entry:
                     address, nbytes = entry["chunk"]
-                    self.chunks.append(Chunk(int(address), int(nbytes)))
+                    self.chunks.append((int(address), int(nbytes)))
                 else:
                     self.facts.update(entry)
             except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
@@ -146,14 +140,8 @@ class Journal:
 class ChunkFile:
     """An HDF5 file that is being written; see `chunk_file`.
 
-    Attributes
-    ----------
-    facts
-        Values recorded by the run that this one resumes.
-    done
-        Number of chunks that run had written.
-    complete
-        Whether the finished file exists already; then nothing is left to do.
+    `facts` and `done`, a number of chunks, were recorded by the run that this one resumes. `complete`: the finished
+    file exists already.
     """
 
     def __init__(self, final: Path, journal: Journal, previous: Journal | None, chunksz: int, *, resume: bool) -> None:
@@ -190,9 +178,10 @@ class ChunkFile:
                 for batchdata, batchlabs in batches:
                     startloc = {"dat": (1, 1, 1, totalct + 1), "lab": (1, totalct + 1)}
                     curr, _ = store2hdf5(file, batchdata, batchlabs, totalct == 0, startloc, self._chunksz)
-                    unrecorded.append(Chunk(file.do(partial(_chunk_address, sample=totalct)), batchdata.size * 4))
+                    address = file.do(partial(_chunk_address, sample=totalct))
+                    unrecorded.append((address, batchdata.size * 4))
                     totalct = curr[-1]
-                    unsaved += unrecorded[-1].nbytes
+                    unsaved += batchdata.size * 4
                     if unsaved >= CHECKPOINT and syncing.done():
                         syncing.result()
                         self._remove_previous()
@@ -248,23 +237,8 @@ def chunk_file(path: str | Path, fingerprint: object, chunksz: int, *, resume: b
     """Write the file `path`, which gets its name when the block succeeds.
 
     After an interruption (Ctrl-C, a killed process, a power failure) hidden files remain: the next call with the same
-    `fingerprint` resumes from them, a call with another fingerprint removes them. After an error nothing remains.
-
-    Parameters
-    ----------
-    path
-        The file, in a folder that exists.
-    fingerprint
-        Everything that determines the file's content, as values that JSON can hold.
-    chunksz
-        Samples per chunk.
-    resume
-        Whether to resume an interrupted run.
-
-    Raises
-    ------
-    PortError
-        The file cannot be written, or another run is writing it.
+    `fingerprint` (everything that determines the content, as values of JSON) resumes from them, a call with another
+    fingerprint removes them. After an error nothing remains. A file that another run is writing is refused.
     """
     final = Path(path)
     require_folder(final)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -75,15 +75,10 @@ class Options:
     label_frame: Literal["first", "middle", "last"] = "first"
 
     def __post_init__(self) -> None:
-        for name, allowed in {
-            "mode": ("single", "multi"),
-            "remainder": ("drop", "keep"),
-            "triplets": ("repaired", "clean"),
-            "label_frame": _FRAMES,
-        }.items():
-            if getattr(self, name) not in allowed:
-                hint = f"use {' or '.join(allowed)}"
-                raise _error("name-unknown", "unknown value", name, getattr(self, name), hint)
+        for name, hint in get_type_hints(Options).items():
+            if get_origin(hint) is Literal and getattr(self, name) not in get_args(hint):
+                choices = f"use {' or '.join(get_args(hint))}"
+                raise _error("name-unknown", "unknown value", name, getattr(self, name), choices)
         for name in ("split", "mix_epochs"):
             if getattr(self, name) < 1:
                 raise _error("out-of-range", "must be at least 1", name, getattr(self, name))

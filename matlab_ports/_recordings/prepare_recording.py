@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from matlab_ports._recordings.faces import FaceMaker, choose_face_maker
 from matlab_ports._support.errors import PortError
+from matlab_ports._support.files import require_folder
 from matlab_ports._support.frame_time import frame_time as read_times
-from matlab_ports._support.read_ahead import read_ahead
-from matlab_ports._support.writing import require_folder
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import FramesWriter
 from matlab_ports.videoreader import Backend, VideoReader
@@ -25,6 +26,7 @@ Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Match = Literal["exact", "grid"]
 Luma = Literal["rgb", "plane", "gray"]
+_T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
 STEP = 0.04  # seconds between two frames of AVEC's recordings and labels
@@ -132,7 +134,10 @@ def prepare_recording(
         if not 1 <= scale <= imSize:
             problem = f"the factor is out of range 1 to {imSize}"
             raise PortError(problem, code="out-of-range", field="save", value=scale)
-    times = _times(frame_time)
+    if isinstance(frame_time, (str, Path)):
+        times = read_times(frame_time)
+    else:
+        times = np.asarray(frame_time, dtype=np.float64).reshape(-1)
     gold = np.asarray(gsd, dtype=np.float64).reshape(-1, len(labels)) if labels else np.empty((np.size(gsd_time), 0))
     label_times = np.asarray(gsd_time, dtype=np.float64).reshape(-1)
     boxes = np.asarray(bbox, dtype=np.float64), np.asarray(bbox_time, dtype=np.float64).reshape(-1)
@@ -158,12 +163,6 @@ def prepare_recording(
         _log.warning("%s has more frames than the %d rows of its table of times", path, len(times))
     too_small = len(times) - len(rows.time) - rows.no_face
     return Prepared(path.stem, len(times), len(rows.time), rows.no_face, too_small, unread, paths)
-
-
-def _times(source: str | Path | npt.ArrayLike) -> Doubles:
-    if isinstance(source, (str, Path)):
-        return read_times(source)
-    return np.asarray(source, dtype=np.float64).reshape(-1)
 
 
 def _match_rows(
@@ -243,6 +242,20 @@ def _crops(reader: VideoReader, rows: _Rows) -> Iterator[npt.NDArray[np.uint8] |
             hint = "check that the video is complete"
             raise PortError(problem, code="wrong-count", file=reader.path, hint=hint)
         yield reader.frame()[top - 1 : bottom, left - 1 : right].copy() if usable else None
+
+
+def read_ahead(items: Iterator[_T], depth: int) -> Generator[_T]:
+    """Yield the items of an iterator, up to `depth` of them computed in advance in a thread, which `close` ends."""
+    entries = ((item,) for item in items)
+    with ThreadPoolExecutor(1, "read_ahead") as pool:
+        pending = deque(pool.submit(next, entries, None) for _ in range(depth))
+        try:
+            while (entry := pending.popleft().result()) is not None:
+                pending.append(pool.submit(next, entries, None))
+                yield entry[0]
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 def _faces(

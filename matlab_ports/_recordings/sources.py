@@ -35,12 +35,7 @@ class Scaling(NamedTuple):
 class Sources:
     """Recordings opened for reading: MAT-files with ``video`` H x W x T and labels 1 x T.
 
-    Attributes
-    ----------
-    counts
-        Number of frames per recording.
-    labels
-        (T,) labels of all frames, one recording after the other; (T, 2) valence and arousal of files that hold both.
+    `counts` are their frames; `labels` those of all frames, (T,), or (T, 2) valence and arousal of files with both.
     """
 
     def __init__(self, paths: Sequence[str | Path], size: int, *, scratch: Path | None, threads: int) -> None:
@@ -142,14 +137,8 @@ def compute_scaling(
     """Compute ``mean(data(:))``, and ``std(data(:))`` after its subtraction, over all samples.
 
     Samples are summed one by one and their sums added exactly, so that neither the order of the samples nor the number
-    of threads changes a bit. MATLAB adds in its own order: the last digits of a double may differ.
-
-    Parameters
-    ----------
-    mean, std
-        Values to use instead of computing them.
-    enabled
-        Whether to subtract a mean, and whether to divide by a standard deviation.
+    of threads changes a bit. MATLAB adds in its own order: the last digits of a double may differ. `mean` and `std`
+    replace what would be computed; `enabled` tells whether to subtract a mean, and whether to divide by a deviation.
     """
     mean_sub, norm = enabled
     if not (mean_sub and mean is None) and not (norm and std is None):

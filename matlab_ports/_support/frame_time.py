@@ -13,18 +13,7 @@ from matlab_ports._support.files import require_file
 
 
 def frame_time(path: str | Path) -> npt.NDArray[np.float64]:
-    """Read the times of a recording's frames: the second column of ``dlmread(path, ';', 1, 0)``.
-
-    Returns
-    -------
-    numpy.ndarray
-        (T,) seconds, one for every frame of the video.
-
-    Raises
-    ------
-    PortError
-        The file cannot be read, or a row lacks a finite number in its second column.
-    """
+    """Read the times of a recording's frames, (T,) seconds: the second column of ``dlmread(path, ';', 1, 0)``."""
     path = Path(path)
     require_file(path)
     hint = "separate the columns by `;`"

@@ -20,7 +20,7 @@ import scipy.io
 
 from matlab_ports._support import mat5, mat73
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.writing import atomic_path, report_write_errors, require_folder
+from matlab_ports._support.files import atomic_path, report_write_errors, require_folder
 
 Array = npt.NDArray[Any]
 Variables = Mapping[str, Array]

@@ -11,6 +11,7 @@ from caffe_compat.build.weights import save_weights
 from caffe_compat.cli import main
 from caffe_compat.cli.parser import COMMANDS as COMMAND_TABLE
 from caffe_compat.cli.parser import OUTPUTS
+from tests.kept_inputs import ALIASES, kept
 
 NET = """
 input: "data" input_shape { dim: 1 dim: 2 }
@@ -53,21 +54,15 @@ def prepare(folder):
     (folder / "db/data.mdb").write_bytes(b"database")
 
 
-@pytest.mark.parametrize("alias", ["name", "symbolic link", "hard link"])
+@ALIASES
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_input_is_not_replaced(name, alias, folder, capsys):
     prepare(folder)
     source, words = COMMANDS[name]
-    out = source if alias == "name" else f"alias{Path(source).suffix}"
-    if alias == "symbolic link":
-        Path(out).symlink_to(source)
-    elif alias == "hard link":
-        Path(out).hardlink_to(source)
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    assert main([out if word == "OUT" else word.replace("OUT", out) for word in words.split(" ")]) == 1
-    error = capsys.readouterr().err
-    assert "would replace a file that is read" in error or "exists" in error
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    with kept(source, alias) as out:
+        assert main([out if word == "OUT" else word.replace("OUT", out) for word in words.split(" ")]) == 1
+        error = capsys.readouterr().err
+        assert "would replace a file that is read" in error or "exists" in error
 
 
 def test_a_file_whose_name_follows_from_an_input_is_not_replaced(folder, capsys):

@@ -7,6 +7,7 @@ import pytest
 
 from matlab_ports import savemat
 from matlab_ports.__main__ import main
+from tests.kept_inputs import ALIASES, kept
 
 SCRIPTS = {
     "writeh5file": ("a.mat", "writeh5file a.mat --savepath OUT --chunksz 1"),
@@ -17,19 +18,13 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize("alias", ["name", "symbolic link", "hard link"])
+@ALIASES
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_an_input_is_not_replaced(name, alias, folder, capsys):
     savemat("a.mat", {"data": np.zeros((2, 2, 1, 3), np.float32), "label": np.zeros((1, 3), np.float32)})
     for other in ("a.h5", "n.prototxt", "n.caffemodel"):
         Path(other).write_text(other)
     source, words = SCRIPTS[name]
-    out = source if alias == "name" else f"alias{Path(source).suffix}"
-    if alias == "symbolic link":
-        Path(out).symlink_to(source)
-    elif alias == "hard link":
-        Path(out).hardlink_to(source)
-    before = {path: path.read_bytes() for path in folder.iterdir()}
-    assert main([{"OUT": out, "STEM": Path(out).stem}.get(word, word) for word in words.split()]) == 1
-    assert "would replace a file that is read" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    with kept(source, alias) as out:
+        assert main([{"OUT": out, "STEM": Path(out).stem}.get(word, word) for word in words.split()]) == 1
+        assert "would replace a file that is read" in capsys.readouterr().err

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from matlab_ports.__main__ import main
+from matlab_ports._recordings.prepare_recording import read_ahead
 from matlab_ports._support.frame_time import frame_time
-from matlab_ports._support.read_ahead import read_ahead
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import prepare_dataset, prepare_recording
 from tests.reference import matlab_prepare_dataset as witness

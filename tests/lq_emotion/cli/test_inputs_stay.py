@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lq_emotion.cli import _OUTPUTS, parser
+from tests.kept_inputs import ALIASES, kept
 from tests.lq_emotion.commands import failed
 
 FILES = ("a.mp4", "net.caffemodel", "net.prototxt", "labels.txt", "clips.csv", "frames.csv", "table.csv", "scores.json")
@@ -19,21 +20,15 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("alias", ["name", "symbolic link", "hard link"])
+@ALIASES
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_input_is_not_replaced(name, alias, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for file in FILES:
         Path(file).write_text(file)
     source, words = COMMANDS[name]
-    out = source if alias == "name" else f"alias{Path(source).suffix}"
-    if alias == "symbolic link":
-        Path(out).symlink_to(source)
-    elif alias == "hard link":
-        Path(out).hardlink_to(source)
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    assert "would replace a file that is read" in failed(capsys, *words.replace("OUT", out).split())
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    with kept(source, alias) as out:
+        assert "would replace a file that is read" in failed(capsys, *words.replace("OUT", out).split())
 
 
 @pytest.mark.parametrize("name", ["link.csv", "link.json"])
