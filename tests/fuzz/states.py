@@ -17,7 +17,7 @@ from lq_emotion.studies.robust_lq.rate_distortion import rate
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.training.plateau import History
 from lq_emotion.verify.comparison import compare
-from lq_emotion.verify.results import PASSED, VerifiedFile, read_signed
+from lq_emotion.verify.settings import PASSED, VerifiedFile, read_signed
 from lq_emotion.workflow.stages import Ledger, Stage
 from tests.signing import signed
 

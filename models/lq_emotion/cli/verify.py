@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
-from lq_emotion.verify.settings import VerifySettings
-
-if TYPE_CHECKING:
-    from lq_emotion.verify.results import Verification
+from lq_emotion.verify.settings import PASSED, Verification, VerifySettings
 
 
 def _verify(settings: VerifySettings, say: Say) -> Verification:
-    from lq_emotion.verify.checks import Verify
-    from lq_emotion.verify.results import PASSED
+    from lq_emotion.verify.checks import verify
 
-    run = Verify(settings, say)
-    result = run.run()
-    if result.verdict != PASSED and result.against and run.keeps_earlier:
+    result = verify(settings, say)
+    if result.verdict != PASSED and result.against and settings.keeps_earlier:
         message = "is unchanged: a failed result does not replace one that passed (--fresh replaces without comparing)"
         print(f"lq-emotion: {settings.out} {message}", file=sys.stderr)
     return result
@@ -27,7 +21,6 @@ def _verify(settings: VerifySettings, say: Say) -> Verification:
 
 def _show(result: Verification, settings: VerifySettings) -> None:
     from lq_emotion.common.plain_text import plain_text
-    from lq_emotion.verify.results import PASSED
     from lq_emotion.verify.tables import differences, tables, verdict
 
     print("\n".join(plain_text([*differences(result), *tables(result), verdict(result)])))
@@ -36,8 +29,6 @@ def _show(result: Verification, settings: VerifySettings) -> None:
 
 
 def _failures(result: Verification) -> list[str]:
-    from lq_emotion.verify.results import PASSED
-
     return [] if result.verdict == PASSED else ["the weights did not pass"]
 
 

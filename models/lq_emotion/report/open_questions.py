@@ -13,7 +13,7 @@ from lq_emotion.report.provenance import finished_quickly, sr_images
 from lq_emotion.studies.questions import Question, questions_table
 from lq_emotion.studies.robust_lq.paper_vs_code import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.verify.results import read_signed
+from lq_emotion.verify.settings import read_signed
 from lq_emotion.verify.tables import tables, verdict
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,21 +24,21 @@ from lq_emotion.datasets.avec.partitions import recordings_in
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines
 from lq_emotion.verify.comparison import compare
-from lq_emotion.verify.crops import find_crops
+from lq_emotion.verify.crops import CropsFolders, find_crops
 from lq_emotion.verify.engines import Batch, digest, fixed_inputs
 from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
 from lq_emotion.verify.networks import Network, recognise, redefined, training
-from lq_emotion.verify.results import (
+from lq_emotion.verify.scoring import missing_crops, score_weights
+from lq_emotion.verify.settings import (
     FAILED,
     BlobDifference,
     Probe,
     Verification,
     VerifiedFile,
+    VerifySettings,
     earlier,
     replaced,
 )
-from lq_emotion.verify.scoring import Scoring
-from lq_emotion.verify.settings import VerifySettings
 from lq_emotion.verify.weights import LoadedWeights, blob_digests, damages, find_files, load_weights
 from matlab_ports.run_eval import mat_path, read_label_name
 
@@ -48,150 +48,129 @@ _ELSEWHERE = 10 * engines.LIMIT
 
 
 class _Tools(NamedTuple):
-    """The inputs and engines for every file."""
+    """The inputs and engines for every file, and the crops to score on."""
 
     inputs: Batch
     device: torch.device
     caffe: Caffe
-    scoring: Scoring | None
+    crops: CropsFolders | None
 
 
-@dataclass
-class Verify:
-    """A verification.
+def verify(settings: VerifySettings, say: Say = print) -> Verification:
+    """Verify, write the result, and return it.
 
-    Attributes
-    ----------
-    settings : settings of the verification.
-    say : receives lines of progress.
+    Errors are for what prevents all of it, before anything is written; what is wrong with a file is in the result.
     """
+    files = find_files(settings.weights)
+    _require_writable(settings.out)
+    before = _before(settings)
+    _require_cells(settings, [name for name, _ in files])
+    engines.opencv()
+    tools = _Tools(fixed_inputs(), choose_device(settings.device), find_caffe(settings.caffe), _crops(settings, say))
+    verified = []
+    for name, opener in files:
+        say(f"{name}: begins")
+        with ExitStack() as stack:  # a file of an archive exists only here
+            verified.append(_file(name, partial(stack.enter_context, opener()), tools, settings, say))
+    verified = _remark_copies(verified)
+    problems: list[str] = []
+    result = _without_files(tools, settings)
+    if before is not None:
+        source = settings.against or settings.out
+        result = replace(result, against=source.name, against_sha256=before.sha256)
+        names = {file.file for file in verified}
+        then = [file for file in before.files if settings.against or file.file in names]
+        with contents_of(source):
+            verified, problems = compare(verified, then, limit=_ELSEWHERE)
+    result = replace(result, files=tuple(verified), problems=tuple(problems))
+    if not (result.verdict == FAILED and before and settings.keeps_earlier):
+        write_json(result.to_json(), settings.out)
+    return result
 
-    settings: VerifySettings
-    say: Say = print
 
-    def run(self) -> Verification:
-        """Verify, write the result, and return it.
+def _require_writable(out: Path) -> None:
+    """Refuse, before all work, a place where nothing can be written."""
+    folder = out.absolute().parent
+    if out.is_dir():
+        raise FileError("this is a folder; a file is expected", code="wrong-type", file=out, field="--out")
+    if not folder.is_dir():
+        raise FileError("no such folder", code="file-missing", file=out.parent, field="--out")
+    if not os.access(folder, os.W_OK):
+        raise FileError("cannot be written to", code="file-unwritable", file=folder, field="--out")
 
-        Errors are for what prevents all of it, before anything is written; what is wrong with a file is in the result.
-        """
-        files = find_files(self.settings.weights)
-        self._require_writable()
-        before = self._before()
-        self._check_cells([name for name, _ in files])
-        engines.opencv()
-        tools = _Tools(
-            inputs=fixed_inputs(),
-            device=choose_device(self.settings.device),
-            caffe=find_caffe(self.settings.caffe),
-            scoring=self._scoring(),
-        )
-        result = self._without_files(tools)
-        verified = []
-        for name, opener in files:
-            self.say(f"{name}: begins")
-            with ExitStack() as stack:  # a file of an archive exists only here
-                verified.append(self._file(name, partial(stack.enter_context, opener()), tools))
-        compared, problems = self._compare(_remark_copies(verified), before)
-        if before:
-            name = (self.settings.against or self.settings.out).name
-            result = replace(result, against=name, against_sha256=before.sha256)
-        result = replace(result, files=tuple(compared), problems=tuple(problems))
-        if not (result.verdict == FAILED and before and self.keeps_earlier):
-            write_json(result.to_json(), self.settings.out)
-        return result
 
-    def _scoring(self) -> Scoring | None:
-        if not self.settings.recordings:
-            if self.settings.crops:
-                problem = "needs the recordings to score on"
-                raise DataError(problem, code="conflict", field="--crops", hint="pass --recordings ROOT, too")
-            return None
-        crops = find_crops(self.settings.recordings, self.settings.partitions, dict(self.settings.crops), self.say)
-        for folder in crops.folders.values():  # refused before the first file is read
-            for name in recordings_in(folder, "dev", self.settings.partitions):
-                if (label := read_label_name(mat_path(folder, name))) != "valence":
-                    problem = "nets are scored on valence, as in Table 1"
-                    raise DataError(problem, code="mismatch", file=folder, field="labels", value=label)
-        return Scoring(crops, self.settings)
+def _before(settings: VerifySettings) -> Verification | None:
+    """Return the earlier result to compare with."""
+    if settings.against:
+        return earlier(settings.against)
+    return None if settings.fresh else replaced(settings.out)
 
-    def _without_files(self, tools: _Tools) -> Verification:
-        recordings = self.settings.recordings if tools.scoring else None
-        folders = tools.scoring.crops.folders.values() if tools.scoring else ()
-        return Verification(
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions=versions(),
-            device=str(tools.device),
-            limit=engines.LIMIT,
-            images=engines.IMAGES,
-            shape=tools.inputs.shape,
-            inputs=digest(tools.inputs),
-            opencv=engines.opencv().__version__,
-            caffe=tools.caffe.version,
-            caffe_absent=tools.caffe.reason or None,
-            synthetic=Store(recordings).synthetic if recordings else None,
-            crops=tuple(folder.name for folder in folders),
-            delay=self.settings.delay if recordings else None,
-        )
 
-    def _check_cells(self, names: list[str]) -> None:
-        for name, _ in self.settings.cells:
-            if name not in names:
-                hint = did_you_mean(name, names) or f"there are {', '.join(names[:5])}"
-                raise DataError("is not among the files", code="name-unknown", field="--cell", value=name, hint=hint)
+def _require_cells(settings: VerifySettings, names: Sequence[str]) -> None:
+    for name, _ in settings.cells:
+        if name not in names:
+            hint = did_you_mean(name, names) or f"there are {', '.join(names[:5])}"
+            raise DataError("is not among the files", code="name-unknown", field="--cell", value=name, hint=hint)
 
-    def _require_writable(self) -> None:
-        """Refuse, before all work, a place where nothing can be written."""
-        if self.settings.out.is_dir():
-            raise FileError(
-                "this is a folder; a file is expected", code="wrong-type", file=self.settings.out, field="--out"
-            )
-        if not self.settings.out.absolute().parent.is_dir():
-            raise FileError("no such folder", code="file-missing", file=self.settings.out.parent, field="--out")
-        if not os.access(self.settings.out.absolute().parent, os.W_OK):
-            folder = self.settings.out.absolute().parent
-            raise FileError("cannot be written to", code="file-unwritable", file=folder, field="--out")
 
-    def _before(self) -> Verification | None:
-        if self.settings.against:
-            return earlier(self.settings.against)
-        return None if self.settings.fresh else replaced(self.settings.out)
+def _crops(settings: VerifySettings, say: Say) -> CropsFolders | None:
+    """Return the crops to score on, all of valence; None without recordings."""
+    if not settings.recordings:
+        if settings.crops:
+            problem = "needs the recordings to score on"
+            raise DataError(problem, code="conflict", field="--crops", hint="pass --recordings ROOT, too")
+        return None
+    crops = find_crops(settings.recordings, settings.partitions, dict(settings.crops), say)
+    for folder in crops.folders.values():  # refused before the first file is read
+        for name in recordings_in(folder, "dev", settings.partitions):
+            if (label := read_label_name(mat_path(folder, name))) != "valence":
+                problem = "nets are scored on valence, as in Table 1"
+                raise DataError(problem, code="mismatch", file=folder, field="labels", value=label)
+    return crops
 
-    def _compare(self, files: list[VerifiedFile], before: Verification | None) -> tuple[list[VerifiedFile], list[str]]:
-        if before is None:
-            return files, []
-        names = {file.file for file in files}
-        then = [file for file in before.files if self.settings.against or file.file in names]
-        with contents_of(self.settings.against or self.settings.out):
-            return compare(files, then, limit=_ELSEWHERE)
 
-    @property
-    def keeps_earlier(self) -> bool:
-        """Whether a result that failed leaves `out` alone: it is the earlier result, which passed."""
-        out, against = self.settings.out, self.settings.against
-        return not against or (out.exists() and out.samefile(against))
+def _without_files(tools: _Tools, settings: VerifySettings) -> Verification:
+    recordings = settings.recordings
+    return Verification(
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=versions(),
+        device=str(tools.device),
+        limit=engines.LIMIT,
+        images=engines.IMAGES,
+        shape=tools.inputs.shape,
+        inputs=digest(tools.inputs),
+        opencv=engines.opencv().__version__,
+        caffe=tools.caffe.version,
+        caffe_absent=tools.caffe.reason or None,
+        synthetic=Store(recordings).synthetic if recordings else None,
+        crops=tuple(folder.name for folder in tools.crops.folders.values()) if tools.crops else (),
+        delay=settings.delay if recordings else None,
+    )
 
-    def _file(self, name: str, opened: Callable[[], Path], tools: _Tools) -> VerifiedFile:
-        result = VerifiedFile(name, bytes=None, sha256=None)
-        try:
-            path = opened()
-            result = replace(result, bytes=path.stat().st_size, sha256=file_sha256(path))
-            weights = load_weights(name, path)
-            damage = tuple(map(str, damages(weights)))
-            result = replace(result, kind=weights.kind, blobs=blob_digests(weights), problems=damage)
-            network = recognise(weights)
-        except CaffeCompatError as error:
-            return result.adding(problems=_lines(error, name))
-        method = training(weights) if network.predicts else None
-        result = replace(result, network=network.name, authors=network.authors, training=method)
-        result = result.adding(problems=map(str, redefined(weights, network)))
-        if damage:
-            return result  # outputs of damaged weights prove nothing
-        result = _run_engines(result, weights, network, tools)
-        if tools.scoring and network.predicts and not result.problems:
-            result = replace(result, scores=tools.scoring.score(weights, network, self.say))
-            if not result.scores:
-                result = result.adding(remarks=[f"not scored: {tools.scoring.lacking(weights)}"])
-        return result
+
+def _file(name: str, opened: Callable[[], Path], tools: _Tools, settings: VerifySettings, say: Say) -> VerifiedFile:
+    """Return the result of all checks of a file."""
+    result = VerifiedFile(name, bytes=None, sha256=None)
+    try:
+        path = opened()
+        result = replace(result, bytes=path.stat().st_size, sha256=file_sha256(path))
+        weights = load_weights(name, path)
+        damage = tuple(map(str, damages(weights)))
+        result = replace(result, kind=weights.kind, blobs=blob_digests(weights), problems=damage)
+        network = recognise(weights)
+    except CaffeCompatError as error:
+        return result.adding(problems=_lines(error, name))
+    method = training(weights) if network.predicts else None
+    result = replace(result, network=network.name, authors=network.authors, training=method)
+    result = result.adding(problems=map(str, redefined(weights, network)))
+    if damage:
+        return result  # outputs of damaged weights prove nothing
+    result = _run_engines(result, weights, network, tools)
+    if tools.crops and network.predicts and not result.problems:
+        result = replace(result, scores=score_weights(weights, network, tools.crops, settings, say))
+        if not result.scores:
+            result = result.adding(remarks=[f"not scored: {missing_crops(weights, tools.crops, settings)}"])
+    return result
 
 
 def _run_engines(result: VerifiedFile, weights: LoadedWeights, network: Network, tools: _Tools) -> VerifiedFile:

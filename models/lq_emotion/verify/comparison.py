@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lq_emotion.verify.results import Probe, VerifiedFile
+from lq_emotion.verify.settings import Probe, VerifiedFile
 
 _Hashes = dict[tuple[str, int], str]
 

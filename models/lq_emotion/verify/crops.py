@@ -30,18 +30,14 @@ _ROUNDING = 2e-5  # of a frame's deviation from its mean; the crops are computed
 
 
 class CropsFolders(NamedTuple):
-    """The folders of development crops below ROOT.
-
-    Attributes
-    ----------
-    base : their common parent, such as ROOT/data/raw_data.
-    folders : factor -> folder; 1 is HQ.
-    unknown : folders whose factor is not known.
-    """
+    """The folders of development crops below ROOT."""
 
     base: Path
+    """Their common parent, such as ROOT/data/raw_data."""
     folders: Mapping[int, Path]
+    """By factor; 1 is HQ."""
     unknown: tuple[Path, ...] = ()
+    """Folders whose factor is not known."""
 
 
 def read_crops(text: str) -> tuple[str, int]:

@@ -22,7 +22,7 @@ from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import SIZE
 from lq_emotion.verify.networks import Network
-from lq_emotion.verify.results import BlobDifference
+from lq_emotion.verify.settings import BlobDifference
 from lq_emotion.verify.weights import LoadedWeights
 
 Batch = npt.NDArray[np.float32]

@@ -46,14 +46,7 @@ np.savez(outputs, **dict((name, np.array(blob.data)) for name, blob in net.blobs
 
 @dataclass(frozen=True)
 class Caffe:
-    """A Python that may have Caffe.
-
-    Attributes
-    ----------
-    python : the interpreter.
-    version : Caffe's version; None if it cannot be used.
-    reason : why Caffe cannot be used.
-    """
+    """A Python that may have Caffe: the interpreter, and Caffe's version or why it cannot be used."""
 
     python: str
     version: str | None

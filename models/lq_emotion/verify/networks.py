@@ -35,21 +35,26 @@ _METHODS = {
 }
 
 
+_FIELDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "Convolution": (
+        "convolution_param", ("num_output", "group", "bias_term"), ("kernel_size", "stride", "pad", "dilation"),
+    ),
+    "InnerProduct": ("inner_product_param", ("num_output", "axis", "transpose", "bias_term"), ()),
+    "Pooling": ("pooling_param", ("global_pooling",), ("kernel_size", "stride", "pad")),
+    "ReLU": ("relu_param", ("negative_slope",), ()),
+}  # fmt: skip
+"""The settings that decide what a layer of these networks computes: its message, fields, and fields of both sides."""
+
+
 @dataclass(frozen=True)
 class Network:
-    """A network that weights may be for.
-
-    Attributes
-    ----------
-    name : its name here.
-    authors : whether its definition is the authors' own, or follows their paper.
-    definition : its deploy form, upgraded, with the layers that inference needs.
-    graph : graph of the definition, with shapes.
-    """
+    """A network that weights may be for."""
 
     name: str
     authors: bool
+    """Whether its definition is the authors' own, or follows their paper."""
     definition: pb.NetParameter
+    """Its deploy form, upgraded, with the layers that inference needs."""
     graph: NetGraph
 
     @property
@@ -161,18 +166,12 @@ def redefined(weights: LoadedWeights, network: Network) -> list[CaffeCompatError
                 problems.append(WeightsError(problem, code="mismatch", file=weights.name, layer=name))
             continue
         ours, theirs = _computes(layer), _computes(recorded[name])
-        problems += [
-            WeightsError(
-                f"recorded in this file, but {network.name} has {ours.get(key)}",
-                code="mismatch",
-                file=weights.name,
-                layer=name,
-                field=key,
-                value=theirs.get(key),
-            )
-            for key in sorted({*ours, *theirs})
-            if ours.get(key) != theirs.get(key)
-        ]
+        for key in sorted({*ours, *theirs}):
+            if ours.get(key) != theirs.get(key):
+                problem, value = f"recorded in this file, but {network.name} has {ours.get(key)}", theirs.get(key)
+                problems.append(
+                    WeightsError(problem, code="mismatch", file=weights.name, layer=name, field=key, value=value)
+                )
     return problems
 
 
@@ -186,26 +185,18 @@ def _counts(layer: pb.LayerParameter) -> bool:
 def _computes(layer: pb.LayerParameter) -> dict[str, Any]:
     """Return the settings of a layer that these networks use, each in a single form, defaults included."""
     settings: dict[str, Any] = {"type": layer.type}
-    if layer.type == "Convolution":
-        conv = layer.convolution_param
-        for name, default in (("kernel_size", 0), ("stride", 1), ("pad", 0), ("dilation", 1)):
-            short = name.removesuffix("_size")
-            sides = (getattr(conv, f"{short}_h", 0), getattr(conv, f"{short}_w", 0))
-            values = tuple(getattr(conv, name)) or (sides if any(sides) else (default,))
-            settings[name] = values * 2 if len(values) == 1 else values
-        settings |= {"num_output": conv.num_output, "group": conv.group, "bias_term": conv.bias_term}
-    elif layer.type == "InnerProduct":
-        inner = layer.inner_product_param
-        settings |= {"num_output": inner.num_output, "axis": inner.axis, "transpose": inner.transpose}
-        settings["bias_term"] = inner.bias_term
-    elif layer.type == "Pooling":
-        pool = layer.pooling_param
-        settings["pool"] = pb.PoolingParameter.PoolMethod.Name(pool.pool)
-        for name, default in (("kernel_size", 0), ("stride", 1), ("pad", 0)):
-            short = name.removesuffix("_size")
-            sides = (getattr(pool, f"{short}_h"), getattr(pool, f"{short}_w"))
-            settings[name] = sides if any(sides) else (getattr(pool, name) or default,) * 2
-        settings["global_pooling"] = pool.global_pooling
-    elif layer.type == "ReLU":
-        settings["negative_slope"] = layer.relu_param.negative_slope
+    if layer.type not in _FIELDS:
+        return settings
+    message, fields, spatial = _FIELDS[layer.type]
+    param = getattr(layer, message)
+    settings |= {name: getattr(param, name) for name in fields}
+    for name in spatial:
+        short = name.removesuffix("_size")
+        sides = (getattr(param, f"{short}_h", 0), getattr(param, f"{short}_w", 0))
+        given = getattr(param, name)
+        values = sides if any(sides) else (given,) if isinstance(given, int) else tuple(given)
+        values = values or (int(name in ("stride", "dilation")),)
+        settings[name] = values * 2 if len(values) == 1 else values
+    if layer.type == "Pooling":
+        settings["pool"] = pb.PoolingParameter.PoolMethod.Name(param.pool)
     return settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
@@ -14,8 +13,7 @@ from lq_emotion.nets.names import FACTORS, Method, crops_folder, factor_in, meth
 from lq_emotion.studies.robust_lq.published import compare
 from lq_emotion.verify.crops import CropsFolders
 from lq_emotion.verify.networks import Network
-from lq_emotion.verify.results import CellScore
-from lq_emotion.verify.settings import ClaimedCell, VerifySettings
+from lq_emotion.verify.settings import CellScore, ClaimedCell, VerifySettings
 from lq_emotion.verify.weights import LoadedWeights
 
 DIGITS = 0.0005
@@ -34,69 +32,60 @@ def named_cell(name: str) -> ClaimedCell:
     return None, None
 
 
-@dataclass(frozen=True)
-class Scoring:
-    """Folders of crops to score on, and the settings of the verification.
+def cell_of(weights: LoadedWeights, settings: VerifySettings) -> ClaimedCell:
+    """Return the cell of Table 1 that weights claim to be: that which the user named, else that of the file's name."""
+    return dict(settings.cells).get(weights.name, named_cell(weights.name))
+
+
+def score_weights(
+    weights: LoadedWeights, network: Network, crops: CropsFolders, settings: VerifySettings, say: Say
+) -> tuple[CellScore, ...]:
+    """Return the scores of one file, one for each folder of crops that its cell needs.
 
     The delay of the gold standard is corrected for scoring. Nets trained as by the authors predict the gold standard at
     the time of the face, with any delay in the preparation.
     """
+    from lq_emotion.evaluation.evaluate import score_net
+    from lq_emotion.evaluation.settings import TOGETHER, EvaluationSettings
 
-    crops: CropsFolders
-    settings: VerifySettings
+    method, claimed = cell_of(weights, settings)
+    scores = []
+    for factor in _factors(crops, method, claimed):
+        folder = crops.folders[factor]
+        with TemporaryDirectory() as name:
+            definition = Path(name) / "deploy.prototxt"
+            write_text(network.definition, definition)
+            evaluation = EvaluationSettings(
+                weights=weights.path, data=folder, out=Path(name), net=definition, partitions=settings.partitions,
+                delay=settings.delay, device=settings.device, mean=0.0,
+            )  # fmt: skip
+            measured = score_net(evaluation, say)[0].scores[TOGETHER]
+        scores.append(_compared(measured, method, factor, folder.name))
+    return tuple(scores)
 
-    def score(self, weights: LoadedWeights, network: Network, say: Say) -> tuple[CellScore, ...]:
-        """Return the scores of one file, one for each folder of crops."""
-        from lq_emotion.evaluation.evaluate import score_net
-        from lq_emotion.evaluation.settings import TOGETHER, EvaluationSettings
 
-        method, claimed = self._cell(weights)
-        folders = self.crops.folders
-        scores = []
-        for factor in self._factors(method, claimed):
-            with TemporaryDirectory() as name:
-                definition = Path(name) / "deploy.prototxt"
-                write_text(network.definition, definition)
-                settings = EvaluationSettings(
-                    weights=weights.path,
-                    data=folders[factor],
-                    out=Path(name),
-                    net=definition,
-                    partitions=self.settings.partitions,
-                    delay=self.settings.delay,
-                    device=self.settings.device,
-                    mean=0.0,
-                )
-                together = score_net(settings, say)[0].scores[TOGETHER]
-            scores.append(_compared(together, method, factor, folders[factor].name))
-        return tuple(scores)
+def missing_crops(weights: LoadedWeights, crops: CropsFolders, settings: VerifySettings) -> str:
+    """Return why a file has no scores: the folders that its cell needs, and those that there are."""
+    method, factor = cell_of(weights, settings)
+    if method is Method.HR:
+        factors: tuple[int, ...] = (1,)
+    else:
+        factors = FACTORS if factor is None else (factor,)
+    label = method.at(factor) if method and factor else method
+    expected = " or ".join(crops_folder(factor) for factor in factors)
+    present = ", ".join(path.name for path in crops.folders.values())
+    unknown = [path.name for path in crops.unknown]
+    rest = f", and {', '.join(unknown)} of unknown factor" if unknown else ""
+    option = f"--crops {unknown[0] if unknown else 'FOLDER'}={'HQ' if factors[0] == 1 else factors[0]}"
+    text = f"{label} needs crops in {crops.base.name}/{expected}; there are {present}{rest}"
+    return f"{text} (for a folder of another name: {option})"
 
-    def lacking(self, weights: LoadedWeights) -> str:
-        """Return why a file has no scores: the folders that its cell needs, and those that there are."""
-        method, factor = self._cell(weights)
-        if method is Method.HR:
-            factors: tuple[int, ...] = (1,)
-        else:
-            factors = FACTORS if factor is None else (factor,)
-        label = method.at(factor) if method and factor else method
-        expected = " or ".join(crops_folder(factor) for factor in factors)
-        present = ", ".join(path.name for path in self.crops.folders.values())
-        unknown = [path.name for path in self.crops.unknown]
-        rest = f", and {', '.join(unknown)} of unknown factor" if unknown else ""
-        option = f"--crops {unknown[0] if unknown else 'FOLDER'}={'HQ' if factors[0] == 1 else factors[0]}"
-        place = self.crops.base.name
-        text = f"{label} needs crops in {place}/{expected}; there are {present}{rest}"
-        return f"{text} (for a folder of another name: {option})"
 
-    def _cell(self, weights: LoadedWeights) -> ClaimedCell:
-        return dict(self.settings.cells).get(weights.name, named_cell(weights.name))
-
-    def _factors(self, method: Method | None, claimed: int | None) -> list[int]:
-        folders = self.crops.folders
-        if method is Method.HR:
-            return [1] if 1 in folders else []
-        factors = folders.keys() if claimed is None else {claimed} & folders.keys()
-        return sorted(factor for factor in factors if factor != 1 or method is None)
+def _factors(crops: CropsFolders, method: Method | None, claimed: int | None) -> list[int]:
+    if method is Method.HR:
+        return [1] if 1 in crops.folders else []
+    factors = crops.folders.keys() if claimed is None else {claimed} & crops.folders.keys()
+    return sorted(factor for factor in factors if factor != 1 or method is None)
 
 
 def _compared(measured: Score, method: Method | None, factor: int, crops: str) -> CellScore:

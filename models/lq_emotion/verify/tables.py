@@ -8,7 +8,7 @@ from lq_emotion.common.document import Block, Cell, Column, Row, Table, Text, co
 from lq_emotion.common.words import counted
 from lq_emotion.metrics.regression import MEASURES
 from lq_emotion.nets.names import Method
-from lq_emotion.verify.results import PASSED, CellScore, Verification, VerifiedFile
+from lq_emotion.verify.settings import PASSED, CellScore, Verification, VerifiedFile
 
 _ENGINES = {"opencv": "OpenCV", "caffe": "Caffe"}
 _UNSEEN = (
@@ -63,9 +63,9 @@ def _blobs(file: VerifiedFile, ran: list[str]) -> Iterator[Row]:
     yield Row(group=f"{code(file.file)}: {file.bytes} bytes, SHA-256 {file.sha256}")
     by_engine = {name: {blob.blob: blob for blob in file.engines.get(name) or ()} for name in ran}
     for name in dict.fromkeys(name for blobs in by_engine.values() for name in blobs):
-        found = [blobs.get(name) for blobs in by_engine.values()]
-        largest = next(blob.largest for blob in found if blob)
-        values = [(_power(blob.absolute), _power(blob.relative)) if blob else ("–", "–") for blob in found]
+        differences = [blobs.get(name) for blobs in by_engine.values()]
+        largest = next(blob.largest for blob in differences if blob)
+        values = [(_power(blob.absolute), _power(blob.relative)) if blob else ("–", "–") for blob in differences]
         yield row(code(name), f"{largest:.4g}", *(value for pair in values for value in pair))
 
 

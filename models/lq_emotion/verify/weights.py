@@ -18,7 +18,7 @@ from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.datasets.avec.layout import natural_order
 from lq_emotion.verify.archive import Opener, archived
-from lq_emotion.verify.results import BlobDigest
+from lq_emotion.verify.settings import BlobDigest
 
 Array = npt.NDArray[Any]
 SUFFIXES = (".caffemodel", ".caffemodel.h5")
@@ -29,22 +29,17 @@ _HOLE = 256
 
 
 class LoadedWeights(NamedTuple):
-    """The contents of a file of weights.
-
-    Attributes
-    ----------
-    name : path relative to the folder of weights, with ``/``.
-    path : path of the file.
-    kind : ``caffemodel`` or ``HDF5``.
-    layers : blobs of every layer with weights, float32 in Caffe's shape and order.
-    message : the layers' definitions as the file records them, upgraded; None for HDF5, which has none.
-    """
+    """The contents of a file of weights."""
 
     name: str
+    """Path relative to the folder of weights, with ``/``."""
     path: Path
     kind: str
+    """``caffemodel`` or ``HDF5``."""
     layers: dict[str, list[Array]]
+    """Blobs of every layer with weights, float32 in Caffe's shape and order."""
     message: pb.NetParameter | None
+    """The layers' definitions as the file records them, upgraded; None for HDF5, which has none."""
 
 
 def find_files(folder: Path) -> list[tuple[str, Opener]]:

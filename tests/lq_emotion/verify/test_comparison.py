@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from lq_emotion.verify.comparison import compare
-from lq_emotion.verify.results import BlobDigest, Probe, VerifiedFile
+from lq_emotion.verify.settings import BlobDigest, Probe, VerifiedFile
 
 
 def file(name, sha256="aa", blobs=None, values=(0.5, -0.25)):

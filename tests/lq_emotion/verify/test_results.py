@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lq_emotion.verify.results import (
+from lq_emotion.verify.settings import (
     Verification,
     VerifiedFile,
     earlier,
