@@ -15,7 +15,7 @@ from lq_emotion.report.parts import Absent
 from lq_emotion.report.results import rate_distortion
 from lq_emotion.studies.robust_lq.rate_distortion import rate
 from lq_emotion.studies.robust_lq.store import Store
-from lq_emotion.training.plateau import History
+from lq_emotion.training.plateau import read_losses
 from lq_emotion.verify.comparison import compare
 from lq_emotion.verify.settings import PASSED, VerifiedFile, read_signed
 from lq_emotion.workflow.stages import Ledger, Stage
@@ -146,7 +146,7 @@ def _errors(name: str, root: Path):
             ledger.is_done(Stage("one", print, {}))
             ledger.seconds("one")
         elif name == "plateau.json":
-            History(path).begin(15)
+            read_losses(path, 15)
         elif name == str(JOURNALS / "dev_1.json"):
             journal = journal_of(root, "dev_1")
             journal.is_done("recording", "ab")

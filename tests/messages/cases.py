@@ -15,7 +15,7 @@ import caffe_compat.cli
 import lq_emotion.cli
 import matlab_ports
 from caffe_compat.errors import CaffeCompatError
-from lq_emotion.training.trainer import find_weights
+from lq_emotion.training.run import find_weights
 from tests.solver.case import NET, SOLVER, write_case
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "messages.txt"
@@ -135,7 +135,7 @@ FUNCTIONS: dict[str, tuple[str, Callable[[], object]]] = {
         lambda: matlab_ports.imresize(np.zeros((8, 8)), 2, "bicubik"),
     ),
     "a run without a snapshot": (
-        'lq_emotion.training.trainer.find_weights(Path("run"))',
+        'lq_emotion.training.run.find_weights(Path("run"))',
         lambda: find_weights(_written("run/log.txt", "").parent),
     ),
 }

@@ -17,9 +17,8 @@ from caffe_compat.errors import DataError, NetError, WeightsError
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.evaluation.settings import PredictionSettings
 from lq_emotion.nets.cnn_d import ONE_FRAME
-from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
-from lq_emotion.training.run_folder import training_in
-from lq_emotion.training.trainer import find_weights
+from lq_emotion.training.run import DEPLOY as RUN_DEPLOY
+from lq_emotion.training.run import find_weights, training_in
 from matlab_ports.eval_video import FrameSource, eval_video
 
 DEPLOY = "matlabscripts/recon/deploy/model_1F_CNN+D.prototxt"

@@ -21,8 +21,8 @@ from lq_emotion.report.parts import Absent
 from lq_emotion.studies.robust_lq.figure1 import levels_of, show_face
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.studies.robust_lq.upscaling import BORDER, DEPLOY, run_net
-from lq_emotion.training.run_folder import DEPLOY as RUN_DEPLOY
-from lq_emotion.training.trainer import find_weights
+from lq_emotion.training.run import DEPLOY as RUN_DEPLOY
+from lq_emotion.training.run import find_weights
 from matlab_ports.imresize import imresize
 from matlab_ports.matfile import open_frames
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,75 +50,56 @@ def best_iteration(losses: Mapping[int, float]) -> int | None:
     return min(finite)[1] if finite else None
 
 
-@dataclass
-class History:
-    """The test losses of a run, stored in a file.
-
-    Attributes
-    ----------
-    path : the file.
-    losses : losses by iteration.
-    """
-
-    path: Path
-    losses: dict[int, float] = field(default_factory=dict)
-
-    def begin(self, iteration: int) -> None:
-        """Read the losses before an iteration from the file; none at the start of a run."""
-        content = read_json(self.path) if iteration else None
-        with contents_of(self.path, "start over with --fresh"):
-            losses = {int(number): float(loss) for number, loss in (content or {}).items()}
-        self.losses = {number: loss for number, loss in losses.items() if number < iteration}
-
-    def note(self, iteration: int, loss: float) -> None:
-        """Add a test and write the file."""
-        self.losses[iteration] = loss
-        write_json({str(number): value for number, value in self.losses.items()}, self.path)
+def read_losses(path: Path, before: int) -> dict[int, float]:
+    """Return the test losses of a run before an iteration, by iteration; none if there is no file."""
+    with contents_of(path, "start over with --fresh"):
+        losses = {int(number): float(loss) for number, loss in (read_json(path) or {}).items()}
+    return {number: loss for number, loss in losses.items() if number < before}
 
 
 class PlateauSolver(Solver):
     """A solver that divides its rate when the loss of its first test net stops falling.
 
-    `tests` are the losses of earlier tests. With `only_best`, the snapshots of the best test and the last one are kept,
-    and the others removed. The policy of the definition must be "multistep".
+    The losses are in the file `tests`. With `only_best`, the snapshots of the best test and the last one are kept, and
+    the others removed. The policy of the definition must be "multistep".
     """
 
-    def __init__(self, *args: Any, tests: History, only_best: bool = False, **options: Any) -> None:
+    def __init__(self, *args: Any, tests: Path, only_best: bool = False, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._only_best = only_best
+        self._file, self._only_best = tests, only_best
+        self._by_iteration: dict[int, float] = {}
         if self.param.lr_policy != "multistep":
             problem = "only a multistep policy can take its steps from the tests"
             raise SolverError(problem, code="conflict", field="lr_policy", value=self.param.lr_policy)
-        self._history = tests
-        tests.begin(0)
 
     def restore(self, path: Any, **options: Any) -> None:
         """Continue from a snapshot, with the steps that follow from the tests before it; others are an error."""
         super().restore(path, **options)
-        self._history.begin(self.iter)
+        self._by_iteration = read_losses(self._file, self.iter)
         self._divide()
         taken = read_solverstate(path).current_step
         if taken != len(self.param.stepvalue):
             problem = f"has {len(self.param.stepvalue)} divisions of the rate, {Path(path).name} has {taken}"
-            raise FileError(problem, code="mismatch", file=self._history.path, hint="start over with --fresh")
+            raise FileError(problem, code="mismatch", file=self._file, hint="start over with --fresh")
 
     def test(self, which: int) -> Scores | None:
         """Run a test net; the loss of the first one may divide the rate from this iteration on."""
         scores = super().test(which)
         if scores is not None and which == 0:
-            self._history.note(self.iter, scores.loss)
+            self._by_iteration[self.iter] = scores.loss
+            write_json({str(number): loss for number, loss in self._by_iteration.items()}, self._file)
             self._divide()
         return scores
 
     def snapshot(self) -> Path:
         """Write a snapshot; with `only_best`, remove the earlier ones but that of the best test so far."""
         state = super().snapshot()
-        needed = {self.iter, best_iteration(self._history.losses)}
-        for iteration in self._history.losses if self._only_best else ():
+        needed = {self.iter, best_iteration(self._by_iteration)}
+        for iteration in self._by_iteration if self._only_best else ():
             if iteration not in needed:
                 for suffix in _SNAPSHOT:
                     Path(f"{self.param.snapshot_prefix}_iter_{iteration}{suffix}").unlink(missing_ok=True)
         return state
 
     def _divide(self) -> None:
-        self.param.stepvalue[:] = divisions(self._history.losses)
+        self.param.stepvalue[:] = divisions(self._by_iteration)

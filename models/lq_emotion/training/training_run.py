@@ -25,10 +25,9 @@ from lq_emotion.nets.definitions import NetBuilder
 from lq_emotion.nets.switches import AS_CODE, format_setting
 from lq_emotion.training.data import Listed, make_net, read_list, sources, write_sources
 from lq_emotion.training.losses import draw_losses, read_curves, valence_ccc
-from lq_emotion.training.run_folder import DEPLOY, LOSSES, RESULTS, TrainingIdentity, claim
-from lq_emotion.training.run_folder import train as train_in
+from lq_emotion.training.run import DEPLOY, LOSSES, RESULTS, Run, TrainingIdentity, claim, find_weights
+from lq_emotion.training.run import train as train_in
 from lq_emotion.training.settings import FROM_FILLERS, TrainingResults, TrainingSettings, differences
-from lq_emotion.training.trainer import Run, find_weights
 
 H5_RESULTS = "h5.json"  # of `crops.h5`
 

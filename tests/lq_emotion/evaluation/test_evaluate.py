@@ -17,8 +17,7 @@ from lq_emotion.evaluation.predictor import DEPLOY, Predictor, load_predictor
 from lq_emotion.metrics.delay import shift_gold, shift_predictions
 from lq_emotion.metrics.regression import ccc, score
 from lq_emotion.nets.names import Net
-from lq_emotion.training.run_folder import TrainingIdentity, claim
-from lq_emotion.training.trainer import Run
+from lq_emotion.training.run import Run, TrainingIdentity, claim
 from matlab_ports import run_eval
 from matlab_ports.matfile import loadmat, savemat
 from tests.lq_emotion import commands

@@ -26,8 +26,7 @@ from lq_emotion.common.report_files import write_report
 from lq_emotion.common.settings import option
 from lq_emotion.studies.questions import Question, questions_table
 from lq_emotion.training.losses import read_curves
-from lq_emotion.training.run_folder import train
-from lq_emotion.training.trainer import Run
+from lq_emotion.training.run import Run, train
 from lq_emotion.workflow.stages import Stage
 from lq_emotion.workflow.study import Study, StudySettings
 

@@ -6,7 +6,7 @@ import pytest
 
 from caffe_compat.formats.files import parse_text
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.training.plateau import History, PlateauSolver, best_iteration, divisions
+from lq_emotion.training.plateau import PlateauSolver, best_iteration, divisions
 from tests.refusals import refused
 from tests.solver.case import SOLVER, write_case
 
@@ -47,7 +47,7 @@ def solver(folder, only_best=False, **fields):
     param.lr_policy, param.gamma, param.base_lr, param.test_interval = "multistep", 0.1, 0.6, 1
     for name, value in fields.items():
         setattr(param, name, value)
-    return PlateauSolver(param, tests=History(folder / "plateau.json"), only_best=only_best)
+    return PlateauSolver(param, tests=folder / "plateau.json", only_best=only_best)
 
 
 def weight(trained):

@@ -11,8 +11,8 @@ from caffe_compat.formats.files import write_text
 from lq_emotion.nets.head import adam, base_of
 from lq_emotion.nets.lstm import SequenceHead
 from lq_emotion.training import sequences as module
+from lq_emotion.training.run import Run
 from lq_emotion.training.sequences import predict_sequences, write_sequences
-from lq_emotion.training.trainer import Run
 from tests.refusals import refused
 
 HEAD = SequenceHead(steps=4, features=3, memory=8, hidden=8, classes=2)

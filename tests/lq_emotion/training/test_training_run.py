@@ -12,9 +12,9 @@ from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion import prototxt
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Net
-from lq_emotion.training import trainer
+from lq_emotion.training import run as training
 from lq_emotion.training.losses import read_curves
-from lq_emotion.training.trainer import find_weights
+from lq_emotion.training.run import find_weights
 from matlab_ports import store2hdf5
 from tests.lq_emotion import commands
 from tests.lq_emotion.commands import draw_weights, interrupt_at
@@ -133,7 +133,7 @@ def test_more_iterations_continue_a_training(copy, h5, capsys):
 
 
 def test_an_interrupted_training_leaves_a_snapshot_and_continues(copy, h5, capsys, monkeypatch):
-    monkeypatch.setattr(trainer, "_EVERY", 1)
+    monkeypatch.setattr(training, "_EVERY", 1)
     command = ("--h5", h5, "--out", copy, "--iterations=7", *SMALL[:-3], "--snapshot=100", "--seed=1", "--device=cpu")
     with monkeypatch.context() as patch:
         interrupt_at(patch, "iteration 5 of 7")

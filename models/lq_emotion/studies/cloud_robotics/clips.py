@@ -36,10 +36,9 @@ from lq_emotion.studies.cloud_robotics.paper import Aggregation
 from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.results import ClipResult
 from lq_emotion.training.features import FeatureNet
-from lq_emotion.training.plateau import PLATEAU, History, best_iteration
-from lq_emotion.training.run_folder import train
+from lq_emotion.training.plateau import PLATEAU, best_iteration, read_losses
+from lq_emotion.training.run import Run, train
 from lq_emotion.training.sequences import predict_sequences, write_sequences
-from lq_emotion.training.trainer import Run
 
 Doubles = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -184,9 +183,8 @@ def do_lstm(plan: CloudPlan, name: str, say: Say) -> None:
     train(run, message, solver, say, inputs=inputs, device=device, on_plateau=bool(tests), only_best=bool(tests))
     best = solver.max_iter
     if tests:
-        history = History(run.folder / PLATEAU)
-        history.begin(solver.max_iter + 1)
-        best = best_iteration(history.losses) or solver.max_iter
+        losses = read_losses(run.folder / PLATEAU, solver.max_iter + 1)
+        best = best_iteration(losses) or solver.max_iter
         say(f"iteration {best} of {solver.max_iter} is best on dev")
     write_text(head.deploy(), target.with_suffix(".prototxt"))
     with atomic_path(target) as partial_path:

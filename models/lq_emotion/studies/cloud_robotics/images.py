@@ -37,8 +37,7 @@ from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.studies.cloud_robotics.plan import BEST, CloudPlan
 from lq_emotion.studies.cloud_robotics.results import ImageResult, best_on_dev
 from lq_emotion.training.features import FeatureNet, cache_features
-from lq_emotion.training.run_folder import train
-from lq_emotion.training.trainer import Run
+from lq_emotion.training.run import Run, train
 from lq_emotion.workflow.search import Parameter, Trial
 
 Partition = Literal["train", "dev", "test"]

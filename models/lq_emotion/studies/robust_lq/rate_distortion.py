@@ -47,7 +47,7 @@ from lq_emotion.studies.robust_lq.rd_results import (
     draw_rates,
     write_csv,
 )
-from lq_emotion.training.trainer import find_weights
+from lq_emotion.training.run import find_weights
 from lq_emotion.video.codecs import find_codec
 from lq_emotion.video.encode import Frames, encode, versions
 from lq_emotion.workflow.stages import Stage

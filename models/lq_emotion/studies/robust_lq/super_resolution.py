@@ -36,9 +36,8 @@ from lq_emotion.studies.robust_lq import image_sources
 from lq_emotion.studies.robust_lq.image_sources import ImageSource
 from lq_emotion.studies.robust_lq.upscaling import DEPLOY, METHODS, draw_comparison, enlarge
 from lq_emotion.training.losses import draw_losses, read_curves
-from lq_emotion.training.run_folder import train
+from lq_emotion.training.run import Run, train
 from lq_emotion.training.settings import differences
-from lq_emotion.training.trainer import Run
 from lq_emotion.workflow.stages import Stage
 from lq_emotion.workflow.study import LEDGER, Study, StudySettings
 from matlab_ports import generate_test, generate_train

@@ -39,9 +39,8 @@ from lq_emotion.training.adapt.settings import (
     StageResults,
 )
 from lq_emotion.training.adapt.targets import Doubles, Singles, Target, target_of
-from lq_emotion.training.plateau import PLATEAU, History, best_iteration, divisions
-from lq_emotion.training.run_folder import train
-from lq_emotion.training.trainer import Run
+from lq_emotion.training.plateau import PLATEAU, best_iteration, divisions, read_losses
+from lq_emotion.training.run import Run, train
 
 JOURNAL, RESULTS = "journal.json", "adapt.json"
 STAGES = ("frozen", "unfrozen")
@@ -194,22 +193,19 @@ class _Adaptation:
         batches = {"train": min(self.settings.batch, faces["train"].faces), "dev": batch}
         lists = {part: self._face_files / f"{part}.txt" for part in batches}
         message = training_net(net, lists, batches, classes=self.target.classes, frozen=stage == "frozen")
-        history = History(folder / PLATEAU)
         param = self._solver(stage, folder, run.prefix, held_out // batch)
-        history.begin(param.max_iter + 1)
-        if param.max_iter not in history.losses:
+        losses = read_losses(folder / PLATEAU, param.max_iter + 1)
+        if param.max_iter not in losses:
             train(run, message, param, self.say, device=self.device, weights=weights, on_plateau=True, only_best=True)
-            history.begin(param.max_iter + 1)
-        best = best_iteration(history.losses)
+            losses = read_losses(folder / PLATEAU, param.max_iter + 1)
+        best = best_iteration(losses)
         if best is None:
             hint = "try a smaller --base-lr"
             raise SolverError("the loss is never finite", code="not-finite", field=f"stage {stage}", hint=hint)
         if best == 0 and net.head[0] not in read_weights(weights):  # a head that was never trained is in no file
             best = param.max_iter
-        self.say(
-            f"{stage}: loss {history.losses[best]:.4g} on held-out persons at iteration {best} of {param.max_iter}"
-        )
-        results = StageResults(param.max_iter, best, history.losses, tuple(divisions(history.losses)))
+        self.say(f"{stage}: loss {losses[best]:.4g} on held-out persons at iteration {best} of {param.max_iter}")
+        results = StageResults(param.max_iter, best, losses, tuple(divisions(losses)))
         return run.snapshot(best) if best else weights, results
 
     def _solver(self, stage: str, folder: Path, prefix: Path, tests: int) -> pb.SolverParameter:

@@ -18,7 +18,7 @@ from lq_emotion import prototxt
 from lq_emotion.common.lock import NAME
 from lq_emotion.studies.robust_lq import image_sources
 from lq_emotion.studies.robust_lq.upscaling import DEPLOY
-from lq_emotion.training import trainer
+from lq_emotion.training import run as training
 from lq_emotion.training.losses import read_curves
 from tests.lq_emotion import commands
 
@@ -134,7 +134,7 @@ def test_more_iterations_continue_from_the_last_state_in_a_moved_folder(copy, im
 
 
 def test_an_interrupted_training_leaves_a_snapshot_and_continues(copy, images, capsys, monkeypatch):
-    real = trainer._Progress.show
+    real = training._Progress.show
 
     def interrupted(progress):
         if progress._solver.iter == 4:
@@ -142,7 +142,7 @@ def test_an_interrupted_training_leaves_a_snapshot_and_continues(copy, images, c
         return real(progress)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer._Progress, "show", interrupted)
+        patch.setattr(training._Progress, "show", interrupted)
         assert demo(copy, images, iterations=6) == 130
     err = capsys.readouterr().err
     assert err == "lq-emotion: error: interrupted after iteration 4; the same command continues from there\n"

@@ -16,7 +16,7 @@ from lq_emotion.nets.known.loading import load_model
 from lq_emotion.training.adapt.report import write_report
 from lq_emotion.training.adapt.settings import AdaptationResults, FacesFound, StageResults
 from lq_emotion.training.adapt.targets import Target
-from lq_emotion.training.trainer import Run
+from lq_emotion.training.run import Run
 from tests.lq_emotion.commands import failed, run
 from tests.lq_emotion.datasets.clips.drawn import draw_frames
 

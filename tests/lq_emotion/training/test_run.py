@@ -1,8 +1,7 @@
 """Whose snapshots a stage's folder has."""
 
 from caffe_compat.schema import caffe_pb2 as pb
-from lq_emotion.training.run_folder import train
-from lq_emotion.training.trainer import Run
+from lq_emotion.training.run import Run, train
 from tests.refusals import refused
 
 
