@@ -15,8 +15,9 @@ stored window's trace, and filters each recording alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -35,24 +36,18 @@ _MIN_GAIN = 2.0  # per cent
 
 @dataclass(frozen=True)
 class PostProcessing(Record):
-    """Learnt post-processing: (median filter + bias) * scale.
-
-    Attributes
-    ----------
-    window : frames of the median filter; 0 for none.
-    bias : added after the filter.
-    scale : factor of the sum.
-    ccc : step ("raw", "filter", "bias", "scale") -> the best CCC so far on the training data.
-    search : one of `Search`.
-    learnt_on : recordings of the training data.
-    """
+    """Learnt post-processing: (median filter + bias) * scale."""
 
     window: int
+    """Frames of the median filter; 0 for none."""
     bias: float
     scale: float
     ccc: Mapping[str, float]
+    """Step ("raw", "filter", "bias", "scale") -> the best CCC so far on the training data."""
     search: str = "official"
+    """One of `Search`."""
     learnt_on: tuple[str, ...] = ()
+    """Recordings of the training data."""
 
     def apply(self, prediction: npt.ArrayLike, lengths: Sequence[int] = ()) -> Trace:
         """Return processed predictions (T,) of joined recordings, of `lengths` frames each; by default of one."""
@@ -80,10 +75,11 @@ def learn(
     if search not in get_args(Search):
         hint = f"choose one of {', '.join(get_args(Search))}"
         raise DataError("unknown search", code="name-unknown", field="search", value=search, hint=hint)
-    tried = _Search(raw, target, longest, convention, _parts(raw, lengths, search))
-    window, trace_window = tried.run(search)
-    trace, value = tried.trace(trace_window), tried.ccc(window)
-    scores = {"raw": tried.ccc(0), "filter": value}
+    filtered = partial(_filtered, raw, parts=_parts(raw, lengths, search))
+    ccc_of = cache(lambda window: ccc(filtered(window), target, convention))
+    window, trace_window = _best_windows(ccc_of, longest, search)
+    trace, value = filtered(trace_window), ccc_of(window)
+    scores = {"raw": ccc_of(0), "filter": value}
     bias = float(np.mean(target) - np.mean(trace))
     if (shifted := ccc(trace + bias, target, convention)) > value:
         trace, value = trace + bias, shifted
@@ -131,51 +127,31 @@ def medfilt1(values: npt.ArrayLike, window: int) -> Trace:
     return (below + above) / 2
 
 
-class _Search:
-    """Search for the filter's window; each window is tried once."""
+def _best_windows(ccc_of: Callable[[int], float], longest: int, search: Search) -> tuple[int, int]:
+    """Return the best window, and that of the trace to learn bias and scale from."""
+    first = [_round(part * longest / 3) for part in (0, 1, 2, 3)]  # 0 is no filter and wins ties
+    windows = sorted(first, key=ccc_of, reverse=True)[:2]
+    if windows[0] == 0 or not _gain(ccc_of(windows[0]), ccc_of(0)) > _MIN_GAIN:
+        return 0, 0
+    best, second = windows
+    trace_window = best  # of the trace that the official script learns from
+    halvings = 0
+    while True:
+        middle = _round((best + second) / 2)
+        gain = _gain(ccc_of(middle), max(ccc_of(best), ccc_of(second)))
+        if not gain > _MIN_GAIN:
+            break
+        trace_window = middle if halvings else trace_window
+        best, second = middle, best
+        halvings += 1
+    if gain > 0:
+        return middle, middle
+    return best, trace_window if search == "official" else best
 
-    def __init__(self, raw: Trace, gold: Trace, longest: int, convention: Convention, parts: Sequence[int]) -> None:
-        self._parts = parts
-        self._raw, self._gold, self._longest, self._convention = raw, gold, longest, convention
-        self._tried: dict[int, tuple[float, Trace]] = {}
 
-    def run(self, search: Search) -> tuple[int, int]:
-        """Return the best window, and that of the trace to learn bias and scale from."""
-        first = [_round(part * self._longest / 3) for part in (0, 1, 2, 3)]  # 0 is no filter and wins ties
-        windows = sorted(first, key=self.ccc, reverse=True)[:2]
-        if windows[0] == 0 or not self._gain(self.ccc(windows[0]), self.ccc(0)) > _MIN_GAIN:
-            return 0, 0
-        best, second = windows
-        trace_window = best  # of the trace that the official script learns from
-        halvings = 0
-        while True:
-            middle = _round((best + second) / 2)
-            gain = self._gain(self.ccc(middle), max(self.ccc(best), self.ccc(second)))
-            if not gain > _MIN_GAIN:
-                break
-            trace_window = middle if halvings else trace_window
-            best, second = middle, best
-            halvings += 1
-        if gain > 0:
-            return middle, middle
-        return best, trace_window if search == "official" else best
-
-    def ccc(self, window: int) -> float:
-        return self._try(window)[0]
-
-    def trace(self, window: int) -> Trace:
-        return self._try(window)[1]
-
-    def _try(self, window: int) -> tuple[float, Trace]:
-        if window not in self._tried:
-            trace = _filtered(self._raw, window, self._parts)
-            self._tried[window] = (ccc(trace, self._gold, self._convention), trace)
-        return self._tried[window]
-
-    @staticmethod
-    def _gain(value: float, reference: float) -> float:
-        """Return the gain in per cent; as in the script, a negative reference turns every gain into a loss."""
-        return 100 * (value - reference) / reference if reference else (np.inf if value > 0 else 0.0)
+def _gain(value: float, reference: float) -> float:
+    """Return the gain in per cent; as in the script, a negative reference turns every gain into a loss."""
+    return 100 * (value - reference) / reference if reference else (np.inf if value > 0 else 0.0)
 
 
 def _round(value: float) -> int:

@@ -15,14 +15,10 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Agreement of predicted classes with the true ones.
-
-    Attributes
-    ----------
-    confusion : (k, k) counts: a row for each true class, a column for each predicted one.
-    """
+    """Agreement of predicted classes with the true ones."""
 
     confusion: Counts
+    """(k, k) counts: a row for each true class, a column for each predicted one."""
 
     @property
     def count(self) -> int:

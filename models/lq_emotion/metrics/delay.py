@@ -37,22 +37,18 @@ def grid_index(time: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return frames
 
 
-def shift_predictions(prediction: npt.ArrayLike, time: npt.ArrayLike, delay: float) -> Trace:
-    """Shift predictions (T,) at increasing times (T,) forward, for a gold standard that lags by `delay` seconds."""
-    return _shift_frames(prediction, time, -delay_in_frames(delay))
-
-
 def shift_gold(gold: npt.ArrayLike, time: npt.ArrayLike, delay: float) -> Trace:
-    """Shift a gold standard that lags by `delay` seconds back onto its frames; see `shift_predictions`."""
-    return _shift_frames(gold, time, delay_in_frames(delay))
+    """Shift a gold standard (T,) at increasing times (T,) back onto its frames, which it lags by `delay` seconds."""
+    return _shift_back(gold, time, delay_in_frames(delay))
 
 
 def shift(trace: npt.ArrayLike, time: npt.ArrayLike, seconds: float) -> Trace:
-    """Shift a trace forward as `shift_predictions` does, or back where `seconds` is negative."""
-    return (shift_gold if seconds < 0 else shift_predictions)(trace, time, abs(seconds))
+    """Shift a trace (T,) at increasing times (T,) forward, or back where `seconds` is negative."""
+    frames = delay_in_frames(abs(seconds))
+    return _shift_back(trace, time, frames if seconds < 0 else -frames)
 
 
-def _shift_frames(trace: npt.ArrayLike, time: npt.ArrayLike, frames: int) -> Trace:
+def _shift_back(trace: npt.ArrayLike, time: npt.ArrayLike, frames: int) -> Trace:
     values = np.asarray(trace, np.float64).ravel()
     grid = grid_index(time)
     if values.shape != grid.shape:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -40,16 +40,14 @@ _DEGREES_LOST = {"avec": (0, 1), "population": (0, 0), "sample": (1, 1)}  # divi
 class Score(Record):
     """Agreement of predictions with the gold standard, measured or published, or the difference of two such scores.
 
-    Attributes
-    ----------
-    rmse, cc, ccc : None where undefined.
-    frames : number of frames compared; None for scores that are not measured.
+    A number that is undefined is None.
     """
 
     rmse: float | None
     cc: float | None
     ccc: float | None
     frames: int | None = None
+    """Number of frames compared; None for scores that are not measured."""
 
     @classmethod
     def of(cls, rmse: float, cc: float, ccc: float, frames: int) -> Score:
@@ -65,33 +63,19 @@ class Score(Record):
         return Score(difference(self.rmse, other.rmse), difference(self.cc, other.cc), difference(self.ccc, other.ccc))
 
 
-class _Moments(NamedTuple):
-    difference: float  # of the means
-    covariance: float
-    variances: tuple[float, float]
-
-
-def rmse(prediction: npt.ArrayLike, gold: npt.ArrayLike) -> float:
-    """Compute the root mean square error of two traces (T,); frames with a NaN are left out."""
-    a, b = valid_pairs(prediction, gold)
-    return _rmse(a, b)
-
-
-def cc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> float:
-    """Compute the correlation coefficient of two traces (T,), in ``avec`` times (N - 1) / N; NaN for a constant one."""
-    return _cc(_moments(*valid_pairs(prediction, gold), convention))
-
-
 def ccc(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> float:
     """Compute the concordance correlation coefficient (Lin 1989) of two traces (T,); 0 for a constant trace."""
-    return _ccc(_moments(*valid_pairs(prediction, gold), convention))
+    return _correlations(*valid_pairs(prediction, gold), convention)[1]
 
 
 def score(prediction: npt.ArrayLike, gold: npt.ArrayLike, convention: Convention = "avec") -> Score:
-    """Compute all three scores of two traces (T,) over the frames that have both values."""
+    """Compute all three scores of two traces (T,) over the frames that have both values.
+
+    In the convention ``avec`` the CC is (N - 1) / N times the usual one.
+    """
     a, b = valid_pairs(prediction, gold)
-    moments = _moments(a, b, convention)
-    return Score.of(_rmse(a, b), _cc(moments), _ccc(moments), a.size)
+    rmse = float(np.sqrt(_sum((a - b) ** 2) / a.size))
+    return Score.of(rmse, *_correlations(a, b, convention), a.size)
 
 
 def mean_score(scores: Sequence[Score]) -> Score:
@@ -136,32 +120,20 @@ def _sum(values: Trace) -> float:
     return float(np.cumsum(values)[-1])  # in order, as MATLAB sums (matlab_ports.run_eval is compared with it)
 
 
-def _rmse(a: Trace, b: Trace) -> float:
-    return float(np.sqrt(_sum((a - b) ** 2) / a.size))
-
-
-def _moments(a: Trace, b: Trace, convention: Convention) -> _Moments:
+def _correlations(a: Trace, b: Trace, convention: Convention) -> tuple[float, float]:
+    """Return CC and CCC of two traces; NaN where undefined."""
     covariance_divisor, variance_divisor = (a.size - lost for lost in degrees_lost(convention))
+    if not covariance_divisor or not variance_divisor:
+        return float("nan"), float("nan")
     means = [_sum(values) / a.size for values in (a, b)]
     # the rounded mean would give a constant trace a variance
     centred = [
         np.zeros_like(values) if values.min() == values.max() else values - mean
         for values, mean in zip((a, b), means, strict=True)
     ]
-    if not covariance_divisor or not variance_divisor:
-        return _Moments(means[0] - means[1], np.nan, (np.nan, np.nan))
-    return _Moments(
-        means[0] - means[1],
-        _sum(centred[0] * centred[1]) / covariance_divisor,
-        (_sum(centred[0] ** 2) / variance_divisor, _sum(centred[1] ** 2) / variance_divisor),
-    )
-
-
-def _cc(moments: _Moments) -> float:
-    scale = float(np.sqrt(moments.variances[0]) * np.sqrt(moments.variances[1]))
-    return moments.covariance / scale if scale else float("nan")
-
-
-def _ccc(moments: _Moments) -> float:
-    denominator = sum(moments.variances) + moments.difference**2
-    return 2 * moments.covariance / denominator if denominator else float("nan")  # two equal constants: 0/0
+    covariance = _sum(centred[0] * centred[1]) / covariance_divisor
+    variances = [_sum(values**2) / variance_divisor for values in centred]
+    scale = float(np.sqrt(variances[0]) * np.sqrt(variances[1]))
+    apart = sum(variances) + (means[0] - means[1]) ** 2
+    cc = covariance / scale if scale else float("nan")
+    return cc, 2 * covariance / apart if apart else float("nan")  # two equal constants: 0/0

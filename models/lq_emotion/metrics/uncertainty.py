@@ -42,23 +42,20 @@ Trainings = Sequence[Sequence["Moments"]]
 
 @dataclass(frozen=True)
 class Moments(Record):
-    """What the scores need of a recording's predictions and gold standard.
+    """The moments of a recording's predictions and gold standard that the scores need.
 
-    Attributes
-    ----------
-    frames : number of frames with both values.
-    prediction, gold : means.
-    prediction_squares, gold_squares, products : sums of squares and products of the deviations from the means.
-    squared_errors : sum of the squared differences of prediction and gold standard.
+    There are means, and sums of squares and products of the deviations from them.
     """
 
     frames: int
+    """Number of frames with both values."""
     prediction: float
     gold: float
     prediction_squares: float
     gold_squares: float
     products: float
     squared_errors: float
+    """Sum of the squared differences of prediction and gold standard."""
 
     @classmethod
     def of(cls, prediction: npt.ArrayLike, gold: npt.ArrayLike) -> Moments:
@@ -88,22 +85,17 @@ class Spread(NamedTuple):
 
 
 class PairedTest(NamedTuple):
-    """The CCC of one method less that of another on the same recordings.
-
-    Attributes
-    ----------
-    difference : difference of the mean CCC over seeds, all recordings as one sequence.
-    interval : interval of the difference, over recordings.
-    p : two-sided, of the permutation test; NaN where a CCC is undefined.
-    arrangements : exchanges that were computed.
-    exact : true if those are all 2^R.
-    """
+    """The mean CCC over seeds of one method less that of another on the same recordings, as one sequence."""
 
     difference: float
     interval: Interval
+    """Of the difference, over recordings."""
     p: float
+    """Two-sided, of the permutation test; NaN where a CCC is undefined."""
     arrangements: int
+    """Exchanges that were computed."""
     exact: bool
+    """Whether those are all 2^R."""
 
 
 def joined_score(recordings: Sequence[Moments], convention: Convention = "avec") -> Score:

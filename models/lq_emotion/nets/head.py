@@ -51,18 +51,9 @@ def features_input(net: pb.NetParameter, blob: str) -> pb.NetParameter:
 def with_head(net: pb.NetParameter, *, blob: str, hidden: int, classes: int, dropout: float | None = None) -> HeadedNet:
     """Take the top off a net and put two dense layers on.
 
-    Parameters
-    ----------
-    net : any definition.
-    blob : last blob that is kept, such as ``pool5``; layers that it does not need are dropped.
-    hidden : outputs of the first dense layer, ``dense``, which a ReLU follows.
-    classes : outputs of the second, ``scores``.
-    dropout : share of the first layer's outputs that training drops.
-
-    Raises
-    ------
-    NetError
-        The net has no such blob.
+    `blob` is the last one that is kept, such as ``pool5``; layers that it does not need are dropped. The first dense
+    layer, ``dense``, has `hidden` outputs and a ReLU, and training drops the share `dropout` of them; the second,
+    ``scores``, has one for each class.
     """
     base = base_of(net, blob)
     return HeadedNet(

@@ -20,21 +20,14 @@ FEATURES, CONT = "feat", "cont"
 
 @dataclass(frozen=True)
 class SequenceHead:
-    """The sizes of a head for sequences.
-
-    Attributes
-    ----------
-    steps : frames of a sequence, T.
-    features : number of features of a frame, C.
-    memory : outputs of the LSTM.
-    hidden : outputs of the first dense layer.
-    classes : outputs of the second.
-    """
+    """The sizes of a head for sequences: T steps (frames) of C features."""
 
     steps: int = 30
     features: int = 2048
     memory: int = 1024
+    """Outputs of the LSTM."""
     hidden: int = 512
+    """Outputs of the first dense layer; `classes` are those of the second."""
     classes: int = 8
 
     def __post_init__(self) -> None:

@@ -37,20 +37,15 @@ _TimedNet = tuple[Net, int | None, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class PlannedTraining:
-    """What decides how long a training takes.
-
-    Attributes
-    ----------
-    net : trained net.
-    changes : changes of its definition and solver: fields of `settings.Changes`.
-    factors : how many times smaller than 96 x 96 its faces are.
-    folder : folder of its run.
-    """
+    """A training that is planned, with what decides how long it takes."""
 
     net: Net
     changes: dict[str, Any]
+    """Changes of its definition and solver: fields of `settings.Changes`."""
     factors: tuple[int, ...]
+    """How many times smaller than 96 x 96 its faces are."""
     folder: Path
+    """Folder of its run."""
 
     def solver(self, switches: PaperSwitches) -> pb.SolverParameter:
         """Return its solver with the changes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -77,12 +77,12 @@ def cache_features(
     names = blob, data.top[1]
     with _threads(threads), _frozen_net(net, weights, data, device) as frozen, new_hdf5(out) as file:
         done, line = 0, math.ceil(rows / _LINES)
-        for values in _batches(frozen, names, net.head[0], rows):
+        for values in _batches(frozen, net.head[0], data.top[1], rows):
             if not done:
-                file.do(partial(_create, names, values, rows))
-            file.do(partial(_write, names, values, done))
-            done += len(values[0])
-            if done == rows or done // line > (done - len(values[0])) // line:
+                file.do(partial(create_rows, rows, dict(zip(names, values, strict=True))))
+            file.do(partial(write_rows, done, dict(zip(names, values, strict=True))))
+            before, done = done, done + len(values[0])
+            if done == rows or done // line > before // line:
                 say(f"features of {done} of {rows} rows")
     listing = out.with_suffix(".txt")
     write_list([out], listing)
@@ -176,8 +176,8 @@ def _frozen_net(net: HeadedNet, weights: Path, data: pb.LayerParameter, device: 
     return fed
 
 
-def _batches(frozen: FedNet, names: tuple[str, str], taker: str, rows: int) -> Iterator[tuple[Array, Array]]:
-    """Yield features and labels, batch by batch, `rows` in all: what the layer `taker` is given, and the second top."""
+def _batches(frozen: FedNet, taker: str, label: str, rows: int) -> Iterator[tuple[Array, Array]]:
+    """Yield features and labels, batch by batch, `rows` in all: the bottom of layer `taker`, and the top `label`."""
     seen: list[torch.Tensor] = []
     key = next(node.key for node in frozen.graph.nodes if node.name == taker)
     handle = frozen.net.get_submodule(key).register_forward_pre_hook(lambda _, bottoms: seen.append(bottoms[0]))
@@ -187,18 +187,20 @@ def _batches(frozen: FedNet, names: tuple[str, str], taker: str, rows: int) -> I
             inputs = source.next()
             with threads_for(work(frozen.graph)):  # as a solver's iteration
                 frozen.net.forward_dict({name: value.to(frozen.device) for name, value in inputs.items()})
-            features, labels = seen.pop().detach().cpu().numpy(), inputs[names[1]].numpy()
+            features, labels = seen.pop().detach().cpu().numpy(), inputs[label].numpy()
             yield features[:rows], labels[:rows]
             rows -= len(labels)
     finally:
         handle.remove()
 
 
-def _create(names: tuple[str, str], values: tuple[Array, Array], rows: int, file: h5py.File) -> None:
-    for name, value in zip(names, values, strict=True):
-        file.create_dataset(name, (rows, *value.shape[1:]), np.float32)
+def create_rows(rows: int, first: Mapping[str, Array], file: h5py.File) -> None:
+    """Make a float32 dataset for each array (N, ...), the first N of so many rows."""
+    for name, values in first.items():
+        file.create_dataset(name, (rows, *values.shape[1:]), np.float32)
 
 
-def _write(names: tuple[str, str], values: tuple[Array, Array], start: int, file: h5py.File) -> None:
-    for name, value in zip(names, values, strict=True):
-        file[name][start : start + len(value)] = value
+def write_rows(start: int, arrays: Mapping[str, Array], file: h5py.File) -> None:
+    """Write arrays to rows of their datasets."""
+    for name, values in arrays.items():
+        file[name][start : start + len(values)] = values

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,7 @@ from lq_emotion.common.devices import choose_device
 from lq_emotion.common.lists import write_list
 from lq_emotion.nets.head import ANSWER
 from lq_emotion.nets.lstm import CONT, FEATURES, ROW_CONT, ROW_LABEL, ROWS, SequenceHead
-from lq_emotion.training.features import refuse_missing
-
-if TYPE_CHECKING:
-    import h5py
+from lq_emotion.training.features import create_rows, refuse_missing, write_rows
 
 Array = npt.NDArray[np.float32]
 FILE_BYTES = 128 << 20
@@ -108,10 +105,11 @@ def _write_file(
 ) -> None:
     rows = shape[0] * len(batches[0])
     with new_hdf5(path) as file:
-        file.do(partial(_create, len(batches) * rows, shape[1]))
         for number, order in enumerate(batches):
             values = _batch(sequences, order.tolist(), shape)
-            file.do(partial(_write, number * rows, values))
+            if not number:
+                file.do(partial(create_rows, len(batches) * rows, values))
+            file.do(partial(write_rows, number * rows, values))
 
 
 def _batch(sequences: LabelledSequences, order: Sequence[int], shape: tuple[int, int]) -> dict[str, Array]:
@@ -132,13 +130,3 @@ def _cont(steps: int, sequences: int) -> Array:
     cont = np.ones((steps, sequences), np.float32)
     cont[0] = 0
     return cont
-
-
-def _create(rows: int, width: int, file: h5py.File) -> None:
-    for name, shape in ((ROWS, (rows, width)), (ROW_CONT, (rows,)), (ROW_LABEL, (rows,))):
-        file.create_dataset(name, shape, np.float32)
-
-
-def _write(start: int, values: dict[str, Array], file: h5py.File) -> None:
-    for name, part in values.items():
-        file[name][start : start + len(part)] = part

@@ -68,25 +68,18 @@ class TrainingSettings(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResults(Record):
-    """runs/NAME/train.json.
-
-    Attributes
-    ----------
-    net : trained net.
-    iterations : number of iterations in all.
-    changes : differences from the authors' net and solver, a line each.
-    train_loss, test_loss : losses by iteration.
-    files : paths of the plot of the losses, if the log has any, of the log, and of the weights.
-    seconds : duration of the last part of the training.
-    """
+    """runs/NAME/train.json, with the losses by iteration."""
 
     net: Net
     iterations: int
     changes: tuple[str, ...]
+    """Differences from the authors' net and solver, a line each."""
     train_loss: Mapping[int, float]
     test_loss: Mapping[int, float]
     files: tuple[str, ...] = ()
+    """Paths of the plot of the losses, if the log has any, of the log, and of the weights."""
     seconds: float
+    """Duration of the last part of the training."""
 
 
 def differences(shipped: pb.SolverParameter, ours: pb.SolverParameter) -> list[str]:

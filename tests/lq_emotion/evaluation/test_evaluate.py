@@ -14,7 +14,7 @@ from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
 from lq_emotion.evaluation import postprocess
 from lq_emotion.evaluation.predictor import DEPLOY, Predictor, load_predictor
-from lq_emotion.metrics.delay import shift_gold, shift_predictions
+from lq_emotion.metrics.delay import shift, shift_gold
 from lq_emotion.metrics.regression import ccc, score
 from lq_emotion.nets.names import Net
 from lq_emotion.training.run import Run, TrainingIdentity, claim
@@ -149,7 +149,7 @@ def test_plots_have_a_sensible_size(finished):
 def test_a_delay_moves_predictions_forward_on_the_grid(finished, weights, data, tmp_path):
     assert evaluate("--weights", weights, "--data", data, "--out", tmp_path, "--delay=0.08") == 0
     plain, moved = (read(out / "predictions/dev_1.csv") for out in (finished, tmp_path))
-    expected = shift_predictions(column(plain, "prediction"), column(plain, "time"), 0.08)
+    expected = shift(column(plain, "prediction"), column(plain, "time"), 0.08)
     assert column(moved, "prediction").tolist() == expected.tolist()
     assert column(moved, "raw").tolist() == column(plain, "prediction").tolist()
     assert column(moved, "valence").tolist() == column(plain, "valence").tolist()
@@ -170,7 +170,7 @@ def test_post_processing_learnt_on_some_recordings_is_applied_to_others(
         assert results["post_processing"][key] == getattr(expected, key)
     rows = read(tmp_path / "predictions/dev_2.csv")
     processed = expected.apply(column(plain["dev_2"], "prediction"))
-    assert column(rows, "prediction").tolist() == shift_predictions(processed, column(rows, "time"), 0.04).tolist()
+    assert column(rows, "prediction").tolist() == shift(processed, column(rows, "time"), 0.04).tolist()
     assert results["scores"]["dev_2"]["ccc"] == ccc(column(rows, "prediction"), column(rows, "valence"))
     assert "Post-processing learnt on dev_1, dev_10: " in capsys.readouterr().out
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from lq_emotion.metrics.delay import delay_in_frames, grid_index, shift_gold, shift_predictions
-from lq_emotion.metrics.regression import cc, ccc, mean_score, rmse, score
+from lq_emotion.metrics.delay import delay_in_frames, grid_index, shift, shift_gold
+from lq_emotion.metrics.regression import ccc, mean_score, score
 from tests.refusals import refused
 
 PREDICTION = [2.5, 0, 2, 8]
@@ -19,7 +19,7 @@ GOLD = [3, -0.5, 2, 7]
     [("avec", 0.738652, 0.733301), ("population", 0.984870, 0.976789), ("sample", 0.984870, 0.977735)],
 )
 def test_cc_and_ccc_of_a_published_vector_in_each_convention(convention, expected_cc, expected_ccc):
-    assert round(cc(PREDICTION, GOLD, convention), 6) == expected_cc
+    assert round(score(PREDICTION, GOLD, convention).cc, 6) == expected_cc
     assert round(ccc(PREDICTION, GOLD, convention), 6) == expected_ccc
     assert round(ccc(GOLD, PREDICTION, convention), 6) == expected_ccc
 
@@ -34,7 +34,7 @@ def test_the_default_convention_agrees_with_the_authors_run_eval(golden):
 
 
 def test_rmse_is_over_all_frames():
-    assert rmse([1, 2, 3, 4], [1, 2, 3, 0]) == 2.0
+    assert score([1, 2, 3, 4], [1, 2, 3, 0]).rmse == 2.0
 
 
 @pytest.mark.parametrize("convention", ["avec", "population", "sample"])
@@ -105,12 +105,12 @@ def test_predictions_move_forward_the_gold_standard_back_and_end_values_repeat(
     frames, delay, values, predictions, gold
 ):
     time = np.array(frames) * 0.04
-    assert shift_predictions(values, time, delay).tolist() == predictions
+    assert shift(values, time, delay).tolist() == predictions
     assert shift_gold(values, time, delay).tolist() == gold
 
 
 def test_times_that_do_not_increase_are_refused():
     with refused("invalid", field="time", value=0.04):
-        shift_predictions([1, 2, 3], [0, 0.04, 0.04], 0.4)
+        shift([1, 2, 3], [0, 0.04, 0.04], 0.4)
     with refused("wrong-count", field="time"):
         shift_gold([1, 2, 3], [0, 0.04], 0.4)

@@ -16,39 +16,24 @@ _WIDEST = 10  # margin
 
 @dataclass(frozen=True)
 class FaceCrop(Record):
-    """The rule by which a face is cut out of a frame for a net, before its preprocessing.
-
-    Attributes
-    ----------
-    margin : added on each side of the box, as a part of the side's length.
-    square : the shorter side grows to the longer, with the same centre, before the margin is added.
-    transposed : the net takes images with rows and columns exchanged, as in MATLAB's HDF5 files.
-    """
+    """The rule by which a face is cut out of a frame for a net, before its preprocessing."""
 
     margin: float = 0.0
+    """Added on each side of the box, as a part of the side's length."""
     square: bool = True
+    """The shorter side grows to the longer, with the same centre, before the margin is added."""
     transposed: bool = False
+    """The net takes images with rows and columns exchanged, as in MATLAB's HDF5 files."""
 
     def __post_init__(self) -> None:
         if not -0.5 < self.margin <= _WIDEST:  # NaN neither
             raise ValueError(f"margin is {self.margin}, expected more than -0.5 and up to {_WIDEST}")
 
     def cut(self, image: Image, face: Face) -> Image:
-        """Return the crop; pixels outside the frame repeat its edge.
+        """Return the crop (h, w, 3) of an image (H, W, 3), uint8, red first; (w, h, 3) if `transposed`.
 
-        Parameters
-        ----------
-        image : (H, W, 3) uint8, red first.
-        face : face whose box is in the image's pixels.
-
-        Returns
-        -------
-        (h, w, 3) uint8, red first; (w, h, 3) if `transposed`.
-
-        Raises
-        ------
-        DataError
-            The box is outside the frame, or not finite.
+        The face's box is in the image's pixels; pixels outside the frame repeat its edge. A box outside the frame, or
+        not finite, is refused.
         """
         if not np.isfinite([face.x, face.y, face.width, face.height]).all():
             raise DataError("the box is not finite", code="not-finite", field="face", value=face)

@@ -28,18 +28,13 @@ _EXTRA_LAYERS = 1
 
 
 class Recognition(NamedTuple):
-    """The model of a file of weights.
-
-    Attributes
-    ----------
-    model, part : net whose layers and blobs the file has; the first of several.
-    same : names of all models whose nets have these layers and blobs, `model`'s first. Weights trained again on other
-        data look the same.
-    """
+    """The model of a file of weights, and the net whose layers and blobs the file has; the first of several."""
 
     model: KnownModel
     part: Part
     same: tuple[str, ...]
+    """Names of all models whose nets have these layers and blobs, `model`'s first: weights trained again on other data
+    look the same."""
 
 
 def blob_shapes(net: pb.NetParameter) -> dict[str, tuple[Shape, ...]]:
