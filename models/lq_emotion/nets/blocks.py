@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from caffe_compat.schema import caffe_pb2 as pb
 
 SIZE = 96
 """Rows, and columns, of a face."""
-
-
-@dataclass(frozen=True)
-class Learning:
-    """Learning rates (lr_mult) and fillers of a layer; without a rate of the bias, it has none.
-
-    The weight filler is ``xavier`` or ``gaussian`` (standard deviation 0.001). The value of the bias filler, zero, is
-    written out unless `zero_written` is false.
-    """
-
-    weight: float
-    bias: float | None
-    filler: str = "xavier"
-    zero_written: bool = True
+Rates = tuple[float, float | None]
+"""Learning rates (lr_mult) of the weights and of the bias; with None the layer has no bias."""
 
 
 def training_net(
@@ -65,24 +52,33 @@ def hdf5_data(
     return layer
 
 
-def convolution(name: str, bottom: str, outputs: int, learning: Learning, *, pad: int | None = 0) -> pb.LayerParameter:
-    """Return a 5 x 5 convolution; with `pad` None the field is left to its default, 0."""
-    layer = _learned(pb.LayerParameter(name=name, type="Convolution", bottom=[bottom], top=[name]), learning)
+def convolution(
+    name: str, bottom: str, outputs: int, rates: Rates, *, filler: str = "xavier", pad: int | None = 0,
+    zero_written: bool = True,
+) -> pb.LayerParameter:  # fmt: skip
+    """Return a 5 x 5 convolution; with `pad` None the field is left to its default, 0.
+
+    The weight filler is ``xavier`` or ``gaussian`` (standard deviation 0.001). The value of the bias filler, zero, is
+    written out unless `zero_written` is false.
+    """
+    layer = pb.LayerParameter(name=name, type="Convolution", bottom=[bottom], top=[name])
     param = layer.convolution_param
     param.num_output = outputs
     param.kernel_size.append(5)
     param.stride.append(1)
     if pad is not None:
         param.pad.append(pad)
-    _fill(param, learning)
+    _learn(layer, param, rates, filler)
+    if param.bias_term and zero_written:
+        param.bias_filler.value = 0
     return layer
 
 
-def inner_product(name: str, bottom: str, outputs: int, learning: Learning) -> pb.LayerParameter:
+def inner_product(name: str, bottom: str, outputs: int, rates: Rates) -> pb.LayerParameter:
     """Return a fully connected layer."""
-    layer = _learned(pb.LayerParameter(name=name, type="InnerProduct", bottom=[bottom], top=[name]), learning)
+    layer = pb.LayerParameter(name=name, type="InnerProduct", bottom=[bottom], top=[name])
     layer.inner_product_param.num_output = outputs
-    _fill(layer.inner_product_param, learning)
+    _learn(layer, layer.inner_product_param, rates, "xavier")
     return layer
 
 
@@ -122,20 +118,17 @@ def euclidean_loss(bottom: str, label: str = "label", *, weight: float | None = 
     return layer
 
 
-def _learned(layer: pb.LayerParameter, learning: Learning) -> pb.LayerParameter:
-    layer.param.add(lr_mult=learning.weight)
-    if learning.bias is not None:
-        layer.param.add(lr_mult=learning.bias)
-    return layer
-
-
-def _fill(param: pb.ConvolutionParameter | pb.InnerProductParameter, learning: Learning) -> None:
-    param.weight_filler.type = learning.filler
-    if learning.filler == "gaussian":
+def _learn(
+    layer: pb.LayerParameter, param: pb.ConvolutionParameter | pb.InnerProductParameter, rates: Rates, filler: str
+) -> None:
+    """Set the rates and the fillers of a layer."""
+    for rate in rates:
+        if rate is not None:
+            layer.param.add(lr_mult=rate)
+    param.weight_filler.type = filler
+    if filler == "gaussian":
         param.weight_filler.std = 0.001
-    if learning.bias is None:
+    if rates[1] is None:
         param.bias_term = False
-        return
-    param.bias_filler.type = "constant"
-    if learning.zero_written:
-        param.bias_filler.value = 0
+    else:
+        param.bias_filler.type = "constant"

@@ -11,7 +11,6 @@ from caffe_compat.errors import NetError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import (
     SIZE,
-    Learning,
     convolution,
     deploy_net,
     dropout,
@@ -129,11 +128,11 @@ def features(switches: PaperSwitches) -> int:
 
 def head(bottom: str, hidden: int = HIDDEN, *, switches: PaperSwitches = AS_CODE) -> Iterator[pb.LayerParameter]:
     """Yield fc4, its ReLU and dropout, and fc5."""
-    learning = Learning(1, switches.bias_rate, zero_written=False)
-    yield inner_product("fc4", bottom, hidden, learning)
+    rates = (1, switches.bias_rate)
+    yield inner_product("fc4", bottom, hidden, rates)
     yield relu("relu4", "fc4")
     yield dropout("drop4", "fc4", 0.5)
-    yield inner_product("fc5", "fc4", 1, learning)
+    yield inner_product("fc5", "fc4", 1, rates)
 
 
 def valence_loss(switches: PaperSwitches, prediction: str = "fc5", label: str = "label") -> Iterator[pb.LayerParameter]:
@@ -144,7 +143,7 @@ def valence_loss(switches: PaperSwitches, prediction: str = "fc5", label: str = 
 
 def _body(net: Net, switches: PaperSwitches, size: int) -> Iterator[pb.LayerParameter]:
     rate = CONVOLUTION_RATES[net]
-    bias = rate * switches.bias_rate if switches.biased else None
+    rates = (rate, rate * switches.bias_rate if switches.biased else None)
     bottom = "data"
     if switches.normalisation == "face":
         yield face_normalisation(bottom)
@@ -153,8 +152,7 @@ def _body(net: Net, switches: PaperSwitches, size: int) -> Iterator[pb.LayerPara
         last = number == len(_CHANNELS)
         name, pool = f"conv{number}", f"pool{number}"
         pad = 2 if switches.padded else None if last else 0  # the authors write neither pad nor value for conv3
-        learning = Learning(rate, bias, zero_written=not last)
-        yield convolution(name, bottom, channels, learning, pad=pad)
+        yield convolution(name, bottom, channels, rates, pad=pad, zero_written=not last)
         yield relu(f"relu{number}", name)
         size = _convolved(switches, size)
         yield max_pooling(pool, name, _last_window(switches, size) if last else 2)

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.blocks import (
     SIZE,
-    Learning,
     convolution,
     deploy_net,
     euclidean_loss,
@@ -96,9 +95,9 @@ def _convolutions(switches: PaperSwitches, *, frozen: bool = False) -> Iterator[
         last = number == len(_CHANNELS)
         weight, bias = (0, 0) if frozen else _rates(switches, last=last)
         has_bias = last or switches.biased  # without one, no image could be brighter than its features
-        learning = Learning(weight, bias if has_bias else None, "gaussian")
+        rates = (weight, bias if has_bias else None)
         name = f"conv{number}"
-        yield convolution(name, bottom, channels, learning, pad=2 if switches.padded else 0)
+        yield convolution(name, bottom, channels, rates, filler="gaussian", pad=2 if switches.padded else 0)
         if not last:
             yield relu(f"relu{number}", name)
         bottom = name

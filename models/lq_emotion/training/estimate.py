@@ -1,24 +1,20 @@
 """Estimate the time of trainings on this machine, from iterations that are timed before the first one begins.
 
-``python -m lq_emotion.training.estimate`` times in a process of its own, which leaves the caller's
-threads, random numbers and memory alone: JSON in on stdin, JSON out on stdout.
+They are timed in a process of its own, which leaves the caller's threads, random numbers and memory alone.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.errors import SolverError
+from caffe_compat.errors import CaffeCompatError, SolverError
 from caffe_compat.schema import caffe_pb2 as pb
+from lq_emotion.common.processes import processes
 from lq_emotion.common.records import Record
 from lq_emotion.nets import definitions
 from lq_emotion.nets.definitions import Shape
@@ -95,7 +91,7 @@ def estimate(
     timed = list(dict.fromkeys(net for _, net, _, _ in planned))
     if not timed:
         return []
-    times = dict(zip(timed, _time_in_process(timed, asdict(switches), threads, device), strict=True))
+    times = dict(zip(timed, _time_in_process(timed, switches, threads, device), strict=True))
     estimates = []
     for run, net, iterations, solver in planned:
         batches = (iterations // solver.test_interval + 1) * solver.test_iter[0]
@@ -113,27 +109,24 @@ def describe(trainings: Sequence[Estimate]) -> str:
 
 
 def _time_in_process(
-    nets: Sequence[_TimedNet], switches: Mapping[str, Any], threads: int, device: str
+    nets: Sequence[_TimedNet], switches: PaperSwitches, threads: int, device: str
 ) -> list[tuple[float, float]]:
-    command = [sys.executable, "-P", "-m", __name__]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    text = json.dumps([nets, switches, threads, device])
-    done = subprocess.run(command, input=text, env=env, capture_output=True, text=True, check=False)  # noqa: S603 (ours)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise SolverError(f"timing an iteration failed: {lines[-1]}", code="worker-lost")
-    return [(iteration, test_batch) for iteration, test_batch in json.loads(done.stdout)]
+    try:
+        with processes(1) as workers:
+            return workers.submit(_time_all, nets, switches, threads, device).result()
+    except (CaffeCompatError, MemoryError, OSError, RuntimeError) as error:
+        raise SolverError(f"timing an iteration failed: {error}", code="worker-lost") from error
 
 
 def _time_all(
-    nets: Sequence[_TimedNet], switches: Mapping[str, Any], threads: int, device: str
+    nets: Sequence[_TimedNet], switches: PaperSwitches, threads: int, device: str
 ) -> list[tuple[float, float]]:
     import torch
 
     from lq_emotion.common.devices import choose_device
 
     torch.set_num_threads(threads)
-    return [_time(*net, PaperSwitches.from_json(switches), choose_device(device)) for net in nets]
+    return [_time(*net, switches, choose_device(device)) for net in nets]
 
 
 def _time(
@@ -199,7 +192,3 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:,.0f} {unit}"
     return f"{seconds:.0f} seconds"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_time_all(*json.load(sys.stdin))))
