@@ -171,7 +171,11 @@ def make_h5(
             written = generate_h5(
                 paths, _side(settings, paths), folder / phase, settings.chunk, options, stream=stream, resume=not fresh
             )
-            results[phase] = _phase(paths, written)
+            names = tuple(path.stem for path in paths)
+            targets = tuple(str(path.resolve()) for path in written.savepaths)
+            results[phase] = PhaseResults(
+                names, written.samples, written.written, targets, written.position, written.mean, written.std
+            )
             say(_summary(phase, written, settings))
         files = [folder / Path(name).name for name in results[phase].files]
         write_list(files, folder / f"{phase}.txt")
@@ -263,12 +267,6 @@ def _require_disjoint(settings: H5Settings, crops: dict[str, list[Path]]) -> Non
         raise DataError("also given to train", code="conflict", field="test", value=both[0])
     if settings.train_statistics and not (settings.mean_sub or settings.norm):
         raise DataError("needs mean_sub or norm", code="conflict", field="train_statistics", value=True)
-
-
-def _phase(paths: Sequence[Path], written: WrittenH5) -> PhaseResults:
-    files = tuple(str(path.resolve()) for path in written.savepaths)
-    names = tuple(path.stem for path in paths)
-    return PhaseResults(names, written.samples, written.written, files, written.position, written.mean, written.std)
 
 
 def _summary(phase: str, written: WrittenH5, settings: H5Settings) -> str:

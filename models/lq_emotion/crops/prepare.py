@@ -70,24 +70,12 @@ def prepare(
     fresh: bool = False,
     say: Say = print,
 ) -> list[Outcome]:
-    """Make the crops of recordings; a recording that fails does not stop the rest.
+    """Make the crops of recordings of an AVEC 2016 or RECOLA tree; return their outcomes in natural order.
 
-    Parameters
-    ----------
-    recordings : an AVEC 2016 or RECOLA tree.
-    out : ROOT, the folder of all results (the authors' CAFFE_EMOTION); `avec.layout.dimension_root` gives those of
-        other labels than valence.
-    names : recordings to prepare; by default all that have labels.
-    partitions : recordings for training and for scoring, stored next to the crops; by default those stored there, else
-        those of AVEC's names.
-    boxes : a folder with face boxes, NAME.mat or NAME.csv.
-    unlabelled : make crops of recordings without labels, too: AVEC's test partition.
-    jobs : recordings at a time, each in a process.
-    cluster : address of a Dask scheduler, whose workers prepare the recordings; each needs access to the folders.
-
-    Returns
-    -------
-    One outcome per recording, in natural order. ROOT/data/prepare.json contains them and those of earlier runs.
+    A recording that fails does not stop the rest. ROOT/data/prepare.json contains the outcomes and those of earlier
+    runs. `out` is ROOT, the folder of all results (the authors' CAFFE_EMOTION), or `avec.layout.dimension_root` for
+    other labels than valence. `partitions` are stored next to the crops; by default those stored there count, else
+    those of AVEC's names. `boxes` is a folder with NAME.mat or NAME.csv. Workers of a cluster need all folders.
     """
     out, settings = Path(out).resolve(), settings or PreparationSettings()
     shared = shared_root(out, settings.dimension)

@@ -239,11 +239,9 @@ class _Work:
 
     def _fingerprint(self) -> str:
         """Return a fingerprint of all inputs, including a user's own gsd.mat or bbox.mat."""
-        records = self._recording.by_dimension(self._settings.dimension).values()
-        labels = (path for record in records for path in (record.gold, record.ratings))
         users = own_files(self._recording.name, self._out, self._settings.dimension, self._journal)
-        inputs = [self._recording.video, self._recording.frame_time, *labels, self._given, *users]
-        return fingerprint([VERSION, self._settings.to_json(), named_hashes(inputs)])
+        inputs = named_hashes([*self._recording.files, self._given, *users])
+        return fingerprint([VERSION, self._settings.to_json(), inputs])
 
     def _gold(self, dimension: str, times: Doubles) -> GoldStandard:
         """Return the labels of all frames: from the user's gsd.mat, or from the package, stored as gsd.mat."""

@@ -66,10 +66,10 @@ class Cascade:
 
     def __call__(self, gray: Gray, previous: Box | None = None) -> Box | None:
         """Return a face of a (H, W) image near that of the previous frame, else the largest face, else None."""
-        face = None if previous is None else self._near(gray, previous)
-        return face or self._anywhere(gray)
+        near = [] if previous is None else self._near(gray, previous)
+        return max(near or self.all(gray), key=lambda box: box.width * box.height, default=None)
 
-    def _near(self, gray: Gray, previous: Box) -> Box | None:
+    def _near(self, gray: Gray, previous: Box) -> list[Box]:
         """Search around the previous face for a face of about its size."""
         factor = max(1.0, previous.width / _TRACKED_SIDE)
         small = self._reduce(gray, factor)
@@ -77,29 +77,19 @@ class Cascade:
         side = previous.width / factor
         min_side, max_side = max(24, int(side / _GROWTH)), int(side * _GROWTH) + 1
         if min(right - left, bottom - top) < min_side:
-            return None
-        return self._largest(small[top:bottom, left:right], (min_side, max_side), (left, top), factor)
+            return []
+        return self._hits(small[top:bottom, left:right], (min_side, max_side), (left, top), factor)
 
     def all(self, gray: Gray) -> list[Box]:
         """Return all faces of an image (H, W) uint8."""
-        return self._hits(*self._whole(gray))
-
-    def _anywhere(self, gray: Gray) -> Box | None:
-        return self._largest(*self._whole(gray))
-
-    def _whole(self, gray: Gray) -> tuple[Gray, tuple[int, int], tuple[int, int], float]:
-        """Return the reduced image, the smallest and the largest side of a face, its corner, and the factor."""
         factor = max(1.0, gray.shape[0] / self._max_height)
         small = self._reduce(gray, factor)
         min_side = max(24, round(self._min_face * small.shape[0]))
-        return small, (min_side, min(small.shape)), (0, 0), factor
+        return self._hits(small, (min_side, min(small.shape)), (0, 0), factor)
 
     def _reduce(self, gray: Gray, factor: float) -> Gray:
         size = (max(1, round(gray.shape[1] / factor)), max(1, round(gray.shape[0] / factor)))
         return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-    def _largest(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int], factor: float) -> Box | None:
-        return max(self._hits(gray, sides, corner, factor), key=lambda box: box.width * box.height, default=None)
 
     def _hits(self, gray: Gray, sides: tuple[int, int], corner: tuple[int, int], factor: float) -> list[Box]:
         min_side, max_side = sides

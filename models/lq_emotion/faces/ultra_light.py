@@ -53,12 +53,9 @@ class UltraLight:
         height, width = image.shape[:2]
         boxes = np.hstack([centres - sizes / 2, centres + sizes / 2]) * np.array([width, height, width, height])
         stay = suppress(boxes, scores[likely, 1], _OVERLAP, pixel=0)
-        return [_face(boxes[place].tolist(), float(scores[likely[place], 1])) for place in stay]
-
-
-def _face(edges: Sequence[float], score: float) -> Face:
-    left, top, right, bottom = edges
-    return Face(left, top, right - left, bottom - top, score)
+        left, top, right, bottom = boxes[stay].T
+        columns = (left, top, right - left, bottom - top, scores[likely[stay], 1])
+        return [Face(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _anchors() -> npt.NDArray[np.float64]:

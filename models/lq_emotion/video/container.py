@@ -31,19 +31,11 @@ _TAG = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")  # Matroska's DURATION
 
 
 class Video:
-    """A video; see `frames.Source`.
+    """A video, given by path, URL, or `PIPE`; see `frames.Source`.
 
-    Parameters
-    ----------
-    address : path, URL, or `PIPE`.
-    selection : frames to yield. Their times increase: where those of the stream go back by a few frames, as with AVI
-        and MPEG, a frame follows the one before by a tenth of a frame; by more, the video ends there, with a problem.
-    timeout : seconds after which a silent stream counts as stalled; files and pipes are waited for.
-
-    Raises
-    ------
-    FileError, DataError
-        There is no such file, it is not a video, the stream cannot be reached, or PyAV is missing.
+    Times increase: where those of the stream go back by a few frames, as with AVI and MPEG, a frame follows the one
+    before by a tenth of a frame; by more, the video ends there, with a problem. A stream that is silent for `timeout`
+    seconds counts as stalled; files and pipes are waited for.
     """
 
     def __init__(self, address: str, selection: Selection | None = None, *, timeout: float = 10.0) -> None:

@@ -48,11 +48,6 @@ class Encoded:
     """NAL unit type -> bits; empty for these codecs."""
 
     @property
-    def stream(self) -> bytes:
-        """The whole stream."""
-        return b"".join(self.packets)
-
-    @property
     def total_bits(self) -> int:
         """Size of the stream in bits."""
         return 8 * sum(map(len, self.packets))
@@ -63,14 +58,9 @@ class Encoded:
         return self.total_bits / math.prod(self.decoded.shape[:3])
 
     @property
-    def vcl_bpp(self) -> float | None:
-        """Bits per input pixel without headers."""
-        return None if self.vcl_bits is None else self.vcl_bits / math.prod(self.decoded.shape[:3])
-
-    @property
     def sha256(self) -> str:
         """SHA-256 of the stream."""
-        return hashlib.sha256(self.stream).hexdigest()
+        return hashlib.sha256(b"".join(self.packets)).hexdigest()
 
 
 def encode(

@@ -61,7 +61,10 @@ def read_image(path: Path) -> Image:
 
     try:
         with open_image(path, formats=_FORMATS) as image:
-            _require_one(image, path)
+            if has_several(image):
+                problem = "contains several images, expected one"
+                hint = "store each in a file of its own, or convert an animation to a video"
+                raise FileError(problem, code="unsupported", file=path, hint=hint)
             shift = _shift(image, path)
             inverted = shift > 0 and image.format == "TIFF" and _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
             ImageOps.exif_transpose(image, in_place=True)
@@ -77,13 +80,6 @@ def read_image(path: Path) -> Image:
         problem = f"cannot be read as an image: {error}"
         raise FileError(problem, code="damaged-file", file=path, hint="copy it again") from None
     return np.invert(pixels, out=pixels) if inverted else pixels
-
-
-def _require_one(image: Pillow, path: Path) -> None:
-    if has_several(image):
-        problem = "contains several images, expected one"
-        hint = "store each in a file of its own, or convert an animation to a video"
-        raise FileError(problem, code="unsupported", file=path, hint=hint)
 
 
 def _shift(image: Pillow, path: Path) -> int:

@@ -16,7 +16,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from caffe_compat.errors import DataError, did_you_mean
 from lq_emotion.common.words import natural_key
@@ -111,11 +111,6 @@ def find_recordings(
     root = Path(root)
     if not root.is_dir():
         raise DataError("no such folder", code="file-missing", file=root)
-    if layout not in get_args(Layout):
-        raise DataError(
-            "unknown layout", code="name-unknown", field="layout", value=layout,
-            hint=f"choose one of {', '.join(get_args(Layout))}",
-        )  # fmt: skip
     files = list(_files(root, {folder.resolve() for folder in skip}))
     tree = _detect_layout(root, files) if layout == "auto" else layout
     if dimension != "both":

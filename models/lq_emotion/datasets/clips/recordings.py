@@ -10,9 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,6 @@ from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS
 from lq_emotion.datasets.avec.partitions import Partitions
 from lq_emotion.datasets.avec.times import write_frame_times
 from lq_emotion.datasets.clips.table import Clip, ClipTable, frames_of
-from lq_emotion.video.frames import Image
 from lq_emotion.video.writer import write_video
 
 Doubles = npt.NDArray[np.float64]
@@ -70,16 +68,20 @@ def _write(table: ClipTable, clip: Clip, out: Path, dimensions: Sequence[str]) -
     video.parent.mkdir(parents=True, exist_ok=True)
     ticks: list[int] = []
     labels: list[Doubles] = []
-
-    def labelled() -> Iterator[tuple[int, Image]]:
+    lossless = write_video(  # H.264 in RGB: what is read back is what was written
+        video, {"preset": "veryfast", "qp": "0"}, encoder="libx264rgb", tick=Fraction(1, RATE), rate=Fraction(RATE),
+        pixel_format="rgb24", converter="ffmpeg",
+    )  # fmt: skip
+    with lossless as target:
         for time, image in frames_of(clip, RATE):
             values = table.labels(clip, [time])[0]
             if np.isfinite(values).all():
                 ticks.append(round((time - clip.start) * RATE))
                 labels.append(values)
-                yield ticks[-1], image
-
-    _encode(labelled(), video, clip)
+                target.write(image, ticks[-1])
+        if not ticks:
+            problem = f"{clip.file.name} has no labels between {clip.start:g} s and {clip.end:g} s"
+            raise DataError(problem, code="empty", field="time", hint="the table of frames covers other times")
     clock = [f"{tick / RATE:.2f}" for tick in ticks]
     times = out / "recordings_video_frame_time" / f"{clip.name}.csv"
     times.parent.mkdir(exist_ok=True)
@@ -92,18 +94,3 @@ def _write(table: ClipTable, clip: Clip, out: Path, dimensions: Sequence[str]) -
         rows = (f"'{clip.name}',{time},{float(values[column])!r}" for time, values in zip(clock, labels, strict=True))
         write_arff(rows, paths[-1], relation="CLIPS")
     return paths
-
-
-def _encode(frames: Iterator[tuple[int, Image]], path: Path, clip: Clip) -> None:
-    """Write frames as H.264 in RGB: what is read back is what was written."""
-    first = next(frames, None)
-    if first is None:
-        problem = f"{clip.file.name} has no labels between {clip.start:g} s and {clip.end:g} s"
-        raise DataError(problem, code="empty", field="time", hint="the table of frames covers other times")
-    lossless = write_video(
-        path, {"preset": "veryfast", "qp": "0"}, encoder="libx264rgb", tick=Fraction(1, RATE), rate=Fraction(RATE),
-        pixel_format="rgb24", converter="ffmpeg",
-    )  # fmt: skip
-    with lossless as video:
-        for tick, image in chain([first], frames):
-            video.write(image, tick)

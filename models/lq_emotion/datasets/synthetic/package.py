@@ -75,21 +75,7 @@ class SyntheticSettings(Settings):
 def make_recordings(
     out: str | Path, settings: SyntheticSettings | None = None, *, jobs: int = 1, fresh: bool = False, say: Say = print
 ) -> list[str]:
-    """Write the missing recordings of a synthetic data set and return their names.
-
-    Parameters
-    ----------
-    out : the folder.
-    settings : the recordings to make.
-    jobs : recordings to make at the same time, each in its own process.
-    fresh : make all recordings again.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    CaffeCompatError
-        The settings differ from the folder's, the folder holds other files, or PyAV is missing.
-    """
+    """Write the missing recordings of a synthetic data set, or all (`fresh`); return the names of those written."""
     out, settings = Path(out).resolve(), settings or SyntheticSettings()
     require_x264()
     journal, made_from = open_folder(
