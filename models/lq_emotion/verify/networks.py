@@ -35,17 +35,6 @@ _METHODS = {
 }
 
 
-_FIELDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    "Convolution": (
-        "convolution_param", ("num_output", "group", "bias_term"), ("kernel_size", "stride", "pad", "dilation"),
-    ),
-    "InnerProduct": ("inner_product_param", ("num_output", "axis", "transpose", "bias_term"), ()),
-    "Pooling": ("pooling_param", ("global_pooling",), ("kernel_size", "stride", "pad")),
-    "ReLU": ("relu_param", ("negative_slope",), ()),
-}  # fmt: skip
-"""The settings that decide what a layer of these networks computes: its message, fields, and fields of both sides."""
-
-
 @dataclass(frozen=True)
 class Network:
     """A network that weights may be for."""
@@ -183,20 +172,26 @@ def _counts(layer: pb.LayerParameter) -> bool:
 
 
 def _computes(layer: pb.LayerParameter) -> dict[str, Any]:
-    """Return the settings of a layer that these networks use, each in a single form, defaults included."""
+    """Return the settings that decide what a layer computes, each in a single form, defaults included."""
     settings: dict[str, Any] = {"type": layer.type}
-    if layer.type not in _FIELDS:
-        return settings
-    message, fields, spatial = _FIELDS[layer.type]
-    param = getattr(layer, message)
-    settings |= {name: getattr(param, name) for name in fields}
-    for name in spatial:
-        short = name.removesuffix("_size")
-        sides = (getattr(param, f"{short}_h", 0), getattr(param, f"{short}_w", 0))
-        given = getattr(param, name)
-        values = sides if any(sides) else (given,) if isinstance(given, int) else tuple(given)
-        values = values or (int(name in ("stride", "dilation")),)
-        settings[name] = values * 2 if len(values) == 1 else values
-    if layer.type == "Pooling":
-        settings["pool"] = pb.PoolingParameter.PoolMethod.Name(param.pool)
+    for message, account in facts(layer.type).accounts.items():
+        param = getattr(layer, message)
+        for name in account.read:
+            field, short = param.DESCRIPTOR.fields_by_name[name], name.removesuffix("_size")
+            if field.message_type or name.endswith(("_h", "_w")):
+                continue  # a filler, or one side of a window
+            value = getattr(param, name)
+            if f"{short}_h" in account.read or not isinstance(value, bool | int | float):
+                settings[name] = _of_both_sides(param, name, short)
+            else:
+                settings[name] = field.enum_type.values_by_number[value].name if field.enum_type else value
     return settings
+
+
+def _of_both_sides(param: Any, name: str, short: str) -> tuple[int, ...]:
+    """Return a size, stride, padding or dilation for each axis, however a message states it."""
+    sides = (getattr(param, f"{short}_h", 0), getattr(param, f"{short}_w", 0))
+    value = getattr(param, name)
+    values = sides if any(sides) else (value,) if isinstance(value, int) else tuple(value)
+    values = values or (int(name in ("stride", "dilation")),)
+    return values * 2 if len(values) == 1 else values
