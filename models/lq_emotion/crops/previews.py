@@ -59,7 +59,7 @@ def label_trace(
     labels = loadmat(crops, [*names, "video_time"])
     time = labels["video_time"].ravel()
     title = f"{Path(crops).stem}: {' and '.join(names)}"
-    figure, axes = _figure(len(names), 1, title, size=(11, 0.4 + 2.8 * len(names)))
+    figure, axes = _figure(len(names), 1, title, (11, 0.4 + 2.8 * len(names)))
     for panel, name in zip(axes[:, 0], names, strict=True):
         values = labels[name].ravel()
         if name in gold:
@@ -80,7 +80,7 @@ def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, cou
     chosen = np.unique(np.linspace(0, len(boxes) - 1, count).round().astype(int)).tolist()
     with VideoReader(video) as reader:
         size = (2.6 * len(chosen), 2.6 * reader.height / reader.width + 0.6)
-        figure, axes = _figure(1, len(chosen), f"{Path(video).name}: face boxes", size=size)
+        figure, axes = _figure(1, len(chosen), f"{Path(video).name}: face boxes", size)
         for panel, at in zip(axes[0], chosen, strict=True):
             while reader.frames_read < at:
                 reader.advance()
@@ -94,9 +94,7 @@ def box_overlay(video: str | Path, bbox: npt.ArrayLike, path: str | Path, *, cou
     save(figure, Path(path))
 
 
-def _figure(
-    rows: int, columns: int, title: str, *, size: tuple[float, float] | None = None
-) -> tuple[Any, npt.NDArray[Any]]:
-    figure = new_figure(*(size or (1.25 * columns, 1.42 * rows + 0.4)))
+def _figure(rows: int, columns: int, title: str, size: tuple[float, float]) -> tuple[Any, npt.NDArray[Any]]:
+    figure = new_figure(*size)
     figure.suptitle(title, fontsize=11)
     return figure, figure.subplots(rows, columns, squeeze=False)

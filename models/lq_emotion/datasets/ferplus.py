@@ -19,7 +19,7 @@ and contempt; that is not repeated here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -68,10 +68,6 @@ class FerPlus:
             hint = f"put Kaggle's {PIXELS} next to it"
             raise FileError("contains votes without images", code="file-missing", file=self.path, hint=hint)
         return self._decode(index)
-
-    def images(self, indices: Iterable[int]) -> Image:
-        """Decode several images: (K, 48, 48) uint8; see `image`."""
-        return np.stack([self.image(int(index)) for index in indices])
 
 
 def read_ferplus(folder: str | Path) -> FerPlus:

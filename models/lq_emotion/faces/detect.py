@@ -20,6 +20,7 @@ from lq_emotion.faces.face import Face, Image, require_images
 Gray = npt.NDArray[np.uint8]
 _MARGIN = 0.4  # of a face's side: how far beyond the previous box to search on each side
 _TRACKED_SIDE = 80  # pixels to which a face is reduced, for speed, while it is tracked; the track is smoothed later
+_NEIGHBOURS = 5  # overlapping hits that make a face: fewer give more faces, and more false ones
 _GROWTH = 1.3  # largest change in size between two detections
 
 
@@ -40,13 +41,10 @@ class Cascade:
     """OpenCV's cascade on a reduced image.
 
     Images taller than `max_height` are reduced to it; a face of 100 pixels in 720 rows then has 40, and 24 are enough.
-    `min_face` is the side of the smallest face, as a fraction of the image's height; `min_neighbours` are the
-    overlapping hits that make a face: fewer give more faces, and more false ones.
+    `min_face` is the side of the smallest face, as a fraction of the image's height.
     """
 
-    def __init__(
-        self, path: str | Path | None = None, *, max_height: int = 288, min_face: float = 0.1, min_neighbours: int = 5
-    ) -> None:
+    def __init__(self, path: str | Path | None = None, *, max_height: int = 288, min_face: float = 0.1) -> None:
         if not hasattr(cv2, "CascadeClassifier"):
             raise DataError(
                 f"OpenCV {cv2.__version__} has no cascades", code="dependency-missing",
@@ -62,7 +60,7 @@ class Cascade:
             raise FileError("not an OpenCV cascade", code="wrong-format", file=file) from None
         if self._cascade.empty():
             raise FileError("not an OpenCV cascade", code="wrong-format", file=file)
-        self._max_height, self._min_face, self._min_neighbours = max_height, min_face, min_neighbours
+        self._max_height, self._min_face = max_height, min_face
 
     def __call__(self, gray: Gray, previous: Box | None = None) -> Box | None:
         """Return a face of a (H, W) image near that of the previous frame, else the largest face, else None."""
@@ -96,7 +94,7 @@ class Cascade:
         faces = self._cascade.detectMultiScale(
             np.ascontiguousarray(gray),
             scaleFactor=1.1,
-            minNeighbors=self._min_neighbours,
+            minNeighbors=_NEIGHBOURS,
             minSize=(min_side, min_side),
             maxSize=(max_side, max_side),
         )

@@ -48,12 +48,12 @@ def test_all_forms_give_the_same_images_and_votes(tmp_path):
     assert table.names == ("fer0000000.png", "fer0000002.png", "fer0000003.png")
     assert table.partitions == ("train", "dev", "test")
     assert table.votes[0].tolist() == [4, 0, 0, 1, 3, 2, 0, 0, 0, 0]
-    np.testing.assert_array_equal(table.images(range(3)), images()[[0, 2, 3]])
+    np.testing.assert_array_equal([table.image(index) for index in range(3)], images()[[0, 2, 3]])
     for box in (True, False):
         folders = read_ferplus(write_folders(tmp_path / f"b{box}", box=box))
         assert (folders.names, folders.partitions) == (table.names, table.partitions)
         np.testing.assert_array_equal(folders.votes, table.votes)
-        np.testing.assert_array_equal(folders.images(range(3)), table.images(range(3)))
+        np.testing.assert_array_equal([folders.image(index) for index in range(3)], images()[[0, 2, 3]])
 
 
 def test_the_columns_of_the_images_may_stand_in_another_order(tmp_path):

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lq_emotion.video import CODECS, encode
-from lq_emotion.video.encode import coded_side
+from lq_emotion.video.codecs import CODECS
+from lq_emotion.video.encode import coded_side, encode
 from tests.lq_emotion.video.clips import psnr
 from tests.refusals import refused
 

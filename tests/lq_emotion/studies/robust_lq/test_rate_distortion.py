@@ -12,7 +12,8 @@ from lq_emotion.evaluation.predictor import load_predictor
 from lq_emotion.metrics.regression import Score, score
 from lq_emotion.studies.robust_lq.rate_distortion import EnlargedFrames, psnr, rate, rises, shrunk
 from lq_emotion.studies.robust_lq.rd_results import Point, SweepResults
-from lq_emotion.video import CODECS, encode
+from lq_emotion.video.codecs import CODECS
+from lq_emotion.video.encode import encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat, open_frames
