@@ -53,7 +53,7 @@ _COMMANDS = {
     "link": ("link", "choose the video settings for a bandwidth and a latency budget, and measure them"),
 }
 
-_OUTPUTS = ("out", "page", "markdown")  # options that name files to write; the files that others name are read
+_OUTPUTS = ("out",)  # options that name files to write; the files that others name are read
 
 
 def main(argv: Sequence[str] | None = None) -> int:

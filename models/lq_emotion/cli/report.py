@@ -19,14 +19,10 @@ class ReportSettings(Settings):
 
     out: Path = option(help="the folder to report on", metavar="ROOT")
     dimension: Literal["valence", "arousal"] = option("valence", "dimension of the labels")
-    page: Path | None = option(None, "HTML file (default ROOT/report/report.html)", metavar="FILE")
-    markdown: Path | None = option(
-        None, "Markdown file, with images in a folder next to it (default ROOT/report/report.md)", metavar="FILE"
-    )
 
 
 def _report(settings: ReportSettings, _say: Say) -> Written:
-    return report_on(dimension_root(settings.out, settings.dimension), settings.page, settings.markdown)
+    return report_on(dimension_root(settings.out, settings.dimension))
 
 
 def _show(written: Written, _settings: ReportSettings) -> None:

@@ -103,15 +103,14 @@ class Written(Record):
     absent: tuple[str, ...]
 
 
-def report_on(root: Path, page: Path | None = None, markdown: Path | None = None) -> Written:
-    """Write the report of a folder of results, by default to ROOT/report/report.html and report.md.
+def report_on(root: Path) -> Written:
+    """Write the report of a folder of results, ROOT/report/report.html and report.md.
 
     Raises
     ------
     CaffeCompatError, OSError
     """
-    page = page or root / "report" / "report.html"
-    markdown = markdown or root / "report" / "report.md"
+    page, markdown = (root / "report" / f"report.{suffix}" for suffix in ("html", "md"))
     report = make_report(root)
     write_report(report, page, markdown)
     sections = {

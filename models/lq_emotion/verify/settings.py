@@ -16,7 +16,7 @@ from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
+from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
 from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import FACTORS, Method, parse_label
 from lq_emotion.verify.crops import read_crops
@@ -57,7 +57,7 @@ class VerifySettings(Settings):
         (), "factor of a folder of crops not named HQ or LR<s>, if the crops do not show it: faces=HQ, small=4",
         read=read_crops, repeated=True, metavar="FOLDER=S",
     )  # fmt: skip
-    partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
+    dev: tuple[str, ...] = option((), "recordings to score on (default: the partition dev)")
     delay: float = option(
         0.0, "delay of the gold standard in seconds, including what prepare removed", least=0, metavar="S"
     )
@@ -76,6 +76,11 @@ class VerifySettings(Settings):
         metavar="PYTHON",
     )  # fmt: skip
     device: str = option("auto", "device of this engine: auto, cpu, cuda or cuda:N")
+
+    @property
+    def partitions(self) -> Partitions | None:
+        """The partitions of the recordings; None for those that were chosen before."""
+        return chosen_partitions(dev=self.dev)
 
     @property
     def keeps_earlier(self) -> bool:

@@ -55,6 +55,6 @@ def test_options_that_name_files_to_write_are_declared():
         action.dest
         for parser in parsers(parser())
         for action in parser._actions
-        if action.help and any(word in action.help for word in ("to write", "folder for", "result file", "HTML file"))
+        if action.help and any(word in action.help for word in ("to write", "folder for", "result file"))
     }
-    assert {"out", "page"} <= writers <= {*_OUTPUTS, "overlay"}
+    assert {"out"} <= writers <= {*_OUTPUTS, "overlay"}

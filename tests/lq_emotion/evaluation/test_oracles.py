@@ -120,7 +120,7 @@ def test_rd_scores_what_the_codec_leaves(net, data, tmp_path):
     name, (_, weights, _, definition, *_) = net
     sweep = SweepSettings(
         models=(Model("it", weights),), net=definition, data=data, out=tmp_path / "rd", scales=(3,), codecs=("x264",),
-        qps=(0,), convention="population", partitions=chosen_partitions(dev=["P2", "dev_2"]), device="cpu",
+        qps=(0,), convention="population", names=("P2", "dev_2"), device="cpu",
     )  # fmt: skip
     SWEEP.run(sweep, quiet)
     points = json.loads((tmp_path / "rd/rd.json").read_text())["points"]

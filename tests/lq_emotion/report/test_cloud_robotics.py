@@ -31,13 +31,13 @@ def cells(table: Table) -> list[list[str]]:
     return [[cell.text for cell in row.cells] for row in table.rows]
 
 
-def test_tables_and_figures_are_present(study, tmp_path):
-    written = report_on(study, tmp_path / "report.html", tmp_path / "report.md")
+def test_tables_and_figures_are_present(study):
+    written = report_on(study)
     assert written.absent == ()
     assert [tuple(counts.values()) for counts in written.sections.values()] == [
         (2, 1), (0, 1), (3, 1), (2, 1), (3, 0), (1, 0), (0, 0),
     ]  # fmt: skip
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = written.page.read_text(encoding="utf-8")
     assert page.count("<img ") == 4
     assert "Synthetic: the faces are drawn" in page
     assert "images 0.800, mean of clips 0.250, mode of clips 0.500, LSTM of clips 1.000" in page

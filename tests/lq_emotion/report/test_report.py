@@ -277,18 +277,16 @@ def test_names_with_markup_stay_text(root):
     assert "| &lt;b&gt;\\|&amp; on x |" in markdown
 
 
-def test_the_command_writes_to_the_given_paths_and_lists_missing_parts(root, tmp_path, capsys):
-    page, markdown = tmp_path / "a/page.html", tmp_path / "b/notes.md"
-    assert run("study", "report", "--out", root, "--page", page, "--markdown", markdown, "--json") == 0
+def test_the_command_writes_below_the_folder_and_lists_missing_parts(root, capsys):
+    assert run("study", "report", "--out", root, "--json") == 0
     result = json.loads(capsys.readouterr().out)
-    assert result["page"] == str(page)
+    assert result["page"] == str(root / "report/report.html")
     assert result["sections"]["Table 1"] == {"tables": 1, "figures": 1}
     assert result["absent"] == [
         "No super-resolved faces: there are no weights in runs/pretrain-s.",
         "dev_2 failed: no video",
     ]
-    assert (tmp_path / "b/notes_figures/table_1.png").is_file()
-    assert not (root / "report").exists()
+    assert (root / "report/report_figures/table_1.png").is_file()
     assert run("study", "report", "--out", root) == 0
     assert "absent: dev_2 failed: no video" in capsys.readouterr().out
     assert (root / "report/report.html").is_file()

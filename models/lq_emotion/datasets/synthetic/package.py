@@ -57,7 +57,8 @@ class SyntheticSettings(Settings):
     )  # fmt: skip
     seed: int = option(0, "random seed; another seed draws other people", least=0)
     lag: float = option(0.4, "mean delay of the raters in seconds", least=0, most=10)
-    nested: bool = option(False, "nest every folder in one of the same name, as many copies of AVEC 2016 do")
+    nested: bool = option(False, offered=False)
+    """Nest every folder in one of the same name, as many copies of AVEC 2016 do."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

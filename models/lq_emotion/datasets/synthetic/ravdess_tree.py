@@ -45,8 +45,8 @@ class RavdessTreeSettings(Settings):
         (1280, 720), "frame size", read=frame_size, least=64, metavar="WxH", shown="1280x720"
     )  # fmt: skip
     seconds: float = option(3.7, "mean length of a clip; single clips differ from it by a tenth", least=0.2, most=60)
-    statements: Literal[1, 2] = option(2, "sentences")
-    repetitions: Literal[1, 2] = option(2, "repetitions of each sentence")
+    statements: Literal[1, 2] = option(2, offered=False)  # sentences
+    repetitions: Literal[1, 2] = option(2, offered=False)  # of each sentence
     seed: int = option(0, "random seed", least=0)
 
     def __post_init__(self) -> None:

@@ -29,7 +29,8 @@ from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
 from lq_emotion.common.settings import option
-from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of, recordings_in
+from lq_emotion.datasets.avec.layout import avec_name
+from lq_emotion.datasets.avec.partitions import recordings_in
 from lq_emotion.evaluation.calibration import align_predictions, common_preparation
 from lq_emotion.evaluation.predictor import load_predictor
 from lq_emotion.metrics.regression import Convention, score
@@ -237,8 +238,7 @@ class SweepSettings(StudySettings):
     net: Path | None = option(
         None, "deploy definition of the nets (default: the training's, else the authors' CNN+D)", metavar="FILE"
     )
-    names: tuple[str, ...] = option((), "recordings to score (default: those of --dev)")
-    partitions: Partitions | None = option(None, add=add_partitions, collect=partitions_of)
+    names: tuple[str, ...] = option((), "recordings to score (default: the partition dev)")
     delay: float | None = option(
         None,
         "delay of the gold standard in seconds, including what prepare removed (default: as prepared)",
@@ -270,7 +270,7 @@ class SweepSettings(StudySettings):
     @property
     def recordings(self) -> list[str]:
         """The names of the recordings."""
-        return list(dict.fromkeys(self.names)) or recordings_in(self.data, "dev", self.partitions)
+        return list(dict.fromkeys(map(avec_name, self.names))) or recordings_in(self.data, "dev")
 
     def at(self, scale: int) -> list[Model]:
         """Return the models that are used at a factor."""

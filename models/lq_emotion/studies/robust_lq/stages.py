@@ -265,7 +265,7 @@ def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:
         out=plan.root / "rd",
         data=plan.root / "data/raw_data" / crops_folder(1),
         models=tuple(coded_models(plan)),
-        partitions=plan.partitions if plan.partitions.complete else None,
+        names=tuple(path.stem for path in crops),
         scales=plan.coding_factors,
         codecs=plan.codecs,
         qps=plan.qps,
@@ -273,7 +273,7 @@ def _coded(plan: StudyPlan, crops: list[Path]) -> list[Stage]:
         threads=plan.threads,
         device=plan.device,
     )
-    stages: list[Stage] = list(sweep_stages(sweep, [path.stem for path in crops]))
+    stages: list[Stage] = list(sweep_stages(sweep, sweep.names))
     reads = tuple(path for stage in stages for path in stage.writes)
     settings = {"nets": [[model.name, model.scale] for model in sweep.models], **_partitioned(plan)}
     run = partial(work.do_figure4, sweep)
