@@ -167,7 +167,7 @@ def _errors(name: str, root: Path):
             yield error
         else:
             report = Report("", (), (Section("", blocks),))
-            write_report(report, root / "report.html", root / "report.md")
+            write_report(report, root)
 
 
 def write_all(root: Path) -> None:

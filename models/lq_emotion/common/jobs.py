@@ -9,9 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from tqdm import tqdm
 
-from caffe_compat.errors import CaffeCompatError
-from lq_emotion.common.cluster import connect
-from lq_emotion.common.processes import as_done
+from caffe_compat.errors import CaffeCompatError, DataError
+from lq_emotion.common.processes import WorkerLostError, as_done
 from lq_emotion.common.records import Record
 
 ItemT = TypeVar("ItemT")
@@ -116,8 +115,6 @@ def _on_cluster(
     """Yield results from the workers of a Dask scheduler; errors of the cluster become `WorkerLostError`."""
     from distributed import as_completed
 
-    from lq_emotion.common.processes import WorkerLostError
-
     futures = [client.submit(_numbered, work, number, item, pure=False) for number, item in tasks]
     for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
         try:
@@ -128,3 +125,20 @@ def _on_cluster(
             problem = f"{type(error).__name__}: {error}"
             raise WorkerLostError(problem, code="worker-lost", field="--cluster", value=address) from None
         yield result
+
+
+def connect(address: str, *, timeout: float = 10.0) -> Any:
+    """Return a client of a Dask scheduler, a context manager, if it answers within `timeout` seconds."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise DataError(
+            "needs the package distributed", code="dependency-missing", field="--cluster", value=address,
+            hint="pip install distributed",
+        ) from None  # fmt: skip
+    try:
+        return Client(address, timeout=timeout, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"no Dask scheduler answered: {error}", code="worker-lost", field="--cluster", value=address
+        ) from None

@@ -131,9 +131,3 @@ class Journal:
 
 def _is_below(name: str) -> bool:
     return not Path(name).is_absolute() and ".." not in Path(name).parts
-
-
-def require_folder(path: Path) -> None:
-    """Refuse a file where a folder is expected."""
-    if path.exists() and not path.is_dir():
-        raise FileError("this is a file; a folder is expected", code="wrong-type", file=path, field="--out")

@@ -62,10 +62,6 @@ def _typed(hint: Any, value: Any, name: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
-    if origin is Literal:
-        if value not in arguments:
-            raise ValueError(f"{name} is {value!r}, expected one of {arguments}")
-        return value
     if origin in (Union, types.UnionType):
         return None if value is None else _typed(arguments[0], value, name)
     if origin is frozenset:

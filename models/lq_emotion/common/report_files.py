@@ -10,11 +10,10 @@ from lq_emotion.common.html_page import page
 from lq_emotion.common.markdown import markdown
 
 
-def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
-    """Write both forms; the figures of the Markdown go to a folder named after it."""
-    figures = markdown_path.with_name(f"{markdown_path.stem}_figures")
-    for folder in (page_path.parent, figures):
-        folder.mkdir(parents=True, exist_ok=True)
+def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
+    """Write report.html, and report.md with its figures in report_figures; return the paths of both forms."""
+    page_path, markdown_path, figures = (folder / f"report{end}" for end in (".html", ".md", "_figures"))
+    figures.mkdir(parents=True, exist_ok=True)
     for figure in report.figures:
         with atomic_path(figures / f"{figure.name}.png") as partial:
             partial.write_bytes(figure.png)
@@ -23,3 +22,4 @@ def write_report(report: Report, page_path: Path, markdown_path: Path) -> None:
     for path, text in ((markdown_path, markdown(report, figures.name)), (page_path, page(report))):
         with atomic_path(path) as partial:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are bytes
+    return page_path, markdown_path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError
 from lq_emotion.common.document import Column, Table, row
+from lq_emotion.common.folders import require_folder
 from lq_emotion.common.jobs import run_all
 from lq_emotion.common.json_files import find_record, write_json
 from lq_emotion.common.progress import Say
@@ -92,7 +92,8 @@ def prepare(
     every = [recording.name for recording in available]
     if partitions is not None:
         partitions.require_known(every, Path(recordings), "train", "dev")
-    _require_writable(out)
+    require_folder(out / "data")
+    (out / "data").mkdir(parents=True, exist_ok=True)
     if partitions is not None:
         write_partitions(partitions, every, out / "data")
     say(f"{len(chosen)} recordings to {out}")
@@ -137,12 +138,6 @@ def _frames_to_do(recording: Recording, out: Path, boxes: Path | None) -> int | 
         return None  # preparing the recording reports the error
     has_boxes = boxes or recording.boxes or mat_path(out, "bbox", recording.name).is_file()
     return frames if has_boxes or frames is None else 2 * frames
-
-
-def _require_writable(out: Path) -> None:
-    (out / "data").mkdir(parents=True, exist_ok=True)
-    if not os.access(out / "data", os.W_OK):
-        raise FileError("no write permission", code="file-unwritable", file=out / "data", hint="choose another --out")
 
 
 def _line(outcome: Outcome) -> str:

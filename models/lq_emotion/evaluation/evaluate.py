@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.devices import choose_device
-from lq_emotion.common.folders import require_writable
+from lq_emotion.common.folders import require_folder
 from lq_emotion.common.json_files import write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.layout import DIMENSIONS, avec_name
@@ -51,7 +51,7 @@ def evaluate(settings: EvaluationSettings, say: Say = print) -> tuple[Evaluation
     Nothing is written before all frames are predicted. Crops with labels of valence and arousal have two evaluations,
     in OUT/valence and OUT/arousal.
     """
-    require_writable(settings.out)
+    require_folder(settings.out)
     scored = _compute(settings, say)
     for one in scored:
         _write(one, settings.out if len(scored) == 1 else settings.out / one.results.labels, draw=settings.plots)

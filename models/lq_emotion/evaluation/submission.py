@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import NetError
 from lq_emotion.common.devices import choose_device
-from lq_emotion.common.folders import require_writable
+from lq_emotion.common.folders import require_folder
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.progress import Say
@@ -42,7 +42,7 @@ def write_submission(settings: SubmissionSettings, say: Say = print) -> Submissi
     """Write OUT/valence/NAME.arff and NAME.csv (or arousal's, or both) for recordings, with labels or without."""
     crops, out, delay = settings.data, settings.out, settings.delay
     scored = None if settings.scores is None else read_record(settings.scores, Evaluation, _SCORES)
-    require_writable(out)
+    require_folder(out)
     names = list(dict.fromkeys(map(avec_name, settings.names))) or recordings_in(crops, "test")
     device = choose_device(settings.device)
     predictor, path = predictor_of(settings, device)

@@ -110,9 +110,8 @@ def report_on(root: Path) -> Written:
     ------
     CaffeCompatError, OSError
     """
-    page, markdown = (root / "report" / f"report.{suffix}" for suffix in ("html", "md"))
     report = make_report(root)
-    write_report(report, page, markdown)
+    page, markdown = write_report(report, root / "report")
     sections = {
         section.title: {
             "tables": sum(isinstance(block, Table) for block in section.blocks),

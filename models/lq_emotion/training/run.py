@@ -24,7 +24,8 @@ from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver
 from caffe_compat.solver.nets import Criterion
 from lq_emotion.common.fingerprints import file_sha256, fingerprint
-from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.folders import require_folder
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import DataError, FileError
-from lq_emotion.common.cluster import connect
+from lq_emotion.common.jobs import connect
 from lq_emotion.common.processes import WorkerLostError, pools
 from lq_emotion.common.progress import Say
 from lq_emotion.common.versions import versions

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lq_emotion.common.journal import require_folder
+from lq_emotion.common.folders import require_folder
 from lq_emotion.common.lock import locked
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, absolute, option

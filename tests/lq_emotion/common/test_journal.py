@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.folders import require_folder
+from lq_emotion.common.journal import Journal
 from tests.refusals import refused
 
 
@@ -100,5 +101,6 @@ def test_a_damaged_journal_is_refused_with_its_name(tmp_path, content):
 def test_a_file_is_no_folder(folder):
     require_folder(folder)
     require_folder(folder / "missing")
-    with refused("wrong-type"):
-        require_folder(folder / "a.txt")
+    for path in (folder / "a.txt", folder / "a.txt" / "results"):
+        with refused("wrong-type", file="a.txt"):
+            require_folder(path)

@@ -251,7 +251,7 @@ def test_missing_recordings_and_weights_give_one_line_and_no_folder(weights, dat
 def test_an_out_that_cannot_be_written_is_refused_before_any_prediction(weights, data, tmp_path, capsys, monkeypatch):
     (tmp_path / "file").write_text("mine")
     base = ("--weights", weights, "--data", data, "--out")
-    assert "file: not a folder" in failed(capsys, *base, tmp_path / "file" / "scores")
+    assert "a folder is expected" in failed(capsys, *base, tmp_path / "file" / "scores")
     monkeypatch.setattr("os.access", lambda *_: False)
     err = failed(capsys, *base, tmp_path / "out")
     assert "no write permission" in err

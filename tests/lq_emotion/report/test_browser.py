@@ -39,7 +39,7 @@ def chromium(folder, *arguments):
 
 @pytest.fixture
 def page(root):
-    write_report(make_report(root), root / "report.html", root / "report.md")
+    write_report(make_report(root), root)
     return root / "report.html"
 
 

@@ -78,7 +78,7 @@ class Page(HTMLParser):
 
 def made(root, out=None):
     report, out = make_report(root), out or root / "report"
-    write_report(report, out / "report.html", out / "report.md")
+    write_report(report, out)
     return (out / "report.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
 
 

@@ -159,7 +159,7 @@ def results(settings: ThirdSettings, _seconds: Mapping[str, float | None]) -> Th
         "Bars", (Text("Synthetic: the images are drawn.", "warning"),),
         (Section("Accuracies", tuple(blocks(measured))), Section("Questions", (questions(settings),))),
     )  # fmt: skip
-    write_report(report, settings.out / "report" / "report.html", settings.out / "report" / "report.md")
+    write_report(report, settings.out / "report")
     return measured
 
 

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import fingerprint, named_hashes
-from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.folders import require_folder
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.gold import write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS, PARTITIONS

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import fingerprint
-from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.folders import require_folder
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.settings import Settings
 from lq_emotion.video.encode import load_av

@@ -19,7 +19,8 @@ from caffe_compat.formats.regular_file import require_other_file
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.devices import choose_device
 from lq_emotion.common.fingerprints import file_sha256, fingerprint, named_hashes
-from lq_emotion.common.journal import Journal, require_folder
+from lq_emotion.common.folders import require_folder
+from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.datasets.avec.layout import PARTITIONS
