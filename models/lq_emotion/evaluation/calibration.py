@@ -11,8 +11,8 @@ import numpy as np
 from caffe_compat.errors import DataError
 from lq_emotion.evaluation.postprocess import PostProcessing, learn
 from lq_emotion.evaluation.settings import EvaluationSettings
-from lq_emotion.metrics.delay import SEARCHED_DELAYS, Trace, shift
-from lq_emotion.metrics.regression import ccc
+from lq_emotion.metrics.delay import SEARCHED_DELAYS, shift
+from lq_emotion.metrics.regression import Trace, ccc
 from matlab_ports.run_eval import Labels, mat_path
 
 Recordings = Mapping[str, tuple[Trace, Labels]]

@@ -27,9 +27,9 @@ from lq_emotion.evaluation.calibration import (
 )
 from lq_emotion.evaluation.predictor import Predictor, predict_frames, predictor_of
 from lq_emotion.evaluation.settings import MEAN, TOGETHER, Evaluation, EvaluationSettings
-from lq_emotion.evaluation.tables import Trace, Traces
+from lq_emotion.evaluation.tables import Traces
 from lq_emotion.metrics.delay import STEP, grid_index, shift_gold
-from lq_emotion.metrics.regression import CONVENTIONS, mean_score, score
+from lq_emotion.metrics.regression import CONVENTIONS, Trace, mean_score, score
 from matlab_ports.matfile import loadmat
 from matlab_ports.run_eval import Labels, mat_path, open_video, read_label_names, read_labels
 

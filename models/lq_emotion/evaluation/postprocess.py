@@ -26,9 +26,8 @@ from scipy.ndimage import rank_filter
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
-from lq_emotion.metrics.regression import Convention, ccc
+from lq_emotion.metrics.regression import Convention, Trace, ccc
 
-Trace = npt.NDArray[np.float64]
 Search = Literal["official", "consistent"]
 LONGEST = 500  # frames of the longest median filter
 _MIN_GAIN = 2.0  # per cent

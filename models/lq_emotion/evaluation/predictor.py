@@ -146,18 +146,13 @@ def load_predictor(
 
 def predictor_of(settings: PredictionSettings, device: torch.device) -> tuple[Predictor, Path]:
     """Load the net of a prediction, with the normalisation of the data that it was trained on; see `load_predictor`."""
-    mean, std = normalisation_of(find_weights(settings.weights))
+    folder = _run_folder(find_weights(settings.weights))
+    identity = None if folder is None else training_in(folder)
+    mean, std = (0.0, 1.0) if identity is None else (identity.mean or 0.0, identity.std or 1.0)
     return load_predictor(
         settings.weights, settings.net, device=device, mean=mean if settings.mean is None else settings.mean,
         std=std if settings.std is None else settings.std,
     )  # fmt: skip
-
-
-def normalisation_of(weights: Path) -> tuple[float, float]:
-    """Return mean and deviation of the data of the training that wrote the weights; 0 and 1 without such data."""
-    folder = _run_folder(weights)
-    identity = None if folder is None else training_in(folder)
-    return (0.0, 1.0) if identity is None else (identity.mean or 0.0, identity.std or 1.0)
 
 
 def _run_folder(weights: Path) -> Path | None:

@@ -1,6 +1,6 @@
 """Estimates for recordings without labels, in the form of the gold standard: AVEC's test partition.
 
-AVEC asked participants for the labels of its test partition in the form of those of train and dev (guidelines of 2019;
+AVEC's participants submit labels of its test partition in the form of those of train and dev (guidelines of 2019;
 those of 2016 could not be read in full): a file NAME.arff for each recording, with the attributes Instance_name,
 frameTime and GoldStandard. A CSV of the same columns is next to it.
 

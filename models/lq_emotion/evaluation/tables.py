@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.files import atomic_path
@@ -19,11 +18,9 @@ from lq_emotion.common.markdown import as_text
 from lq_emotion.common.text_table import Table as TextTable
 from lq_emotion.evaluation.settings import Evaluation
 from lq_emotion.metrics.delay import grid_index
-from lq_emotion.metrics.regression import MEASURES
+from lq_emotion.metrics.regression import MEASURES, Trace
 from lq_emotion.metrics.uncertainty import Moments
 from matlab_ports.run_eval import Labels
-
-Trace = npt.NDArray[np.float64]
 
 
 class Traces(NamedTuple):

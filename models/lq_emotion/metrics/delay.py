@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
+from lq_emotion.metrics.regression import Trace
 
-Trace = npt.NDArray[np.float64]
 STEP = 0.04  # seconds between frames
 SEARCHED_DELAYS = tuple(round(0.4 * step, 1) for step in range(21))  # the delays that AVEC's baseline tries, 0 to 8 s
 

@@ -52,7 +52,7 @@ class SequenceHead:
 
         A row of ``rows`` (rows, C), ``row_cont`` (rows) and ``row_label`` (rows) is a frame. A batch is T x N rows: the
         first frames of N sequences, then their second frames, and so on. HDF5Data shuffles rows, which would tear
-        sequences apart: write them in the order wanted.
+        sequences apart: write them in the order of training.
         """
         return hdf5_data(source, self.steps * sequences, phase, tops=(ROWS, ROW_CONT, ROW_LABEL))
 

@@ -62,7 +62,7 @@ def patch_shapes(switches: PaperSwitches) -> tuple[tuple[int, ...], tuple[int, .
 def non_joint(*, switches: PaperSwitches = AS_CODE) -> pb.NetParameter:
     """Return the net of Non-Joint-s to train from SR-FCN's weights.
 
-    In the code it is CNN+D with its convolutions frozen. With `switches.separate_regressor` it is what the paper says:
+    In the code it is CNN+D with its convolutions frozen. With `switches.separate_regressor` it is as in the paper:
     SR-FCN, frozen and whole; its output goes into fc4 and fc5, with `hidden_units` between them.
     """
     if not switches.separate_regressor:

@@ -18,7 +18,7 @@ from lq_emotion.common.records import Record
 
 @dataclass(frozen=True)
 class PaperSwitches(Record):
-    """Which side of each disagreement to build; the defaults are the code's.
+    """The side of each disagreement to build; the defaults are the code's.
 
     Attributes
     ----------
@@ -169,7 +169,7 @@ def parse_setting(assignment: str) -> tuple[str, Any]:
 
 
 AS_CODE = PaperSwitches()
-"""What the authors published; the prototxts shipped with this package."""
+"""The authors' published code: the prototxts shipped with this package."""
 
 AS_PAPER = PaperSwitches(
     input_size="own",
@@ -186,7 +186,7 @@ AS_PAPER = PaperSwitches(
     smallest_face=0,
     loss="mse",
 )
-"""What the paper says. It is silent about `mixture`, which stays the code's, and names no recordings for `validation`
+"""The text of the paper. It is silent about `mixture`, which stays the code's, and names no recordings for `validation`
 but the development set; its CCC loss is a proposal."""
 
 

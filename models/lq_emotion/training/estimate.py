@@ -28,12 +28,12 @@ _TESTED = 8  # samples of a test's batch that are timed; a sample of a larger ba
 _TIMED = 3  # iterations, after one that is not counted
 _PATIENCE = 20.0  # seconds for the iterations of a net after the first two
 _TimedNet = tuple[Net, int | None, tuple[int, ...]]
-"""What decides how long an iteration takes: net, batch and factors."""
+"""Net, batch and factors, which decide the time of an iteration."""
 
 
 @dataclass(frozen=True)
 class PlannedTraining:
-    """A training that is planned, with what decides how long it takes."""
+    """A planned training, with the settings that decide its time."""
 
     net: Net
     changes: dict[str, Any]
@@ -58,7 +58,7 @@ class PlannedTraining:
 
 @dataclass(frozen=True)
 class Estimate(Record):
-    """How long a training will take."""
+    """The estimated time of a training."""
 
     run: str
     net: Net

@@ -195,7 +195,7 @@ def _batches(frozen: FedNet, taker: str, label: str, rows: int) -> Iterator[tupl
 
 
 def create_rows(rows: int, first: Mapping[str, Array], file: h5py.File) -> None:
-    """Make a float32 dataset for each array (N, ...), the first N of so many rows."""
+    """Make a float32 dataset of some rows for each array (N, ...), the first N of them."""
     for name, values in first.items():
         file.create_dataset(name, (rows, *values.shape[1:]), np.float32)
 

@@ -1,7 +1,7 @@
-"""A learning rate that is divided by ten when the test loss stops falling, as the paper says of its training.
+"""A learning rate that is divided by ten when the test loss stops falling, as in the paper.
 
 Caffe has no such policy. A solver with policy "multistep" gets its steps from here as its tests come in. The steps
-depend on the test losses alone, which are kept in plateau.json: a killed run that continues from a snapshot drops the
+depend on the test losses alone, which are stored in plateau.json: a killed run that continues from a snapshot drops the
 tests after it, repeats them and ends in the same weights.
 """
 

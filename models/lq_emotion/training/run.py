@@ -135,7 +135,7 @@ class Run:
 
 @dataclass(frozen=True)
 class TrainingIdentity(Record):
-    """What distinguishes trainings; data and weights are names of files and their SHA-256.
+    """The facts that distinguish trainings; data and weights are names of files and their SHA-256.
 
     `mean` and `std` are those by which the data were normalised; None for nothing.
     """
@@ -218,7 +218,7 @@ def _move(folder: Path, aside: Path, say: Say) -> None:
     while (target := aside / f"{folder.name}-{number}").exists():
         number += 1
     folder.rename(target)
-    say(f"{folder.name} held another training, now in {target}")
+    say(f"{folder.name} had another training, now in {target}")
 
 
 def training_in(folder: Path) -> TrainingIdentity | None:
@@ -240,7 +240,7 @@ def _refuse(journal: Journal, identity: TrainingIdentity) -> None:
 
 def _difference(name: str, earlier: Any, now: Any, folder: Path) -> CaffeCompatError:
     what = {"data": "other training data", "weights": "other weights to start from"}
-    problem = f"holds a training with {what.get(name, f'{name} {earlier}, now {now}')}"
+    problem = f"contains a training with {what.get(name, f'{name} {earlier}, now {now}')}"
     hint = "--fresh starts over, or choose another --out"
     return SolverError(problem, code="mismatch", file=folder, field=name, hint=hint)
 

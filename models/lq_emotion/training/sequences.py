@@ -23,7 +23,7 @@ from lq_emotion.training.features import create_rows, refuse_missing, write_rows
 
 Array = npt.NDArray[np.float32]
 FILE_BYTES = 128 << 20
-"""Of a file: HDF5Data holds one in memory."""
+"""Of a file: HDF5Data reads one into memory."""
 
 
 class LabelledSequences(Protocol):

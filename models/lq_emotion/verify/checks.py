@@ -25,7 +25,7 @@ from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines
 from lq_emotion.verify.comparison import compare
 from lq_emotion.verify.crops import CropsFolders, find_crops
-from lq_emotion.verify.engines import Batch, digest, fixed_inputs
+from lq_emotion.verify.engines import Batch, fixed_inputs
 from lq_emotion.verify.genuine_caffe import Caffe, find_caffe
 from lq_emotion.verify.networks import Network, recognise, redefined, training
 from lq_emotion.verify.scoring import missing_crops, score_weights
@@ -39,12 +39,12 @@ from lq_emotion.verify.settings import (
     earlier,
     replaced,
 )
-from lq_emotion.verify.weights import LoadedWeights, blob_digests, damages, find_files, load_weights
+from lq_emotion.verify.weights import LoadedWeights, blob_digests, damages, digest, find_files, load_weights
 from matlab_ports.run_eval import mat_path, read_label_name
 
 _PROBED = 8
 _ELSEWHERE = 10 * engines.LIMIT
-"""How far outputs may be from those of another machine: both may be rounded, and sums there nearly cancel."""
+"""Allowed difference of outputs from those of another machine: both are rounded, and sums there nearly cancel."""
 
 
 class _Tools(NamedTuple):

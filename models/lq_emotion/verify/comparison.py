@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lq_emotion.verify.settings import Probe, VerifiedFile
 
@@ -19,7 +19,7 @@ def compare(
     """
     unmatched = list(then)
     matches: dict[str, VerifiedFile] = {}
-    for alike in (_same_name, _same_bytes, _same_weights):
+    for alike in _ALIKE:
         for file in now:
             match = next((old for old in unmatched if file.file not in matches and alike(file, old)), None)
             if match is not None:
@@ -34,20 +34,15 @@ def compare(
     return files, [f"{old.file} is missing; the earlier result has it" for old in unmatched]
 
 
-def _same_name(file: VerifiedFile, old: VerifiedFile) -> bool:
-    return file.file == old.file
-
-
-def _same_bytes(file: VerifiedFile, old: VerifiedFile) -> bool:
-    return file.sha256 == old.sha256
-
-
-def _same_weights(file: VerifiedFile, old: VerifiedFile) -> bool:
-    return bool(file.blobs) and _hashes(file) == _hashes(old)
-
-
 def _hashes(file: VerifiedFile) -> _Hashes:
     return {(blob.layer, blob.index): blob.sha256 for blob in file.blobs}
+
+
+_ALIKE: tuple[Callable[[VerifiedFile, VerifiedFile], bool], ...] = (
+    lambda file, old: file.file == old.file,
+    lambda file, old: file.sha256 == old.sha256,
+    lambda file, old: bool(file.blobs) and _hashes(file) == _hashes(old),
+)
 
 
 def _compare_file(file: VerifiedFile, old: VerifiedFile, limit: float) -> VerifiedFile:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from pathlib import Path
@@ -56,11 +55,6 @@ def fixed_inputs() -> Batch:
 
 def _disc(rows: Any, columns: Any, radius: int) -> Any:
     return rows * rows + columns * columns <= radius * radius
-
-
-def digest(batch: Batch) -> str:
-    """Return the SHA-256 of the inputs as little-endian float32."""
-    return hashlib.sha256(np.ascontiguousarray(batch, "<f4").tobytes()).hexdigest()
 
 
 def run_ours(weights: LoadedWeights, network: Network, inputs: Batch, device: torch.device) -> tuple[Blobs, Terms]:

@@ -114,7 +114,7 @@ class Probe(Record):
 
 @dataclass(frozen=True)
 class BlobDifference(Record):
-    """How far a blob of another engine is from ours.
+    """The difference of a blob of another engine from ours.
 
     `absolute` is the largest difference of two values, `relative` the same over the `largest` magnitude of ours; both
     are None if a value is not finite. `at` is its image, channel, row and column.

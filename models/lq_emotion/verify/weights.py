@@ -91,6 +91,11 @@ def load_weights(name: str, path: Path) -> LoadedWeights:
     return LoadedWeights(name, path, kind, layers, message)
 
 
+def digest(array: Array) -> str:
+    """Return the SHA-256 of an array as little-endian float32."""
+    return hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest()
+
+
 def blob_digests(weights: LoadedWeights) -> tuple[BlobDigest, ...]:
     """Return shape, hash and extent of every blob."""
     return tuple(
@@ -98,7 +103,7 @@ def blob_digests(weights: LoadedWeights) -> tuple[BlobDigest, ...]:
             layer=layer,
             index=index,
             shape=array.shape,
-            sha256=hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest(),
+            sha256=digest(array),
             largest=_finite(np.abs(array).max(initial=0)),
             rms=_finite(np.sqrt(np.mean(np.square(array, dtype=np.float64)))) if array.size else 0.0,
         )

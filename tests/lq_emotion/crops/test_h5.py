@@ -158,7 +158,7 @@ def test_rewritten_identical_files_do_not_restart_training(root, tmp_path, capsy
     crops = root / "data/raw_data/HQ/train_1.mat"
     savemat(crops, {**loadmat(crops), "valence": np.zeros((1, 11))}, "-v6")
     assert run("data", "h5", "--out", root, "--chunk", 8) == 0
-    assert "holds a training with other training data" in failed(capsys, *command, "--device=cpu")
+    assert "contains a training with other training data" in failed(capsys, *command, "--device=cpu")
 
 
 def test_triplets_are_refused_before_training(root, capsys):

@@ -1,4 +1,4 @@
-"""How long the table's trainings will take: said before they begin, and extrapolated as counted by hand."""
+"""The time of the table's trainings: printed before they begin, and extrapolated as counted by hand."""
 
 import json
 

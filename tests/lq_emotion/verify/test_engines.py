@@ -9,10 +9,10 @@ import torch
 
 from caffe_compat.errors import NetError, WeightsError
 from lq_emotion.verify import engines, genuine_caffe
-from lq_emotion.verify.engines import compare, digest, fixed_inputs, run_opencv, run_ours
+from lq_emotion.verify.engines import compare, fixed_inputs, run_opencv, run_ours
 from lq_emotion.verify.genuine_caffe import find_caffe
 from lq_emotion.verify.networks import networks, recognise
-from lq_emotion.verify.weights import LoadedWeights, load_weights
+from lq_emotion.verify.weights import LoadedWeights, digest, load_weights
 from tests.records import difference
 
 

@@ -1,4 +1,4 @@
-"""Which network blobs are for; and if none, in what they differ from the nearest."""
+"""The network that blobs are for; and if none, their differences from the nearest."""
 
 from dataclasses import replace
 

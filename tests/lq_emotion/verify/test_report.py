@@ -1,4 +1,4 @@
-"""What the report says of weights that were verified."""
+"""The section of the report about verified weights."""
 
 import json
 

@@ -37,12 +37,6 @@ class Recognition(NamedTuple):
     look the same."""
 
 
-def blob_shapes(net: pb.NetParameter) -> dict[str, tuple[Shape, ...]]:
-    """Return the shapes of every layer's blobs, in Caffe's order, for a definition."""
-    nodes = build_graph(prepare(net)).nodes
-    return {node.name: tuple(tuple(slot.blob.shape) for slot in node.slots) for node in nodes if node.slots}
-
-
 def stored_shapes(path: PathLike) -> dict[str, tuple[Shape, ...]]:
     """Return the shapes of every layer's blobs in a .caffemodel or .caffemodel.h5; layers without blobs are left out.
 
@@ -82,8 +76,9 @@ def recognise(path: PathLike) -> Recognition | None:
 
 @cache
 def known_shapes(part: Part) -> Shapes:
-    """Return the shapes of the blobs of a known model's net."""
-    return blob_shapes(part.definition())
+    """Return the shapes of every layer's blobs, in Caffe's order, for a known model's net."""
+    nodes = build_graph(prepare(part.definition())).nodes
+    return {node.name: tuple(tuple(slot.blob.shape) for slot in node.slots) for node in nodes if node.slots}
 
 
 def _matches(stored: Shapes, expected: Shapes) -> bool:

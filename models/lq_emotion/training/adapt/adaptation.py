@@ -97,7 +97,7 @@ class _Adaptation:
         final = self.out / f"{self.out.name}.caffemodel"
         with atomic_path(final) as partial:
             partial.write_bytes(exported["unfrozen"].read_bytes())
-        values = {part: self._values(found) for part, found in faces.items()}
+        values = {part: self._values(of_part) for part, of_part in faces.items()}
         outputs = self._outputs(values["train"])
         write_sidecars(final, net.deploy, self.model.preprocessing, outputs, self.model.crop)
         nets = {"before": (self.model.definition, self.weights)} if target.own else {}
@@ -140,7 +140,7 @@ class _Adaptation:
         made_from = fingerprint([self._identity(), *schedule])
         if journal.exists and not settings.fresh and not journal.is_done("adaptation", made_from):
             hint = "--fresh starts over, or choose another --out"
-            raise SolverError("holds another adaptation", code="mismatch", file=self.out, field="--out", hint=hint)
+            raise SolverError("contains another adaptation", code="mismatch", file=self.out, field="--out", hint=hint)
         if settings.fresh:
             snapshots = self._work.rglob("*") if self._work.is_dir() else ()
             journal.clear([path for path in snapshots if path.is_file()])
@@ -220,8 +220,8 @@ class _Adaptation:
             display=interval, snapshot_prefix=str(prefix), random_seed=self.settings.seed,
         )  # fmt: skip
 
-    def _values(self, found: FacesFound) -> Doubles:
-        return np.concatenate([values for _, values in read_faces(self._face_files, found)])
+    def _values(self, faces: FacesFound) -> Doubles:
+        return np.concatenate([values for _, values in read_faces(self._face_files, faces)])
 
     def _outputs(self, values: Doubles) -> Outputs:
         """Return the meaning of the new net's outputs; the values of train are the ends of dimensions."""

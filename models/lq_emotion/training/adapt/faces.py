@@ -18,7 +18,7 @@ from lq_emotion.nets.known.loading import Description
 from lq_emotion.training.adapt.settings import FacesFound
 from lq_emotion.training.adapt.targets import Doubles, Singles, Target
 
-_FILE_BYTES = 1 << 27  # HDF5Data holds one file in memory
+_FILE_BYTES = 1 << 27  # HDF5Data reads one file into memory
 
 
 def largest_face(model: Description, detector: FaceDetector, image: Image) -> Singles | None:
@@ -83,9 +83,9 @@ def write_faces(
     return FacesFound(frames, without, tuple(faceless), tuple(path.name for path in paths))
 
 
-def read_faces(folder: Path, found: FacesFound) -> Iterator[tuple[Singles, Doubles]]:
+def read_faces(folder: Path, faces: FacesFound) -> Iterator[tuple[Singles, Doubles]]:
     """Yield data and values of each file that `write_faces` wrote."""
-    for name in found.files:
+    for name in faces.files:
         with h5py.File(folder / name, "r") as file:
             yield file["data"][:], file["value"][:]
 

@@ -43,8 +43,8 @@ def _lines(results: AdaptationResults, part: str) -> Iterator[str]:
     yield ""
     yield "| | persons | faces | frames without a face |"
     yield "|---|---|---|---|"
-    for name, found in results.faces.items():
-        yield f"| {name} | {len(results.persons[name])} | {found.faces} | {found.without} |"
+    for name, faces in results.faces.items():
+        yield f"| {name} | {len(results.persons[name])} | {faces.faces} | {faces.without} |"
     yield ""
     if part == "dev":
         yield "The scores are those on dev, which also chose the snapshot: on strangers the net will be worse."

@@ -54,7 +54,7 @@ class FacesFound(Record):
 
 @dataclass(frozen=True)
 class AnswerScores(Record):
-    """How good the answers of a net are on the faces of a partition: scores of classes, or of dimensions, by name."""
+    """Scores of a net on the faces of a partition: of classes, or of dimensions, by name."""
 
     classes: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """``count``, ``recall``, ``precision`` and ``f1`` of each class; None where undefined."""

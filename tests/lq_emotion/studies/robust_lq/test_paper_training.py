@@ -114,7 +114,7 @@ def test_faces_of_no_factors_size_are_refused_before_anything_is_written(tmp_pat
 def test_another_training_is_moved_aside_on_request(h5, tmp_path):
     out, aside = tmp_path / "runs" / "LR-16", tmp_path / "runs_before"
     trained(h5, out, 1)
-    with pytest.raises(CaffeCompatError, match=r"holds a training with changes.*--fresh"):
+    with pytest.raises(CaffeCompatError, match=r"contains a training with changes.*--fresh"):
         trained(h5, out, 1, AS_PAPER)
     trained(h5, out, 1, AS_PAPER, aside=aside)
     trained(h5, out, 1, OWN_CCC, aside=aside)

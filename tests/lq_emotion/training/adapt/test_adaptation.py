@@ -136,7 +136,7 @@ def test_a_second_call_trains_nothing_and_another_adaptation_is_refused(smiling,
     assert "iteration 1 of" not in capsys.readouterr().out
     assert (smiling / "smiling.caffemodel").read_bytes() == before
     argv = ("adapt", model, "--clips", pictures / "own.csv", "--out", smiling, *OPTIONS)
-    assert "holds another adaptation" in failed(capsys, *argv)
+    assert "contains another adaptation" in failed(capsys, *argv)
 
 
 def test_a_killed_adaptation_continues_and_ends_in_the_same_weights(smiling, model, pictures, tmp_path, monkeypatch):
