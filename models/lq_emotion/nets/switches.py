@@ -18,63 +18,44 @@ from lq_emotion.common.records import Record
 
 @dataclass(frozen=True)
 class PaperSwitches(Record):
-    """The side of each disagreement to build; the defaults are the code's.
-
-    Attributes
-    ----------
-    input_size
-        ``enlarged``: LR faces are enlarged to 96 x 96 again by bicubic interpolation. ``own``: the nets take them at
-        their own size, 96/s x 96/s. This needs padded convolutions and quadrant pooling, or nothing remains of a small
-        map.
-    luminance
-        ``studio``: Y of BT.601, 16 to 235, over 255. ``gray``: the same stretched to 0 to 1.
-    quadrant_pooling
-        The third pooling gives 2 x 2, whatever the size of the map; otherwise it has 4 x 4 windows, which give 5 x 5.
-    convolutions
-        ``valid``: no padding, with biases. ``padded``: two pixels of padding. ``padded_no_bias``: as Khorrami et al.,
-        whose CNN+D the paper inherits.
-    normalisation
-        ``none``; ``file``: one mean and one standard deviation for all values of a file, as the code's options do;
-        ``face``: mean and standard deviation of each face, by a layer of the net.
-    sr_images
-        What super-resolution learns from: ``natural`` (the 91 images) or ``faces``.
-    max_factor
-        The factor at which super-resolution is trained for Joint-OA.
-    sr_schedule
-        ``code``: 500,000 iterations, rate 0.0001, no decay, slower biases and conv4. ``paper``: 30,000, 0.01, 0.0005.
-    lr_on_plateau
-        Divide the rate by ten when the validation loss stops falling (see `plateau`); otherwise it is constant.
-    validation
-        Whose loss that is. ``dev``: of the development recordings, on which the nets are scored, too. ``train``: of a
-        fifth of the training recordings, from which nothing is learnt then (see `plan.validation_part`).
-    bias_rate
-        Learning rate of the biases, relative to that of the weights.
-    separate_regressor
-        Non-Joint: fully connected layers on the super-resolved face; otherwise on SR-FCN's third convolution.
-    mixture
-        ``one_draw``: each frame has one factor in all epochs. ``each_epoch``: a new draw in each of ten passes.
-    smallest_face
-        Frames whose box has no more pixels than this in width or height are dropped.
-    loss
-        ``euclidean``: the sum of squares over 2 N. ``mse``: the mean of squares. ``ccc``: 1 - CCC, which the paper
-        proposes for the future; for valence only.
-    """
+    """The side of each disagreement to build; the defaults are the code's."""
 
     input_size: Literal["enlarged", "own"] = "enlarged"
+    """``enlarged``: LR faces are enlarged to 96 x 96 again by bicubic interpolation. ``own``: the nets take them at
+    their own size, 96/s x 96/s. This needs padded convolutions and quadrant pooling, or nothing remains of a small
+    map."""
     luminance: Literal["studio", "gray"] = "studio"
+    """``studio``: Y of BT.601, 16 to 235, over 255. ``gray``: the same stretched to 0 to 1."""
     quadrant_pooling: bool = False
+    """The third pooling gives 2 x 2, whatever the size of the map; otherwise it has 4 x 4 windows, which give 5 x 5."""
     convolutions: Literal["valid", "padded", "padded_no_bias"] = "valid"
+    """``valid``: no padding, with biases. ``padded``: two pixels of padding. ``padded_no_bias``: as Khorrami et al.,
+    whose CNN+D the paper inherits."""
     normalisation: Literal["none", "file", "face"] = "none"
+    """``none``; ``file``: one mean and one standard deviation for all values of a file, as the code's options do;
+    ``face``: mean and standard deviation of each face, by a layer of the net."""
     sr_images: Literal["natural", "faces"] = "natural"
+    """Images that super-resolution learns from: ``natural`` (the 91 images) or ``faces``."""
     max_factor: Literal[12, 16] = 12
+    """The factor at which super-resolution is trained for Joint-OA."""
     sr_schedule: Literal["code", "paper"] = "code"
+    """``code``: 500,000 iterations, rate 0.0001, no decay, slower biases and conv4. ``paper``: 30,000, 0.01, 0.0005."""
     lr_on_plateau: bool = False
+    """Divide the rate by ten when the validation loss stops falling (see `plateau`); otherwise it is constant."""
     validation: Literal["dev", "train"] = "dev"
+    """The recordings of that loss. ``dev``: the development recordings, on which the nets are scored, too. ``train``: a
+    fifth of the training recordings, from which nothing is learnt then (see `plan.validation_part`)."""
     bias_rate: Literal[1, 2] = 2
+    """Learning rate of the biases, relative to that of the weights."""
     separate_regressor: bool = False
+    """Non-Joint: fully connected layers on the super-resolved face; otherwise on SR-FCN's third convolution."""
     mixture: Literal["one_draw", "each_epoch"] = "one_draw"
+    """``one_draw``: each frame has one factor in all epochs. ``each_epoch``: a new draw in each of ten passes."""
     smallest_face: Literal[0, 100] = 100
+    """Frames whose box has no more pixels than this in width or height are dropped."""
     loss: Literal["euclidean", "mse", "ccc"] = "euclidean"
+    """``euclidean``: the sum of squares over 2 N. ``mse``: the mean of squares. ``ccc``: 1 - CCC, which the paper
+    proposes for the future; for valence only."""
 
     def __post_init__(self) -> None:
         problems: list[CaffeCompatError] = []

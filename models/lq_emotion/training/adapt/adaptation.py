@@ -29,7 +29,7 @@ from lq_emotion.nets.head import HeadedNet
 from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.loading import Description, find_description, load_detector
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels, Outputs
-from lq_emotion.training.adapt.definitions import training_net, with_last_layer
+from lq_emotion.training.adapt.definitions import stage_net, with_last_layer
 from lq_emotion.training.adapt.faces import largest_face, read_faces, write_faces
 from lq_emotion.training.adapt.report import write_report
 from lq_emotion.training.adapt.settings import (
@@ -193,7 +193,7 @@ class _Adaptation:
         batch = max(size for size in range(1, _TEST_BATCH + 1) if held_out % size == 0)  # each face counts once
         batches = {"train": min(self.settings.batch, faces["train"].faces), "dev": batch}
         lists = {part: self._face_files / f"{part}.txt" for part in batches}
-        message = training_net(net, lists, batches, classes=self.target.classes, frozen=stage == "frozen")
+        message = stage_net(net, lists, batches, classes=self.target.classes, frozen=stage == "frozen")
         param = self._solver(stage, folder, run.prefix, held_out // batch)
         losses = read_losses(folder / PLATEAU, param.max_iter + 1)
         if param.max_iter not in losses:

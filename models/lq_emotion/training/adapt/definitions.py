@@ -85,10 +85,10 @@ def _new_head(layer: pb.LayerParameter, outputs: int) -> pb.LayerParameter:
     return head
 
 
-def training_net(
+def stage_net(
     net: HeadedNet, lists: Mapping[str, Path], batches: Mapping[str, int], *, classes: bool, frozen: bool
 ) -> pb.NetParameter:
-    """Return the definition to train, on the files of HDF5 data and with the batches of ``train`` and ``dev``.
+    """Return the definition of a stage, on the files of HDF5 data and with the batches of ``train`` and ``dev``.
 
     Classes are learnt by SoftmaxWithLoss, dimensions by EuclideanLoss; `frozen` trains the head alone. Batches are of a
     few persons: BatchNorm keeps the statistics of the model's own training, in both stages.

@@ -9,7 +9,7 @@ from caffe_compat.formats.files import parse_text
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.nets.known.model import KNOWN, Task
-from lq_emotion.training.adapt.definitions import training_net, with_last_layer
+from lq_emotion.training.adapt.definitions import stage_net, with_last_layer
 from tests.refusals import refused
 
 LISTS, BATCHES = {"train": Path("train.txt"), "dev": Path("dev.txt")}, {"train": 4, "dev": 2}
@@ -17,7 +17,7 @@ MODELS = [model for model in KNOWN if model.task not in (Task.FACE_DETECTION, Ta
 
 
 def trained(net, **options):
-    message = training_net(net, LISTS, BATCHES, **options)
+    message = stage_net(net, LISTS, BATCHES, **options)
     return {layer.name for layer in message.layer if any(param.lr_mult for param in layer.param)}
 
 
@@ -35,7 +35,7 @@ def test_every_known_net_takes_a_new_head_that_is_trained_alone_first(model):
 def test_statistics_of_batches_are_used_in_neither_stage():
     model = next(model for model in KNOWN if model.name == "mini-xception")
     net = with_last_layer(model.parts[0].definition(), 2, classes=False, new=True)
-    message = training_net(net, LISTS, BATCHES, classes=False, frozen=False)
+    message = stage_net(net, LISTS, BATCHES, classes=False, frozen=False)
     norms = [layer for layer in message.layer if layer.type == "BatchNorm"]
     assert norms
     assert all(norm.batch_norm_param.use_global_stats for norm in norms)
