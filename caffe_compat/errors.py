@@ -55,6 +55,8 @@ class SolverError(CaffeCompatError):
 class ProblemsError(CaffeCompatError):
     """All problems found in one pass, one per line."""
 
+    problems: Sequence[CaffeCompatError] = ()
+
     def __init__(self, problems: Sequence[CaffeCompatError]) -> None:
         super().__init__(f"{len(problems)} problems", code="several")
         self.problems = tuple(problems)

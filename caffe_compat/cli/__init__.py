@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from caffe_compat.cli.parser import OUTPUTS, parse
-from caffe_compat.errors import CaffeCompatError, ProblemsError, printable
+from caffe_compat.errors import CaffeCompatError, printable
 from caffe_compat.formats.regular_file import inputs_kept
 from caffe_compat_base.streams import leave_ascii, with_streams
 
@@ -54,7 +54,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _name_flags(error: CaffeCompatError) -> CaffeCompatError:
     """Let hints name the flag in place of the function's argument."""
-    for problem in error.problems if isinstance(error, ProblemsError) else (error,):
+    for problem in error.problems:
         if problem.hint and "input_shapes" in problem.hint:
             problem.hint = "pass --input=BLOB=N,C,H,W or use a deploy prototxt"
         elif problem.hint:

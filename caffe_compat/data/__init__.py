@@ -14,7 +14,7 @@ from caffe_compat.data import images as _images  # noqa: F401
 from caffe_compat.data import label_maps as _label_maps  # noqa: F401
 from caffe_compat.data import video as _video  # noqa: F401
 from caffe_compat.data import window_data as _windows  # noqa: F401
-from caffe_compat.data.c_random import CRand, RandomStreams, shuffle
+from caffe_compat.data.c_random import CRand, shuffle
 from caffe_compat.data.memory import MemorySource
 from caffe_compat.data.prefetch import Prefetch, ahead
 from caffe_compat.data.source import DATA_LAYER_TYPES, DataSource, open_source, register, sources
@@ -29,7 +29,6 @@ __all__ = [
     "DataSource",
     "MemorySource",
     "Prefetch",
-    "RandomStreams",
     "ahead",
     "in_phase",
     "open_layers",
@@ -42,7 +41,7 @@ __all__ = [
 
 
 def open_layers(
-    layers: Iterable[LayerParameter], *, base_dir: str | PathLike[str] = ".", rng: RandomStreams | None = None
+    layers: Iterable[LayerParameter], *, base_dir: str | PathLike[str] = ".", rng: CRand | None = None
 ) -> list[DataSource]:
     """Open the source of each data layer, in order; all problems are reported in one error."""
     stream = CRand() if rng is None else rng
@@ -61,7 +60,7 @@ def open_layers(
 
 
 def open_sources(
-    net: NetParameter, *, base_dir: str | PathLike[str] = ".", rng: RandomStreams | None = None
+    net: NetParameter, *, base_dir: str | PathLike[str] = ".", rng: CRand | None = None
 ) -> list[DataSource]:
     """Open the source of each data layer of a net that is upgraded and filtered for its phase, in its order."""
     layers = (in_phase(layer, net) for layer in net.layer if layer.type in DATA_LAYER_TYPES)

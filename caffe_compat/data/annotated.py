@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import Mersenne, RandomStreams
+from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.data.datum import RecordSource, datum_image
 from caffe_compat.data.decode import decode
 from caffe_compat.data.source import Origin, register
@@ -30,7 +30,7 @@ class AnnotatedSource(RecordSource):
 
     type = "AnnotatedData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         own, self._added = ssd_messages(layer)
         self._own = own.annotated_data_param
         self._transform = SSDTransformer(layer, self._added, base_dir=base_dir, rng=rng)

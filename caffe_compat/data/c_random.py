@@ -13,7 +13,6 @@ down, and drawn again if it exceeds n.
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -91,18 +90,6 @@ _MODULUS = 2147483647
 _MULTIPLIER = 16807
 
 
-class RandomStreams(Protocol):
-    """The two random streams that the data layers of a process share."""
-
-    def rand(self) -> int:
-        """Return the next integer of the C library, from 0 to 2**31 - 1."""
-        ...
-
-    def draw(self) -> int:
-        """Return the next integer of Caffe's generator, from 0 to 2**32 - 1."""
-        ...
-
-
 class CRand:
     """glibc's ``rand()``, an additive feedback generator over the last 31 numbers, and Caffe's own generator.
 
@@ -126,6 +113,10 @@ class CRand:
     def rand(self) -> int:
         """Return the next integer from 0 to 2**31 - 1."""
         return self._next() >> 1
+
+    def reseed(self, seed: int) -> None:
+        """Reseed Caffe's generator; the C library's, which shuffles HDF5Data, continues as in Caffe."""
+        self._random_seed, self._own = seed, None
 
     def draw(self) -> int:
         """Return the next integer from 0 to 2**32 - 1 of Caffe's generator, the seed of a layer's own generator.
@@ -157,7 +148,7 @@ def _signed(value: int) -> int:
     return value - 2**32 if value >= 2**31 else value
 
 
-def shuffle(items: npt.NDArray[np.int64], rng: RandomStreams) -> None:
+def shuffle(items: npt.NDArray[np.int64], rng: CRand) -> None:
     """Permute in place with the same swaps as libstdc++'s ``std::random_shuffle``."""
     values = items.tolist()
     for i in range(1, len(values)):

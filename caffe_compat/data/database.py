@@ -13,10 +13,11 @@ import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
 from caffe_compat.data.source import Origin
@@ -26,7 +27,8 @@ from caffe_compat.runtime.closing import Closing, close_at_exit
 from caffe_compat_base.partial_file import locked_folder, partial_name, remove_abandoned
 
 LMDB, LEVELDB = "LMDB", "LEVELDB"
-_PACKAGES = {LMDB: "lmdb", LEVELDB: "plyvel"}
+BACKENDS = {"lmdb": "lmdb", "leveldb": "plyvel"}
+"""Backend in Caffe's tools -> Python package."""
 _MARKER_FILES = {LMDB: "data.mdb", LEVELDB: "CURRENT"}
 
 
@@ -185,12 +187,7 @@ class _LevelDbReader(Database):
 
 def open_database(path: Path, backend: str, origin: Origin) -> Database:
     """Open a database (a folder, or the single file of an LMDB) at its first record; `origin` is for errors."""
-    package = _PACKAGES[backend]
-    try:
-        module = importlib.import_module(package)
-    except ImportError:
-        hint = f'pip install "caffe-compat[{backend.lower()}]"'
-        raise origin.error(f"the package {package} is not installed", code="dependency-missing", hint=hint) from None
+    module = _package(backend.lower(), origin.error)
     database: Database = _LmdbReader(path, origin, module) if backend == LMDB else _LevelDbReader(path, origin, module)
     close_at_exit(database)
     database.first()
@@ -203,19 +200,8 @@ def _other_backend(path: Path, backend: str) -> str | None:
     return f"set backend: {other}, which this folder holds" if (path / _MARKER_FILES[other]).is_file() else None
 
 
-BACKENDS = {"lmdb": "lmdb", "leveldb": "plyvel"}
-"""Backend in Caffe's tools -> Python package."""
-
 _COMMIT = 1000
 _FIRST_MAP = 1 << 26
-
-
-class Writer(Protocol):
-    """A database being written."""
-
-    def put(self, key: bytes, value: bytes) -> None:
-        """Add a record; it replaces an earlier record with the same key."""
-        ...
 
 
 class _LmdbWriter:
@@ -270,21 +256,21 @@ class _LevelDbWriter:
 
 
 @contextmanager
-def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterator[Writer]:
+def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterator[_LmdbWriter | _LevelDbWriter]:
     """Yield a new lmdb or leveldb to write to; it appears under its name when the block ends without an error."""
     final = Path(path)
     if backend not in BACKENDS:
         hint = f"choose {' or '.join(BACKENDS)}"
         raise DataError("unknown backend", code="name-unknown", field="backend", value=backend, hint=hint)
-    module = _package(backend)
+    module = _package(backend, partial(DataError, field="backend", value=backend))
     if final.exists() or final.is_symlink():
         hint = "choose another name, or remove it"
         raise DataError("already exists", code="file-unwritable", file=final, hint=hint)
     if not final.absolute().parent.is_dir():
         raise DataError("no such folder", code="file-missing", file=final.parent)
     try:
-        with _partial_folder(final) as partial:
-            writer = _LmdbWriter(partial, module) if backend == "lmdb" else _LevelDbWriter(partial, module)
+        with _partial_folder(final) as folder:
+            writer = _LmdbWriter(folder, module) if backend == "lmdb" else _LevelDbWriter(folder, module)
             try:
                 yield writer
                 writer.commit()
@@ -297,23 +283,22 @@ def new_database(path: str | os.PathLike[str], backend: str = "lmdb") -> Iterato
 @contextmanager
 def _partial_folder(final: Path) -> Iterator[Path]:
     remove_abandoned(final.parent.resolve())
-    partial = partial_name(final)
-    partial.mkdir()
+    folder = partial_name(final)
+    folder.mkdir()
     try:
-        with locked_folder(partial):
-            yield partial
-            partial.rename(final)
+        with locked_folder(folder):
+            yield folder
+            folder.rename(final)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _package(backend: str) -> ModuleType:
+def _package(backend: str, error: Callable[..., DataError]) -> ModuleType:
+    """Import the package of a backend, or raise the `error` made of a problem, a code and a hint."""
     name = BACKENDS[backend]
     try:
         return importlib.import_module(name)
     except ImportError:
         hint = f'pip install "caffe-compat[{backend}]"'
-        raise DataError(
-            f"the package {name} is not installed", code="dependency-missing", field="backend", value=backend, hint=hint
-        ) from None
+        raise error(f"the package {name} is not installed", code="dependency-missing", hint=hint) from None

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from google.protobuf.message import DecodeError, Message
 
-from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
+from caffe_compat.data.c_random import NO_NUMBERS, CRand, Mersenne
 from caffe_compat.data.database import open_database
 from caffe_compat.data.decode import AS_STORED, COLOR, GRAY, Image, channels_first, decode
 from caffe_compat.data.source import Cursor, Origin, RandomSource, find_source, positive, register
@@ -114,7 +114,7 @@ class DatumSource(RecordSource):
 
     type = "Data"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         self._transform = DataTransformer(layer, base_dir=base_dir, rng=rng)
         self._open(layer, base_dir)
         origin, datum = self._take(pb.Datum)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from caffe_compat.data.c_random import RandomStreams
+from caffe_compat.data.c_random import CRand
 from caffe_compat.data.source import DataSource, register
 from caffe_compat.errors import CaffeCompatError, DataError, raise_together
 from caffe_compat.layers.data import dummy_shapes
@@ -31,7 +31,7 @@ class DummySource(DataSource):
 
     type = "DummyData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:  # noqa: ARG002
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:  # noqa: ARG002
         self.tops = tuple(layer.top)
         shapes, problems = dummy_shapes(layer)
         raise_together(

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import RandomStreams, shuffle
+from caffe_compat.data.c_random import CRand, shuffle
 from caffe_compat.data.source import DataSource, find_input, looked_in, positive, register
 from caffe_compat.errors import DataError, did_you_mean
 from caffe_compat.formats.hdf5_reader import find_beside, missing_values, open_hdf5
@@ -181,9 +181,7 @@ class HDF5Source(DataSource):
 
     type = "HDF5Data"
 
-    def __init__(
-        self, layer: LayerParameter, *, base_dir: Path, rng: RandomStreams, cache_bytes: int = CACHE_BYTES
-    ) -> None:
+    def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: CRand, cache_bytes: int = CACHE_BYTES) -> None:
         self.tops = tuple(layer.top)
         self._layer = layer.name
         self._batch = positive(layer, "hdf5_data_param.batch_size", layer.hdf5_data_param.batch_size)

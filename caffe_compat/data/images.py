@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caffe_compat.data.c_random import Mersenne, RandomStreams
+from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.data.decode import COLOR, GRAY, Image, channels_first, decode, read_file, resize
 from caffe_compat.data.list_order import ListOrder, ListSource
 from caffe_compat.data.source import Origin, positive, read_list, register
@@ -38,7 +38,7 @@ class ImageSource(ListSource):
 
     type = "ImageData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         self._param = param = layer.image_data_param
         self.tops = tuple(layer.top)
         self.prefetch = int(layer.data_param.prefetch)  # Caffe reads it from there for this type too

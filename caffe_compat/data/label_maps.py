@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import Mersenne, RandomStreams
+from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.data.decode import COLOR, GRAY, decode, map_in_threads, read_file
 from caffe_compat.data.list_order import ListOrder, ListSource
 from caffe_compat.data.source import Origin, positive, read_list, register, spec_of
@@ -40,7 +40,7 @@ class _PairSource(ListSource):
 
     field: str
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         spec = spec_of(layer)
         self._param = param = spec.message(self.field)
         self._transform = layer.transform_param

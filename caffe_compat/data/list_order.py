@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams, is_state, shuffled
+from caffe_compat.data.c_random import NO_NUMBERS, CRand, Mersenne, is_state, shuffled
 from caffe_compat.data.source import Cursor, RandomSource
 from caffe_compat.errors import DataError
 
@@ -16,9 +16,7 @@ class ListOrder:
     after each pass; rand_skip skips fewer lines than its value, in the first pass only.
     """
 
-    def __init__(
-        self, count: int, *, shuffle: bool, rand_skip: int, rng: RandomStreams, layer: str, field: str
-    ) -> None:
+    def __init__(self, count: int, *, shuffle: bool, rand_skip: int, rng: CRand, layer: str, field: str) -> None:
         self.count = count
         self._order = np.arange(count)
         self._rng = Mersenne(rng.draw()) if shuffle else None

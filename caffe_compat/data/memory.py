@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
+from caffe_compat.data.c_random import NO_NUMBERS, CRand, Mersenne
 from caffe_compat.data.datum import datum_image, decode_flag
 from caffe_compat.data.source import Cursor, Origin, RandomSource, positive, register
 from caffe_compat.data.transform import DataTransformer
@@ -27,7 +27,7 @@ class MemorySource(RandomSource):
 
     type = "MemoryData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         param = layer.memory_data_param
         self.tops = tuple(layer.top)
         self._layer = layer.name

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams, is_state
+from caffe_compat.data.c_random import NO_NUMBERS, CRand, Mersenne, is_state
 from caffe_compat.errors import Code, DataError, raise_together
 from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers import LayerSpec, Source, every_layer, facts, resolve_type
@@ -38,7 +38,7 @@ class DataSource(Closing, ABC):
     """Shape of a batch by top; with a batch size of 1, later images may have another size."""
 
     @abstractmethod
-    def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         """Open the data and check the definition and the first file."""
 
     @abstractmethod
@@ -142,7 +142,7 @@ def looked_in(base_dir: Path) -> str:
     return f"looked in {' and '.join(folders)}"
 
 
-def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", rng: RandomStreams) -> DataSource:
+def open_source(layer: LayerParameter, *, base_dir: str | PathLike[str] = ".", rng: CRand) -> DataSource:
     """Open the source of an upgraded data layer; the sources of a run share `rng`, as in Caffe."""
     cls = _registry.get(layer.type)
     if cls is None:

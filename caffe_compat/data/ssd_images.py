@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.c_random import Mersenne, RandomStreams
+from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.layers.forks.boxes import Array, box, coverage, fitted, overlaps
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -25,7 +25,7 @@ _RANGE = _F(2**32)
 class Draw:
     """The random numbers of a data layer's thread."""
 
-    def __init__(self, rng: RandomStreams) -> None:
+    def __init__(self, rng: CRand) -> None:
         self.rng = Mersenne(rng.draw())
 
     def uniform(self, low: float, high: float) -> np.float32:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.c_random import Mersenne, RandomStreams
+from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.data.source import Origin
 from caffe_compat.data.ssd_images import Draw, Pixels, add_noise, new_size, resize
 from caffe_compat.data.transform import read_mean
@@ -102,7 +102,7 @@ def expanded(photo: Photo, ratio: np.float32, fill: list[float], draw: Draw, con
 class SSDTransformer:
     """The transform_param of a layer of SSD and what SSD adds to it; `rng` is None where nothing is drawn."""
 
-    def __init__(self, layer: pb.LayerParameter, added: Any, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, added: Any, *, base_dir: Path, rng: CRand) -> None:
         self.param, self.added = layer.transform_param, added
         self._train = layer.phase == pb.TRAIN
         size = int(self.param.crop_size)
@@ -114,7 +114,7 @@ class SSDTransformer:
         self.rng: Mersenne | None = None
         self.seed(rng)
 
-    def seed(self, rng: RandomStreams) -> None:
+    def seed(self, rng: CRand) -> None:
         """Seed the generator of mirror and crop."""
         if self.param.mirror or (self._train and self._crop[0]):
             self.rng = Mersenne(rng.draw())

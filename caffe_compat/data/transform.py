@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from caffe_compat.data.c_random import Mersenne, RandomStreams
+from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.data.decode import Image, map_in_threads
 from caffe_compat.data.source import Origin, find_source
 from caffe_compat.errors import DataError
@@ -30,7 +30,7 @@ Draws = npt.NDArray[np.int64]
 class DataTransformer:
     """The transform_param of a layer; `rng` is None where nothing is drawn."""
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         self._param = layer.transform_param
         self._layer = layer.name
         self.crop = int(self._param.crop_size)
@@ -46,7 +46,7 @@ class DataTransformer:
         random_crop = self._train and self.crop > 0
         return self._param.mirror, random_crop, random_crop
 
-    def seed(self, rng: RandomStreams) -> None:
+    def seed(self, rng: CRand) -> None:
         """Seed the random numbers."""
         if self._columns:
             self.rng = Mersenne(rng.draw())

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
+from caffe_compat.data.c_random import NO_NUMBERS, CRand, Mersenne
 from caffe_compat.data.source import Cursor, Origin, RandomSource, find_source, positive, register
 from caffe_compat.data.ssd_images import Draw, Pixels
 from caffe_compat.data.ssd_transform import Photo, SSDTransformer, objects_of
@@ -28,7 +28,7 @@ class VideoSource(RandomSource):
 
     type = "VideoData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         messages, added = ssd_messages(layer)
         own = messages.video_data_param
         self.tops = tuple(layer.top)

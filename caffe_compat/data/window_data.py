@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from caffe_compat.data.c_random import NO_NUMBERS, Mersenne, RandomStreams
+from caffe_compat.data.c_random import NO_NUMBERS, CRand, Mersenne
 from caffe_compat.data.decode import COLOR, channels_first, decode, map_in_threads, read_file, resize
 from caffe_compat.data.source import Cursor, Origin, RandomSource, positive, read_list, register
 from caffe_compat.data.transform import read_mean
@@ -197,7 +197,7 @@ class WindowSource(RandomSource):
 
     type = "WindowData"
 
-    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: RandomStreams) -> None:
+    def __init__(self, layer: pb.LayerParameter, *, base_dir: Path, rng: CRand) -> None:
         self._param = param = layer.window_data_param
         self.tops = tuple(layer.top)
         self.prefetch = int(layer.data_param.prefetch)  # Caffe reads it from there for this type too

@@ -19,6 +19,7 @@ from caffe_compat.data.decode import COLOR, decode
 from caffe_compat.data.source import Origin
 from caffe_compat.errors import DataError, FileError, NetError
 from caffe_compat.export.portable import labels_of, preprocessing_of_net
+from caffe_compat.formats.files import read_bytes
 from caffe_compat.formats.hdf5_reader import find, missing_values, open_hdf5
 from caffe_compat.formats.regular_file import require_regular
 
@@ -85,11 +86,7 @@ def _images(net: CaffeNet, folder: Path, *, with_preprocessing: bool) -> Samples
 
 def _image(file: Path, prepare: Preprocessing) -> Array:
     try:
-        require_regular(file)
-        image = decode(file.read_bytes(), COLOR, Origin("", file))
-        return prepare(image, "BGR")[None]
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
+        return prepare(decode(read_bytes(file), COLOR, Origin("", file)), "BGR")[None]
     except DataError as error:
         error.file = str(file)
         raise

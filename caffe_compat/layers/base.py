@@ -14,6 +14,7 @@ import builtins
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
@@ -23,6 +24,7 @@ from google.protobuf.message import Message
 from caffe_compat.definition.carry import layer_error
 from caffe_compat.definition.forks import FORKS, Schema
 from caffe_compat.errors import CaffeCompatError, Code, NetError
+from caffe_compat.formats.extras import where
 from caffe_compat.layers.custom_params import Defaults, own_message
 from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, OnnxWriter, Reads, Source, View, Witness
 from caffe_compat.layers.functions import Function
@@ -131,6 +133,11 @@ class LayerSpec:
     ) -> NetError:
         """Return an error that names this layer and where it was read from."""
         return layer_error(self.param, problem, field, value, hint, code=code)
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file that the layer names: in the working directory, or next to the definition."""
+        path, place = Path(name), where(self.param)
+        return path if place is None or path.exists() else Path(place.file).parent / path
 
     def value(self, field: str) -> Any:
         """Return the value of a field by its path, e.g. "pooling_param.pad"; Caffe's or an addition."""

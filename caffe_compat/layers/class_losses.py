@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +10,6 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError, FileError
-from caffe_compat.formats.extras import where
 from caffe_compat.formats.files import read_binary
 from caffe_compat.layers.base import ENGINE, Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.facts import Gradient, Memories, OnnxWriter, Reads
@@ -357,8 +355,5 @@ class InfogainLoss(Loss):
 
 def _matrix(spec: LayerSpec) -> npt.NDArray[np.float32]:
     """Return the matrix in the file that the layer names, in the working directory or the prototxt's folder."""
-    source, at = Path(spec.param.infogain_loss_param.source), where(spec.param)
-    if at is not None and not source.exists():
-        source = Path(at.file).parent / source
-    blob, store = read_binary(source, pb.BlobProto)
+    blob, store = read_binary(spec.file(spec.param.infogain_loss_param.source), pb.BlobProto)
     return np.asarray(store.data(blob), np.float32)

@@ -219,25 +219,6 @@ def _pair(spec: LayerSpec, name: str, high: str, wide: str) -> tuple[int, int]:
     return (getattr(message, name),) * 2
 
 
-def window(spec: LayerSpec) -> PoolingWindow:
-    """Return the window of a Pooling layer (for global pooling, the whole map)."""
-    message = spec.param.pooling_param
-    if len(spec.bottoms[0]) != 4:
-        raise spec.misfit("the bottom must have 4 axes", spec.bottoms[0], "num, channels, height, width")
-    kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w")
-    stride = _pair(spec, "stride", "stride_h", "stride_w")
-    pad = _pair(spec, "pad", "pad_h", "pad_w")
-    if message.global_pooling:
-        if any(message.HasField(f) for f in ("kernel_size", "kernel_h", "kernel_w")):
-            raise spec.error("conflicts with a kernel size", "pooling_param.global_pooling", True, code="conflict")
-        if any(pad) or stride != (1, 1):
-            raise spec.error("needs pad 0 and stride 1", "pooling_param.global_pooling", True, code="conflict")
-        kernel = (spec.bottoms[0][2], spec.bottoms[0][3])
-    if min(kernel) < 1 or min(stride) < 1:
-        raise spec.error("kernel and stride must be positive", "pooling_param.kernel_size", kernel, code="out-of-range")
-    return PoolingWindow(kernel, stride, pad, ceil=message.round_mode == pb.PoolingParameter.CEIL)
-
-
 @register
 class Pooling(Layer):
     """Max or average over windows, or a value drawn from each."""
@@ -268,8 +249,32 @@ class Pooling(Layer):
         )
     }
 
+    def rounds_up(self, spec: LayerSpec) -> bool:
+        """Tell whether a last window that is not full counts."""
+        return spec.param.pooling_param.round_mode == pb.PoolingParameter.CEIL
+
+    def window(self, spec: LayerSpec) -> PoolingWindow:
+        """Return the window (for global pooling, the whole map)."""
+        message = spec.param.pooling_param
+        if len(spec.bottoms[0]) != 4:
+            raise spec.misfit("the bottom must have 4 axes", spec.bottoms[0], "num, channels, height, width")
+        kernel = _pair(spec, "kernel_size", "kernel_h", "kernel_w")
+        stride = _pair(spec, "stride", "stride_h", "stride_w")
+        pad = _pair(spec, "pad", "pad_h", "pad_w")
+        if message.global_pooling:
+            if any(message.HasField(f) for f in ("kernel_size", "kernel_h", "kernel_w")):
+                raise spec.error("conflicts with a kernel size", "pooling_param.global_pooling", True, code="conflict")
+            if any(pad) or stride != (1, 1):
+                raise spec.error("needs pad 0 and stride 1", "pooling_param.global_pooling", True, code="conflict")
+            kernel = (spec.bottoms[0][2], spec.bottoms[0][3])
+        if min(kernel) < 1 or min(stride) < 1:
+            raise spec.error(
+                "kernel and stride must be positive", "pooling_param.kernel_size", kernel, code="out-of-range"
+            )
+        return PoolingWindow(kernel, stride, pad, ceil=self.rounds_up(spec))
+
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        at, pool, shape = window(spec), spec.param.pooling_param.pool, spec.bottoms[0]
+        at, pool, shape = self.window(spec), spec.param.pooling_param.pool, spec.bottoms[0]
         if pool == pb.PoolingParameter.STOCHASTIC and any(at.pad):
             yield spec.error("must be 0 for STOCHASTIC pooling", "pooling_param.pad", at.pad, code="conflict")
         if len(spec.param.top) > 1 and pool != pb.PoolingParameter.MAX:
@@ -288,12 +293,12 @@ class Pooling(Layer):
             yield spec.error(problem, "pooling_param.kernel_size", at.kernel, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
-        at, shape = window(spec), spec.bottoms[0]
+        at, shape = self.window(spec), spec.bottoms[0]
         top = (*shape[:2], at.output(shape[2], 0), at.output(shape[3], 1))
         return (top,) * len(spec.param.top)
 
     def function(self, spec: LayerSpec) -> Pool | None:
-        message, at = spec.param.pooling_param, window(spec)
+        message, at = spec.param.pooling_param, self.window(spec)
         stochastic = message.pool == pb.PoolingParameter.STOCHASTIC
         if stochastic or len(spec.param.top) > 1:
             return None
@@ -303,7 +308,7 @@ class Pooling(Layer):
         return Pool(Window(at.kernel, at.stride, at.pad), average, lambda h, w: (at.output(h, 0), at.output(w, 1)))
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        message, at = spec.param.pooling_param, window(spec)
+        message, at = spec.param.pooling_param, self.window(spec)
         largest, mask = message.pool == pb.PoolingParameter.MAX, len(spec.param.top) > 1
         if message.pool == pb.PoolingParameter.STOCHASTIC:
             return StochasticPool(at)
@@ -326,7 +331,7 @@ class Pooling(Layer):
         return [top, onnx.node("Cast", within, to=OnnxType.FLOAT32)]
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
-        message, at, (x,), methods = spec.param.pooling_param, window(spec), onnx.bottoms, pb.PoolingParameter
+        message, at, (x,), methods = spec.param.pooling_param, self.window(spec), onnx.bottoms, pb.PoolingParameter
         sizes, largest, mask = onnx.bottom_shapes[0][2:], message.pool == methods.MAX, len(spec.param.top) > 1
         if mask:
             return self._masked_onnx(spec, onnx, at, onnx.fixed(sizes))

@@ -36,6 +36,11 @@ def python_layers(maker: Maker) -> Iterator[None]:
         _maker.reset(before)
 
 
+def class_name(spec: LayerSpec) -> str:
+    """Return the dotted name of a layer's class."""
+    return f"{spec.param.python_param.module}.{spec.param.python_param.layer}"
+
+
 @register
 class Python(Layer):
     """A layer written in Python, found by the names of its module and class."""
@@ -52,11 +57,10 @@ class Python(Layer):
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         if _maker.get() is None:
-            named = f"{spec.param.python_param.module}.{spec.param.python_param.layer}"
             yield spec.error(
                 "a Python layer runs code that the file names; this command does not run it",
                 "python_param.layer",
-                named,
+                class_name(spec),
                 "caffe_compat.pycaffe.Net and its solvers run it",
                 code="unsafe",
             )

@@ -19,14 +19,6 @@ class CaffeError(CaffeCompatError, RuntimeError):
     """An error that genuine pycaffe raises as RuntimeError, or aborts the process for; `code` gives its kind."""
 
 
-class ProcessRandomness(CRand):
-    """The random stream that all data layers of the process share."""
-
-    def reseed(self, seed: int) -> None:
-        """Reseed Caffe's own stream; the C library's, which shuffles HDF5Data, continues as in Caffe."""
-        self._random_seed, self._own = seed, None
-
-
 class _State:
     """The settings that scripts change through the functions below."""
 
@@ -38,7 +30,7 @@ class _State:
     level = 0
     exact = False
     forks: tuple[str, ...] = ()
-    randomness = ProcessRandomness()
+    randomness = CRand()
 
 
 def device() -> torch.device:
@@ -98,7 +90,7 @@ def set_random_seed(seed: int) -> None:
     _State.randomness.reseed(int(seed))
 
 
-def randomness() -> ProcessRandomness:
+def randomness() -> CRand:
     """Return the random stream of the data layers."""
     return _State.randomness
 

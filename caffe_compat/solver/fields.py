@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from caffe_compat.errors import CaffeCompatError, ProblemsError, SolverError, raise_together
+from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
 from caffe_compat.solver.detection import detection_settings, foreign_fields
 from caffe_compat.solver.policy import check_policy
 from caffe_compat.solver.rules import make_rule
@@ -49,8 +49,6 @@ def check_solver(param: SolverParameter) -> None:
     for check in (check_policy, make_rule, detection_settings):
         try:
             check(param)
-        except ProblemsError as error:
-            problems += error.problems
         except CaffeCompatError as error:
-            problems.append(error)
+            problems += error.problems
     raise_together(problems)

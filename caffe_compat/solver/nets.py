@@ -10,7 +10,7 @@ import torch
 
 from caffe_compat.build.net import CaffeNet, LearnableParam, build_net
 from caffe_compat.build.weights import LoadReport, copy_weights, save_weights, share_weights
-from caffe_compat.data import DataSource, RandomStreams, ahead, open_sources
+from caffe_compat.data import CRand, DataSource, ahead, open_sources
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.errors import SolverError
 from caffe_compat.graph.graph import NetGraph, build_graph
@@ -84,7 +84,7 @@ class FedNet(Closing):
         self,
         net: PreparedNet,
         *,
-        rng: RandomStreams,
+        rng: CRand,
         seed: int | None,
         device: torch.device,
         exact: bool = False,

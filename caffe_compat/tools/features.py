@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
 
 import h5py
 import numpy as np
@@ -20,67 +20,52 @@ import torch
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.data.database import BACKENDS, new_database
 from caffe_compat.errors import DataError, NetError, did_you_mean
-from caffe_compat.formats.files import HDF5Writer, new_hdf5
+from caffe_compat.formats.files import new_hdf5
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import Feed
 
 FORMATS = (*BACKENDS, "hdf5")
 
 
-class Rows(Protocol):
-    """A store of rows."""
-
-    def add(self, rows: npt.NDArray[np.float32]) -> None:
-        """Append the rows of a batch."""
-        ...
+Rows = npt.NDArray[np.float32]
 
 
-class _Database:
-    def __init__(self, put: Callable[[bytes, bytes], None]) -> None:
-        self._put = put
-        self._count = 0
-
-    def add(self, rows: npt.NDArray[np.float32]) -> None:
-        if rows.ndim > 4:
-            problem = f"blob has {rows.ndim} axes, a Datum holds at most 4"
-            raise NetError(problem, code="unsupported", value=rows.shape, hint="use db_type hdf5")
-        extents = (*rows.shape[1:], 1, 1, 1)[:3]
-        for row in rows:
-            datum = pb.Datum(channels=extents[0], height=extents[1], width=extents[2])
-            datum.float_data.extend(row.ravel().tolist())
-            self._put(f"{self._count:010d}".encode(), datum.SerializeToString())
-            self._count += 1
+def _put(put: Callable[[bytes, bytes], None], rows: Rows, first: int) -> None:
+    """Append rows to a database that has `first` records."""
+    if rows.ndim > 4:
+        problem = f"the blob has {rows.ndim} axes, a Datum has at most 4"
+        raise NetError(problem, code="unsupported", value=rows.shape, hint="use db_type hdf5")
+    extents = (*rows.shape[1:], 1, 1, 1)[:3]
+    for number, row in enumerate(rows, first):
+        datum = pb.Datum(channels=extents[0], height=extents[1], width=extents[2])
+        datum.float_data.extend(row.ravel().tolist())
+        put(f"{number:010d}".encode(), datum.SerializeToString())
 
 
-class _Hdf5:
-    def __init__(self, writer: HDF5Writer, name: str) -> None:
-        self._writer, self._name = writer, name
-
-    def add(self, rows: npt.NDArray[np.float32]) -> None:
-        self._writer.do(lambda file: self._append(file, rows))
-
-    def _append(self, file: h5py.File, rows: npt.NDArray[np.float32]) -> None:
-        if self._name not in file:
-            file.create_dataset(self._name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=True)
-            return
-        dataset = file[self._name]
-        if dataset.shape[1:] != rows.shape[1:]:
-            problem = f"rows have shape {rows.shape[1:]}, earlier batches have {dataset.shape[1:]}"
-            raise NetError(problem, code="shape-mismatch", field=self._name)
-        dataset.resize(len(dataset) + len(rows), axis=0)
-        dataset[-len(rows) :] = rows
+def _append(file: h5py.File, name: str, rows: Rows) -> None:
+    """Append rows to a dataset."""
+    if name not in file:
+        file.create_dataset(name, data=rows, maxshape=(None, *rows.shape[1:]), chunks=True)
+        return
+    dataset = file[name]
+    if dataset.shape[1:] != rows.shape[1:]:
+        problem = f"rows have shape {rows.shape[1:]}, earlier batches have {dataset.shape[1:]}"
+        raise NetError(problem, code="shape-mismatch", field=name)
+    dataset.resize(len(dataset) + len(rows), axis=0)
+    dataset[-len(rows) :] = rows
 
 
 @contextmanager
-def _new_store(path: str | PathLike[str], blob: str, fmt: str) -> Iterator[Rows]:
+def _new_store(path: str | PathLike[str], blob: str, fmt: str) -> Iterator[Callable[[Rows, int], None]]:
+    """Yield a function that appends rows, given the number of those before."""
     if fmt != "hdf5":
         with new_database(path, fmt) as database:
-            yield _Database(database.put)
+            yield partial(_put, database.put)
         return
     if Path(path).exists():
-        raise DataError("file exists", code="duplicate", file=path, hint="remove it or choose another name")
+        raise DataError("the file exists", code="duplicate", file=path, hint="remove it or choose another name")
     with new_hdf5(path) as writer:
-        yield _Hdf5(writer, blob)
+        yield lambda rows, _: writer.do(lambda file: _append(file, blob, rows))
 
 
 def extract_features(
@@ -119,7 +104,7 @@ def extract_features(
             values = net.every_blob(batch)
             for blob, store in stores:
                 rows = values[blob].cpu().numpy()
-                store.add(rows)
+                store(rows, count[blob])
                 previous, count[blob] = count[blob], count[blob] + len(rows)
                 if previous // 1000 != count[blob] // 1000:
                     report(f"Extracted features of {count[blob]} query images for feature blob {blob}")

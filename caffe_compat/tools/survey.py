@@ -14,12 +14,12 @@ import torch
 from caffe_compat.build.executor import is_computed
 from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import PreparedNet, prepare
-from caffe_compat.errors import CaffeCompatError, FileError, ProblemsError
+from caffe_compat.errors import CaffeCompatError, FileError
 from caffe_compat.formats.files import read_bytes, read_net
 from caffe_compat.formats.kinds import is_label_map, is_solver
 from caffe_compat.formats.sniff import is_text
 from caffe_compat.layers import BlobDef, LayerSpec, Shape, facts
-from caffe_compat.layers.python import Python, python_layers
+from caffe_compat.layers.python import Python, class_name, python_layers
 from caffe_compat.tools.feeds import feed
 from caffe_compat.tools.lint.target import is_deploy
 
@@ -156,8 +156,7 @@ def states(path: Path, forks: Sequence[str]) -> Iterator[PreparedNet]:
 
 def lack(error: CaffeCompatError) -> tuple[Lack, str, str]:
     """Return what is missing first of all: its kind, its name, and the problem in words."""
-    problems = error.problems if isinstance(error, ProblemsError) else [error]
-    first = min(problems, key=lambda problem: list(Lack).index(_lack_of(problem)))
+    first = min(error.problems, key=lambda problem: list(Lack).index(_lack_of(problem)))
     kind = _lack_of(first)
     if kind is Lack.FAULT:
         return kind, f"({first.code})", str(first)
@@ -192,7 +191,7 @@ class _GivenShapes:
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         """Return no blobs; refuse a top without a given shape. (The rest of the net is looked at all the same.)"""
-        name = _class(spec)
+        name = class_name(spec)
         for top in spec.param.top:
             if top not in self.shapes:
                 problem, hint = f"the class makes the blob {top!r}, whose shape is not given", "give it in --shapes"
@@ -203,7 +202,3 @@ class _GivenShapes:
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         """Return the given shapes."""
         return tuple(self.shapes[top] for top in spec.param.top)
-
-
-def _class(spec: LayerSpec) -> str:
-    return f"{spec.param.python_param.module}.{spec.param.python_param.layer}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from os import PathLike, fspath
 from typing import Any, Literal
@@ -88,6 +88,11 @@ class CaffeCompatError(Exception):
         self.field = field
         self.value = value
         self.hint = hint
+
+    @property
+    def problems(self) -> Sequence[CaffeCompatError]:
+        """The error itself; each of them where one error lists several."""
+        return (self,)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), code=self.code), (self.problem,), self.__dict__  # errors cross processes

@@ -58,6 +58,13 @@ def calls_of(lint, text):
     return count
 
 
+@pytest.mark.parametrize("ceil", [True, False])
+def test_pooling_of_a_fork_rounds_up_as_its_ceil_mode_says(lint, ceil):
+    pool = POOL.replace("}", f"ceil_mode: {str(ceil).lower()} }}")
+    found = places(lint(between(layer("Pooling", "conv", "x", pool)), fork="pr3057"), "pool-rounds-up")
+    assert found == ([("x", 7, "")] if ceil else [])
+
+
 @pytest.mark.parametrize("kind", ["in place", "unused"])
 def test_lint_takes_linear_time(lint, kind):
     def net(count):

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from caffe_compat.errors import CaffeCompatError, Code, DataError, FileError
-from caffe_compat.formats.extras import where
-from caffe_compat.formats.regular_file import require_regular
+from caffe_compat.errors import CaffeCompatError, DataError
+from caffe_compat.formats.files import read_bytes
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.facts import Gradient, Witness
 from caffe_compat.layers.forks.boxes import Array, Size, in_pixels, overlaps, pixel_overlaps
@@ -184,15 +182,8 @@ class DetectionEvaluate(Layer):
         name = spec.message(_FIELD).name_size_file
         if not name:
             return ()
-        path, place = Path(name), where(spec.param)
-        if place is not None and not path.exists():
-            path = Path(place.file).parent / path
-        require_regular(path)
-        try:
-            words = path.read_text(encoding="utf-8", errors="surrogateescape").split()
-        except OSError as error:
-            code: Code = "file-missing" if isinstance(error, FileNotFoundError) else "file-unreadable"
-            raise FileError(error.strerror or str(error), code=code, file=path) from None
+        path = spec.file(name)
+        words = read_bytes(path).decode(errors="surrogateescape").split()
         sides = [*words[1::3], *words[2::3]]
         if len(words) % 3 or not all(word.isdecimal() for word in sides):
             raise DataError("expected lines of an image's name, height and width", code="syntax", file=path)

@@ -13,7 +13,7 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.files import read_net, read_solver
 from caffe_compat.graph.graph import InputShapes
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.tools.lint import building, fields, inplace, shapes, training, unused
+from caffe_compat.tools.lint import building, fields, inplace, training, unused
 from caffe_compat.tools.lint.rules import LEVELS, RULES, Finding, field_lines
 from caffe_compat.tools.lint.solvers import SolverRules
 from caffe_compat.tools.lint.target import Subject, build_states, is_deploy
@@ -25,7 +25,7 @@ _CHECKS: tuple[Callable[[Subject], Iterator[Finding]], ...] = (
     fields.forked,
     fields.deprecated,
     fields.ignored,
-    shapes.pooling,
+    building.pooling,
     inplace.in_place,
     unused.unused_tops,
     unused.never_built,

@@ -1,13 +1,16 @@
-"""Rules about nets that cannot be built, and about weights that do not match the net."""
+"""Rules about nets that cannot be built, pooling that rounds up, and weights that do not match the net."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from caffe_compat.build.net import build_net
 from caffe_compat.build.weights import LoadReport, Weights, copy_weights
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.extras import all_unknown_fields
+from caffe_compat.graph.graph import LayerNode
+from caffe_compat.layers.pooling import Pooling
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.lint.rules import Finding
 from caffe_compat.tools.lint.target import State, Subject
@@ -117,3 +120,27 @@ def _missing(
             "train it, or try --rename=OLD=NEW with caffe-compat finetune_report",
         )
         yield subject.finding("weights-missing", "warning", layers.get(layer), text)
+
+
+def pooling(subject: Subject) -> Iterator[Finding]:
+    """Yield pooling layers whose output is larger than with rounding down."""
+    for state in subject.states:
+        for node in state.graph.nodes if state.graph else ():
+            if isinstance(node.layer, Pooling) and not node.spec.param.pooling_param.global_pooling:
+                yield from _rounded(subject, node, node.layer, state.phase)
+
+
+def _rounded(subject: Subject, node: LayerNode, layer: Pooling, phase: str) -> Iterator[Finding]:
+    at, size, up = layer.window(node.spec), node.spec.bottoms[0][2:], layer.top_shapes(node.spec)[0][2:]
+    floor = replace(at, ceil=False)
+    down = tuple(floor.output(extent, axis) for axis, extent in enumerate(size))
+    if up == down:
+        return
+    before, after, smaller = ("x".join(map(str, extents)) for extents in (size, up, down))
+    text = (
+        f"its last window extends beyond the border: {before} becomes {after}, or {smaller} rounded down",
+        "Caffe rounds up, but torch, TensorFlow and ONNX round down by default; an AVE window at the border is smaller",
+        "nothing to do here; use ceil mode in other frameworks, or round_mode: FLOOR in new nets",
+    )
+    field = "pooling_param.stride" if max(at.stride) > 1 else "pooling_param.kernel_size"
+    yield subject.finding("pool-rounds-up", "note", node.spec.param, text, field, phase=phase)

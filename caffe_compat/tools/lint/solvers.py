@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from caffe_compat.definition.upgrade import upgrade_solver
-from caffe_compat.errors import CaffeCompatError, ProblemsError
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.policy import POLICIES
@@ -46,7 +46,7 @@ class SolverRules:
         try:
             check_solver(param)
         except CaffeCompatError as error:
-            for problem in error.problems if isinstance(error, ProblemsError) else (error,):
+            for problem in error.problems:
                 field = problem.field or ""
                 value = "" if problem.value is None else f" = {problem.value}"
                 text = f"{field}{value}: {problem.problem}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import prepare
-from caffe_compat.errors import CaffeCompatError, ProblemsError
+from caffe_compat.errors import CaffeCompatError
 from caffe_compat.formats.extras import where
 from caffe_compat.graph.graph import InputShapes, NetGraph
 from caffe_compat.layers import REGISTRY, Source, facts
@@ -102,7 +102,7 @@ def build_states(
             state_given = net_state(phase, stages=stages, level=level)
             prepared = prepare(subject.net, state_given, base_dir=subject.base_dir, fork=subject.forks)
         except CaffeCompatError as error:
-            subject.states.append(State(phase, (), None, _each(error)))
+            subject.states.append(State(phase, (), None, error.problems))
             continue
         state = State(phase, list(prepared.message.layer))
         subject.states.append(state)
@@ -113,8 +113,4 @@ def build_states(
             with feed(prepared, input_shapes=shapes) as fed_net:
                 state.graph = fed_net.graph
         except CaffeCompatError as error:
-            state.problems = _each(error)
-
-
-def _each(error: CaffeCompatError) -> Sequence[CaffeCompatError]:
-    return error.problems if isinstance(error, ProblemsError) else (error,)
+            state.problems = error.problems
