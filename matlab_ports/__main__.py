@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 try:
-    from caffe_compat_base.kept_files import inputs_of, keeping, named_files
+    from caffe_compat_base.input_files import inputs_of, named_files, protecting
     from caffe_compat_base.streams import leave_ascii, with_streams
     from matlab_ports import _commands
     from matlab_ports._support.errors import PortError
-    from matlab_ports._support.files import require_not_kept
+    from matlab_ports._support.files import require_not_input
     from matlab_ports.generate_h5 import Options, WrittenH5, generate_h5
     from matlab_ports.generate_test import generate_test
     from matlab_ports.generate_train import Written, generate_train
@@ -172,7 +172,7 @@ def _command(arguments: Sequence[str] | None) -> int:
     options = vars(_parser().parse_args(arguments))
     script = options.pop("script")
     try:
-        with keeping(inputs_of(options, _OUTPUTS)):
+        with protecting(inputs_of(options, _OUTPUTS)):
             _require_free([options[name] for name in _OUTPUTS if options.get(name)])
             _run(script, options, partial(print, flush=True))
     except BrokenPipeError:
@@ -191,7 +191,7 @@ def _command(arguments: Sequence[str] | None) -> int:
 def _require_free(outputs: Sequence[Path | str]) -> None:
     """Refuse outputs that are inputs before the work is done; some scripts add ``.h5`` to their name."""
     for path in named_files([name for out in outputs for name in (out, f"{out}.h5")]):
-        require_not_kept(path)
+        require_not_input(path)
 
 
 def _write_samples(samples: Path, savepath: Path, count: int | None, chunksz: int) -> str:

@@ -88,7 +88,7 @@ def ordered_inputs(graph: NetGraph, inputs: Mapping[str, torch.Tensor]) -> list[
 
 
 class Hooks:
-    """What happens around each layer of an :class:`Executor`; by default nothing."""
+    """Functions called around each layer of an :class:`Executor`; by default none."""
 
     def before(self, node: LayerNode) -> None:
         """Act before a layer takes its bottoms."""
@@ -98,11 +98,11 @@ class Hooks:
         return inputs
 
     def bottom(self, node: LayerNode, index: int, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        """Return a bottom as the layer is to see it."""
+        """Return the bottom that the layer reads."""
         return value
 
     def after(self, node: LayerNode, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
-        """Act on what a layer was given and made."""
+        """Act on the bottoms and tops of a layer."""
 
 
 class Executor(fx.Interpreter):
@@ -119,7 +119,7 @@ class Executor(fx.Interpreter):
         self.extra_traceback = False  # it would rewrite the message of an error
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Run a pass on inputs by blob; return the blobs asked for as they are after it."""
+        """Run a pass on inputs by blob; return the blobs of `returns` as they are after it."""
         self._inputs = inputs
         blobs: dict[str, torch.Tensor] = self.run()
         self._inputs = {}

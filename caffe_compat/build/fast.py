@@ -110,7 +110,7 @@ class FastNet:
     def suits(self, net: fx.GraphModule, inputs: Sequence[object]) -> bool:
         """Tell whether these inputs can go through the programs, with the modules and weights as they are.
 
-        The caller sees to it that nothing observes the pass.
+        The caller makes sure that nothing observes the pass.
         """
         if torch.is_grad_enabled() or net.training or not self.is_useful:
             return False
@@ -143,7 +143,7 @@ class FastNet:
         self._watch, self._suits = watch, suits
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Return the blobs asked for, given the net's inputs in order."""
+        """Return the blobs of `returns`, given the net's inputs in order."""
         values = dict(zip(self._inputs, inputs, strict=True))
         for part in self._parts:
             if isinstance(part, _Segment):
@@ -229,7 +229,7 @@ def _parts(calls: Sequence[_Call], returns: Sequence[int]) -> list[_Call | _Segm
 
 
 def _read_in_place(segment: _Segment) -> Iterator[str]:
-    """Yield the inner products whose weights a program reads where they lie, because no scale is folded into them."""
+    """Yield the inner products whose weights a program reads in place, because no scale is folded into them."""
     scaled: set[int] = set()
     for call in reversed(segment.calls):
         if isinstance(call.function, ScaleChannels) or (isinstance(call.function, Keep) and call.tops[0] in scaled):

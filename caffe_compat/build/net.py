@@ -72,7 +72,7 @@ class CaffeNet(fx.GraphModule):
     built for TEST.
     """
 
-    # torch.fx gives each net a class of its own: it holds what is neither copied nor pickled with the net.
+    # torch.fx gives each net a class of its own: with attributes that are neither copied nor pickled.
     _fast: ClassVar[FastNet | None] = None
     _plan: ClassVar[fx.GraphModule | None] = None
     _generated: ClassVar[Any] = None
@@ -162,7 +162,7 @@ class CaffeNet(fx.GraphModule):
     def every_blob(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Run and return every blob of the net as in Caffe after the pass (in-place layers done).
 
-        Nothing is fused or overwritten on the way, so that each value can be asked for its gradient.
+        Nothing is fused or overwritten on the way, so that the gradient of each value is defined.
         """
         ordered_inputs(self.caffe, inputs)
         return Executor(self, tuple(self.caffe.shapes)).forward(inputs)
@@ -180,7 +180,7 @@ def _is_as_built(net: fx.GraphModule) -> bool:
 
 
 def _work(net: CaffeNet, first: torch.Tensor) -> float:
-    """Return what a pass costs in multiply-accumulates, where `first` goes into the first input."""
+    """Return the cost of a pass in multiply-accumulates, where `first` goes into the first input."""
     declared = [math.prod(net.caffe.shapes[blob]) for blob in net.inputs[:1]]
     return float(net.meta["work"]) * math.prod(first.shape) / (math.prod(declared) or 1)
 
@@ -222,7 +222,7 @@ def load_net(
     losses : keep losses, Accuracy and Silence (and the label inputs). By default only in TRAIN: a TEST net is for
         inference.
     exact : add up convolutions in genuine Caffe's order: its very bits, slower (see :mod:`caffe_compat.build.exact`).
-    fast : run on compiled kernels that fuse layers and convolve by tiles, in TEST where no gradient is asked for
+    fast : run on compiled kernels that fuse layers and convolve by tiles, in TEST without gradients
         (:mod:`caffe_compat.build.fast`) and in training (:mod:`caffe_compat.build.operators`); their rounding differs
         from torch's. Writes to weights, hooks and other modules have their effect all the same; only a write by a raw
         pointer (``data_ptr()``) that was taken before the last pass is not seen.

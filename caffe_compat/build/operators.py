@@ -56,7 +56,7 @@ def convolve(x: Tensor, conv: nn.Module, pool: nn.Module | None = None, relu: nn
 
 
 def _takes(conv: nn.Conv2d, x: Tensor) -> bool:
-    """Tell whether an operator can stand for a convolution: nothing about module, weights and bottom is special."""
+    """Tell whether an operator can replace a convolution: module, weights and bottom have no special features."""
     if type(conv) is not nn.Conv2d or not conv.training or is_altered(conv) or conv.padding_mode != "zeros":
         return False
     if x.dim() != 4 or not len(x) or x.shape[1] != conv.in_channels:
@@ -68,7 +68,7 @@ def _takes(conv: nn.Conv2d, x: Tensor) -> bool:
 
 
 def _can_follow(pool: nn.Module | None, relu: nn.Module | None) -> bool:
-    """Tell whether operators can also stand for the modules after a convolution."""
+    """Tell whether operators can also replace the modules after a convolution."""
     if pool is not None and (not _side(pool) or is_altered(pool)):
         return False
     return relu is None or (type(relu) is nn.ReLU and not is_altered(relu))

@@ -1,4 +1,4 @@
-"""Preprocessing: what is done to an image before a net takes it.
+"""Preprocessing: the operations on an image before it enters a net.
 
 The arithmetic is that of Caffe's data layers (BVLC Caffe 9b89154, data_transformer.cpp):
 ``(x * raw_scale - mean) * scale`` with x from 0 to 255, blue first, the mean image subtracted before the crop, the
@@ -40,7 +40,7 @@ _FIELDS = {"version", "input", "channels", "resize", "short_side", "crop", "raw_
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """From an image to what a net takes.
+    """The operations that turn an image into the input of a net.
 
     Attributes
     ----------

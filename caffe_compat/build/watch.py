@@ -99,7 +99,7 @@ def _is_genuine(class_: type, name: str) -> bool:
 
 
 class Watch:
-    """The state of a net that its compiled passes rely on: the modules they stand for and the weights they use.
+    """The state of a net that its compiled passes rely on: the modules they replace and the weights they use.
 
     A pass takes `inputs` tensors. Programs have copies of the `copied` weights and read the `read` weights from the
     memory of the net. The watch `before` is the one that this one replaces.
@@ -118,7 +118,7 @@ class Watch:
         self._own = Counter(map(_storage, {id(x): x for x in (*net.parameters(), *net.buffers())}.values()))
         self._clones: dict[int, Tensor] = {}
         self._open: list[Tensor] = []  # those that are hashed,
-        self._shared: list[Tensor] = []  # and those among them that something else holds
+        self._shared: list[Tensor] = []  # and those among them that something else refers to
         for key, x in self._copied.items():
             self._guard(x, None if before is None else before._clones.get(key))
         self._hashes = Hashes(self._open)
@@ -155,7 +155,7 @@ class Watch:
         return self._hashes.hold()
 
     def follows(self, before: Watch) -> bool:
-        """Tell whether programs that were made under the watch before hold what they would be made with now."""
+        """Tell whether programs made under the watch `before` have the values that they would be made with now."""
         if before._addresses != self._addresses or before._copied.keys() != self._copied.keys():
             return False
         hashed = Hashes([self._copied[id(x)] for x in before._open])

@@ -55,7 +55,7 @@ class NotFinite:
 
 
 def not_finite(blobs: Blobs) -> tuple[NotFinite, ...]:
-    """Return the blobs, of arrays by layer, that hold NaN or infinite values."""
+    """Return the blobs, of arrays by layer, with NaN or infinite values."""
     records = []
     for layer, arrays in blobs.items():
         for index, array in enumerate(arrays):
@@ -70,7 +70,7 @@ def not_finite(blobs: Blobs) -> tuple[NotFinite, ...]:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What happened to each blob.
+    """The result of copying, blob by blob.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class LoadReport:
     reshaped : state_dict keys whose values had another shape of the same count in the file.
     mismatched : layers skipped with `mismatched="skip"`.
     absent : every layer of the file that the net does not have, including those without blobs; Caffe logs them.
-    not_finite : blobs of the net's layers that hold NaN or infinite values in the file; they are copied nevertheless.
+    not_finite : blobs of the net's layers with NaN or infinite values in the file; they are copied nevertheless.
     """
 
     copied: tuple[str, ...]
@@ -99,7 +99,7 @@ class LoadReport:
         return [(place, f"Ignoring source layer {name}") for name in self.absent]
 
     def warnings(self, file: object) -> list[str]:
-        """Return what should be said of a file of weights that was copied: one sentence for each blob."""
+        """Return warnings about a copied file of weights: one sentence for each blob."""
         return [f"{file}: {blob}" for blob in self.not_finite]
 
     def refuse_unrelated(self, file: PathLike, layers: Sequence[str]) -> None:
@@ -303,7 +303,7 @@ def tensor_of(net: fx.GraphModule, key: str) -> torch.Tensor:
 
 
 def tie(net: fx.GraphModule, key: str, tensor: torch.Tensor) -> None:
-    """Make a state_dict key stand for an existing parameter or buffer."""
+    """Bind a state_dict key to an existing parameter or buffer."""
     module, _, name = key.rpartition(".")
     setattr(net.get_submodule(module), name, tensor)
 

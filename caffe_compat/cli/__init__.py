@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from caffe_compat.cli.parser import OUTPUTS, parse
 from caffe_compat.errors import CaffeCompatError, printable
-from caffe_compat.formats.regular_file import inputs_kept
+from caffe_compat.formats.regular_file import protected_inputs
 from caffe_compat_base.streams import leave_ascii, with_streams
 
 
@@ -35,7 +35,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return stop.code if isinstance(stop.code, int) else 2
     try:
         arguments = {name: value for name, value in vars(args).items() if name != "argv"}
-        with inputs_kept(arguments, OUTPUTS.get(arguments.get("command", ""), ())):
+        with protected_inputs(arguments, OUTPUTS.get(arguments.get("command", ""), ())):
             code: int = args.run(args)
     except BrokenPipeError:
         raise

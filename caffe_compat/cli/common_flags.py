@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from caffe_compat.formats.atomic import require_not_kept
+from caffe_compat.formats.atomic import require_not_input
 from caffe_compat.solver.log import CaffeLog
 
 BREW = ("train", "test", "time", "device_query")
@@ -78,7 +78,7 @@ def opened_log(args: argparse.Namespace, *files: str | Path | None) -> Iterator[
     to_folder = args.log_dir and args.logtostderr not in _TRUE
     paths = [path for path in (*files, Path(args.log_dir) / "caffe.INFO" if to_folder else None) if path]
     for path in paths:
-        require_not_kept(path)
+        require_not_input(path)
     with ExitStack() as stack:
         streams = [sys.stderr, *(stack.enter_context(Path(path).open("a", encoding="utf-8")) for path in paths)]
         yield CaffeLog(*(streams if os.environ.get("RANK", "0") == "0" else ()), least=args.minloglevel)

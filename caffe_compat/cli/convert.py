@@ -148,7 +148,7 @@ def _convert_without_net(source: Path, target: Path, target_format: str) -> None
 
 
 def _warn(source: Path, blobs: Blobs) -> None:
-    """Warn about blobs that hold NaN or infinite values."""
+    """Warn about blobs with NaN or infinite values."""
     sys.stderr.writelines(f"caffe-compat: warning: {source}: {blob}\n" for blob in not_finite(blobs))
 
 

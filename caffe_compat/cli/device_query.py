@@ -36,7 +36,7 @@ def run(args: Namespace) -> int:
 
 
 def properties(gpu: int) -> dict[str, object]:
-    """Return what torch reports about a device, by the names in Caffe's log."""
+    """Return torch's report about a device, by the names in Caffe's log."""
     reported = torch.cuda.get_device_properties(gpu)
     rows: dict[str, object] = {
         "Device id": gpu,

@@ -95,7 +95,7 @@ def run(args: Namespace) -> int:
 
 
 def _finite(value: object) -> object:
-    """Replace NaN and infinities, which JSON cannot hold, with None."""
+    """Replace NaN and infinities, which JSON does not have, with None."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -37,10 +37,10 @@ def add_state(part: argparse.ArgumentParser) -> None:
 def add_signals(part: argparse.ArgumentParser) -> None:
     """Add ``--sigint_effect`` and ``--sighup_effect``."""
     part.add_argument(
-        "--sigint_effect", choices=EFFECTS, default="stop", help="what Ctrl-C does (default: stop, with a snapshot)"
+        "--sigint_effect", choices=EFFECTS, default="stop", help="action on Ctrl-C (default: stop, with a snapshot)"
     )
     part.add_argument(
-        "--sighup_effect", choices=EFFECTS, default="snapshot", help="what SIGHUP does (default: snapshot)"
+        "--sighup_effect", choices=EFFECTS, default="snapshot", help="action on SIGHUP (default: snapshot)"
     )
 
 

@@ -1,6 +1,6 @@
 """Train on multiple GPUs like ``caffe train -gpu 0,1``: start one process per GPU and wait for all of them.
 
-:mod:`caffe_compat.solver.workers` is what the processes run; torchrun can start them as well.
+The processes run :mod:`caffe_compat.solver.workers`; torchrun can start them as well.
 """
 
 from __future__ import annotations

@@ -51,7 +51,9 @@ def run(args: Namespace) -> int:
                 if not args.json:
                     paths.write(_line(rows[-1]), file=sys.stdout)
     if not rows:
-        raise FileError("holds no definition of a net", code="empty", file=folder, hint="--help says which files count")
+        raise FileError(
+            "contains no definition of a net", code="empty", file=folder, hint="--help lists the names of definitions"
+        )
     left_out = {str(kind): kinds[kind] for kind in Kind if kind is not Kind.NET}
     if args.out:
         with atomic_path(args.out) as partial:

@@ -31,7 +31,7 @@ from caffe_compat.formats.kinds import is_solver
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, CaffeLog, SignalActions, Solver, launched
 from caffe_compat.solver.snapshot import snapshot_path
-from caffe_compat_base.kept_files import CONFLICT
+from caffe_compat_base.input_files import CONFLICT
 
 
 def define(part: ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def define(part: ArgumentParser) -> None:
         action="store_true",
         help="skip layers of --weights whose shapes do not match, instead of failing",
     )
-    part.add_argument("--report", action="store_true", help="log what happens to each blob of --weights")
+    part.add_argument("--report", action="store_true", help="log a report on each blob of --weights")
     add_device(part)
     add_state(part)
     add_signals(part)
@@ -117,13 +117,13 @@ def _check_size(solver: Solver) -> None:
     size = 4 * solver.net.caffe.parameter_count()
     snapshots = solver.param.snapshot or solver.param.snapshot_after_train
     if snapshots and size > SIZE_LIMIT and solver.param.snapshot_format == pb.SolverParameter.BINARYPROTO:
-        problem = f"snapshots would hold {size} bytes, protobuf's limit is {SIZE_LIMIT}"
+        problem = f"a snapshot would have {size} bytes, protobuf's limit is {SIZE_LIMIT}"
         hint = "set snapshot_format: HDF5"
         raise SolverError(problem, code="too-large", field="snapshot_format", value="BINARYPROTO", hint=hint)
 
 
 def _adapts(args: Namespace) -> bool:
-    """Tell whether flags ask for a copy other than Caffe's, or for a report."""
+    """Tell whether flags change Caffe's way of copying, or select a report."""
     return bool(args.weights and (args.rename or args.reshape is not None or args.skip_mismatched or args.report))
 
 

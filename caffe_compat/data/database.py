@@ -197,7 +197,7 @@ def open_database(path: Path, backend: str, origin: Origin) -> Database:
 def _other_backend(path: Path, backend: str) -> str | None:
     """Return a hint if the folder contains the other kind of database."""
     other = LEVELDB if backend == LMDB else LMDB
-    return f"set backend: {other}, which this folder holds" if (path / _MARKER_FILES[other]).is_file() else None
+    return f"the folder contains a {other}: set backend: {other}" if (path / _MARKER_FILES[other]).is_file() else None
 
 
 _COMMIT = 1000

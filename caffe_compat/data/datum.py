@@ -61,7 +61,7 @@ class RecordSource(RandomSource):
     """A source that takes the records of a database in the order of their keys."""
 
     def _open(self, layer: pb.LayerParameter, base_dir: Path) -> None:
-        """Read what layers of databases share, and open the database."""
+        """Read the fields that layers of databases share, and open the database."""
         param = layer.data_param
         self.tops = tuple(layer.top)
         self.prefetch = int(param.prefetch)

@@ -85,9 +85,9 @@ def resize(image: npt.NDArray[np.uint8], width: int, height: int) -> npt.NDArray
     return out.reshape(height, width, -1)  # type: ignore[return-value]  # OpenCV keeps the type
 
 
-def read_file(name: str, beside: Path, origin: Origin, hint: str | None = None) -> bytes:
-    """Read a file named in a list, from the working directory (Caffe's rule), else from the folder `beside`."""
-    for path in (Path(name), beside / name):
+def read_file(name: str, base: Path, origin: Origin, hint: str | None = None) -> bytes:
+    """Read a file named in a list, from the working directory (Caffe's rule), else from the folder `base`."""
+    for path in (Path(name), base / name):
         try:
             require_regular(path)
             return path.read_bytes()
@@ -99,7 +99,7 @@ def read_file(name: str, beside: Path, origin: Origin, hint: str | None = None) 
             reason = getattr(error, "strerror", None) or str(error)
             raise origin.error(f"cannot be read: {reason}", code="file-unreadable") from None
     raise origin.error(
-        "no such file", code="file-missing", hint=hint or f"looked in {Path.cwd()} and {beside.absolute()}"
+        "no such file", code="file-missing", hint=hint or f"looked in {Path.cwd()} and {base.absolute()}"
     )
 
 

@@ -1,7 +1,7 @@
 """HDF5Data: batches of rows of the datasets named like the tops, from a list of files, as Caffe 1.0 reads them.
 
 Facts from BVLC Caffe 9b89154, hdf5_data_layer.cpp and util/hdf5.cpp: names in the list are separated by white space;
-one file is held at a time; rows go on from file to file and from the last to the first, so a batch may span files or
+one file is open at a time; rows continue from file to file and from the last to the first, so a batch may span files or
 exceed one; a file's datasets share their number of rows; float and integer datasets are read as float32;
 transform_param is refused. With shuffle the order of files is drawn at the start and after every pass, the order of
 rows when a file is opened and once more when reading goes on to it.
@@ -28,7 +28,7 @@ import torch
 from caffe_compat.data.c_random import CRand, shuffle
 from caffe_compat.data.source import DataSource, find_input, looked_in, positive, register
 from caffe_compat.errors import DataError, did_you_mean
-from caffe_compat.formats.hdf5_reader import find_beside, missing_values, open_hdf5
+from caffe_compat.formats.hdf5_reader import find_linked, missing_values, open_hdf5
 
 if TYPE_CHECKING:
     from caffe_compat.schema.caffe_pb2 import LayerParameter
@@ -98,7 +98,7 @@ class _File:
             raise DataError(problem, code="damaged-file", file=self.path, hint="write it again") from None
 
     def _dataset(self, file: h5py.File, top: str, stack: ExitStack) -> h5py.Dataset:
-        dataset = find_beside(file, top, self.path, stack)
+        dataset = find_linked(file, top, self.path, stack)
         if dataset is None:
             hint = did_you_mean(top, list(file)) or f"the datasets are {', '.join(file) or 'none'}"
             raise DataError(

@@ -1,6 +1,6 @@
 """ImageData: batches of the images in a list, as Caffe 1.0 reads them.
 
-Facts from BVLC Caffe 9b89154, image_data_layer.cpp and util/io.cpp: a line is a name, which may hold spaces, a space
+Facts from BVLC Caffe 9b89154, image_data_layer.cpp and util/io.cpp: a line is a name, which may contain spaces, a space
 and an integer; root_folder is prepended unchanged; with shuffle the current order is shuffled at the start and after
 each pass; rand_skip skips fewer lines than its value, in the first pass only; the first image of a batch sets its
 shape.

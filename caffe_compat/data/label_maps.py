@@ -62,7 +62,7 @@ class _PairSource(ListSource):
 
     @abstractmethod
     def _prepare(self, spec: LayerSpec) -> int:
-        """Read what the type has of its own; return how many random numbers an image takes."""
+        """Read the fields of the type; return the number of random numbers per image."""
 
     @abstractmethod
     def _sample(self, line: int, draws: npt.NDArray[np.int64]) -> Sample:
@@ -192,7 +192,9 @@ class ImageSegSource(_PairSource):
             return super()._parse(number, line)
         words = line.split()
         if not words:
-            raise DataError("no name of an image", code="syntax", file=self._path, line=number, layer=self._layer)
+            raise DataError(
+                "expected the name of an image", code="syntax", file=self._path, line=number, layer=self._layer
+            )
         return words[0], words[1] if len(words) > 1 else ""
 
     @property

@@ -196,7 +196,7 @@ def find_source(layer: LayerParameter, field: str, source: str, base_dir: Path, 
 
 
 def read_list(layer: LayerParameter, field: str, source: str, base_dir: Path) -> tuple[Path, list[str]]:
-    """Read a list: its path and its lines; file names may hold bytes that are not UTF-8."""
+    """Read a list: its path and its lines; file names may contain bytes that are not UTF-8."""
     field = f"{field}.source"
     path = find_source(layer, field, source, base_dir, "file")
     if not path.is_file():

@@ -239,7 +239,7 @@ def satisfies(sample: Array, objects: Array, constraint: Any) -> bool:
     """Tell whether one of the objects (N, 4) meets a SampleConstraint.
 
     Of several demands (jaccard_overlap, sample_coverage, object_coverage) the first one given decides: the fork
-    remembers that it held, whatever the others say.
+    remembers that it was met, and ignores the others.
     """
     for name in ("jaccard_overlap", "sample_coverage", "object_coverage"):
         if constraint.HasField(f"min_{name}") or constraint.HasField(f"max_{name}"):

@@ -2,7 +2,7 @@
 
 Facts from BVLC Caffe 9b89154, window_data_layer.cpp: a batch is first background (overlap below bg_threshold, class 0),
 then fg_fraction of it objects (overlap of fg_threshold or more), each drawn from all of its kind; images are read in
-colour; a window is stretched to crop_size, with context_pad widened before so that as many pixels of it lie around,
+colour; a window is stretched to crop_size, with context_pad widened before so that as many pixels of it surround it,
 with crop_mode "square" made a square before; what is outside the picture stays 0 after the mean; mirror is drawn
 after the window; the mean is taken from the middle of mean_file; window_data_param.scale multiplies.
 
@@ -307,7 +307,7 @@ class WindowSource(RandomSource):
         inside = 0 <= place.left <= place.right < wide and 0 <= place.top <= place.bottom < high
         if not inside or min(place.width, place.height) < 1:
             corners = f"{window.left} {window.top} {window.right} {window.bottom}"
-            problem = f"window {corners} lies outside the image of {wide} x {high} pixels"
+            problem = f"window {corners} is outside the image of {wide} x {high} pixels"
             raise origin.error(problem, code="out-of-range", hint="corners are x1 y1 x2 y2, counted from 0")
         part = np.ascontiguousarray(image[place.top : place.bottom + 1, place.left : place.right + 1])
         part = resize(part, place.width, place.height)

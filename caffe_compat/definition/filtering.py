@@ -1,4 +1,4 @@
-"""Filter a net: which layers it has in a phase, level and set of stages."""
+"""Filter a net: the layers that it has in a phase, level and set of stages."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from caffe_compat.schema import forks_pb2 as fb
 from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
 
 Schema = Mapping[str, type[Message]]
-"""Name of a message of Caffe -> the message of what is added to it."""
+"""Name of a message of Caffe -> a message with the additions to it."""
 
 _BINARY = "<binary>"
 

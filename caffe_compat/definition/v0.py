@@ -10,7 +10,7 @@ from caffe_compat.formats.extras import copy_unknown
 from caffe_compat.schema.caffe_pb2 import NetParameter, V1LayerParameter
 from caffe_compat.schema.old_names import V0_FIELDS, V0_PARAMS, V0_TRANSFORMATIONS, V0_TYPES
 
-_DROPPED = "Caffe drops this field without a warning: it stands beside the inner `layer` of the V0 form"
+_DROPPED = "Caffe drops this field without a warning: in the V0 form, fields belong in the inner `layer`"
 
 
 def needs_v0_upgrade(net: NetParameter) -> bool:

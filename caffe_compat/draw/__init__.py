@@ -19,7 +19,7 @@ PathLike = str | os.PathLike[str]
 
 
 class DrawingOptions(TypedDict, total=False):
-    """How a net is drawn.
+    """Options of a drawing of a net.
 
     Attributes
     ----------

@@ -65,11 +65,11 @@ def diagram(
         raise CaffeCompatError("unknown direction", code="name-unknown", field="rankdir", value=rankdir, hint=hint)
     net = upgrade_net(net) if phase is None else prepare(net, net_state(phase, stages=stages, level=level)).message
     out = Diagram(printable(net.name) or "Net", rankdir.upper())
-    for name in net.input:  # of an input without any shape, which no layer stands for
+    for name in net.input:  # of an input without any shape, which no layer replaces
         out.nodes[f"{name}_blob"] = DiagramNode((printable(name),), _BLOB, blob=True)
     for index, layer in enumerate(net.layer):
         key = f"{layer.name}_{layer.type}"
-        if key in out.nodes:  # TRAIN's and TEST's data layer, say
+        if key in out.nodes:  # for example TRAIN's and TEST's data layer
             key = f"{key}_{index}"
         lines = layer_lines(layer, display_lrm=display_lrm)
         if phase is None:
@@ -100,7 +100,7 @@ def edge_label(layer: LayerParameter) -> str:
 
 
 def layer_lines(layer: LayerParameter, *, display_lrm: bool = False) -> list[str]:
-    """Return what is written in a layer's box: name, type, window, learning-rate multipliers."""
+    """Return the lines in a layer's box: name, type, window, learning-rate multipliers."""
     layer_type = facts(layer.type)
     lines = [layer.name, *layer_type.drawn_lines(layer)]
     if display_lrm and layer_type.drawing.lr_mult:

@@ -24,7 +24,7 @@ _SKIPPED = frozenset({"device", "dtype"})
 
 
 class NotPortableError(Exception):
-    """Why something cannot be written as code that needs torch alone."""
+    """Raised for an object that cannot be written as code that needs torch alone."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Nets as ONNX models that compute in 8 bits: ONNX Runtime's static quantisation, and what it costs."""
+"""Nets as ONNX models that compute in 8 bits: ONNX Runtime's static quantisation, and its loss of accuracy."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Comparison:
             self._rows.append((small.ravel(), whole.ravel()))
 
     def loss(self) -> OutputLoss:
-        """Return what 8 bits cost."""
+        """Return the difference from float32."""
         if not self._same_sizes:
             return OutputLoss(self.blob, None)
         ccc = _ccc(self._sums)
@@ -131,7 +131,7 @@ class Int8Report:
 def to_int8(
     net: CaffeNet, file: str | os.PathLike[str], samples: str | os.PathLike[str], *, with_preprocessing: bool = False
 ) -> Int8Report:
-    """Write a net as an ONNX model that computes in 8 bits, complete or not at all; return what that costs.
+    """Write a net as an ONNX model that computes in 8 bits, complete or not at all; return its loss of accuracy.
 
     Every second sample calibrates, the others measure the loss, which goes along as metadata, ``int8.txt``.
     Weights are symmetric, with a scale for each channel; blobs have a scale and an offset, from their least and
@@ -218,7 +218,7 @@ def _that_fit(session: Any, samples: Samples) -> Samples:
 
 
 def _chosen(model: Any, between: Container[str]) -> list[str]:
-    """Name all nodes; return those to compute in 8 bits: products by constants, and operators that lie between them."""
+    """Name all nodes; return those to compute in 8 bits: products by constants, and operators between them."""
     constants = {value.name for value in model.graph.initializer}
     outputs = {value.name for value in model.graph.output}
     takers, chosen, products = dict[str, list[bool]](), list[str](), 0
@@ -239,7 +239,7 @@ def _chosen(model: Any, between: Container[str]) -> list[str]:
 
 
 class _Reader:
-    """What calibrates, as ONNX Runtime asks for it."""
+    """The samples for calibration, in the form of ONNX Runtime's CalibrationDataReader."""
 
     def __init__(self, samples: Samples) -> None:
         rows = tqdm(range(0, len(samples.files), 2), "calibrate", leave=False, disable=None)

@@ -46,7 +46,7 @@ def image_shape(preprocessing: Preprocessing, shape: Sequence[Extent]) -> list[E
 
 
 def write_preprocessing(out: OnnxGraph, preprocessing: Preprocessing) -> str:
-    """Write what is done to the images in the input; return the value that the net takes."""
+    """Write the preprocessing of the images in the input; return its result."""
     name, mean = preprocessing.input, preprocessing.mean
     onnx = LayerWriter(out, name, [name], {}, LayerSizes((), ()))
     x = onnx.node("Gather", name, [2, 1, 0], axis=1) if preprocessing.channels == "BGR" else name
@@ -96,7 +96,7 @@ def to_onnx(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: 
     model = _model(onnx, net.caffe, _written(net, preprocessing_of_net(net) if with_preprocessing else None))
     onnx.helper.set_model_props(model, metadata(net))
     if model.ByteSize() > _LARGEST:
-        problem = f"the model has {model.ByteSize()} bytes, an ONNX file holds at most {_LARGEST}"
+        problem = f"the model has {model.ByteSize()} bytes, an ONNX file has at most {_LARGEST}"
         raise FileError(problem, code="too-large", file=file)
     onnx.checker.check_model(model, full_check=True)
     with atomic_path(file) as partial:

@@ -67,7 +67,7 @@ class OnnxGraph:
 
 @dataclass
 class LayerWriter:
-    """What one layer writes into a graph: see :class:`caffe_compat.layers.facts.OnnxWriter`."""
+    """The part of a graph that one layer writes: see :class:`caffe_compat.layers.facts.OnnxWriter`."""
 
     graph: OnnxGraph
     name: str

@@ -38,7 +38,7 @@ class Preprocess(nn.Module):
         self.register_buffer("mean", torch.zeros(mean))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Return what the net takes, (N, C, H, W)."""
+        """Return the net's input, (N, C, H, W)."""
         x = image.to(self.mean.dtype)
         x = x.flip(1) if self.swap else x
         x = x * self.raw_scale - self.mean
@@ -71,7 +71,7 @@ def require_inference(net: CaffeNet) -> None:
 
 
 def refusal(node: LayerNode, to: str, reason: str) -> NetError:
-    """Return the error about a layer that a format cannot hold."""
+    """Return the error about a layer that a format cannot express."""
     return node.spec.error(f"cannot be exported to {to}: {reason}", "type", node.type, code="unsupported")
 
 
@@ -81,10 +81,10 @@ def refuse_effects(net: CaffeNet, to: str) -> None:
 
 
 def preprocessing_of_net(net: CaffeNet, field: str = "with_preprocessing") -> Preprocessing:
-    """Return the preprocessing that goes with a net, which `field` asks for."""
+    """Return the preprocessing of a net, which the option `field` needs."""
     preprocessing: Preprocessing | None = net.meta.get("preprocessing")
     if preprocessing is None:
-        hint = "keep NAME.preprocess.json beside the weights (docs/preprocessing.md)"
+        hint = "put NAME.preprocess.json next to the weights (docs/preprocessing.md)"
         raise NetError("the net has no preprocessing", code="field-missing", field=field, hint=hint)
     if preprocessing.input not in net.inputs:
         hint = f"the net's inputs are {', '.join(net.inputs)}"
@@ -100,7 +100,7 @@ def preprocessing_of_net(net: CaffeNet, field: str = "with_preprocessing") -> Pr
 def plain_module(module: nn.Module) -> nn.Module:
     """Return a copy of a layer's module on the CPU, torch's own where ours only computes the same faster.
 
-    Its values lie in torch's default order: others would decide the layout of every blob of an exported program.
+    Its values are in torch's default order: others would decide the layout of every blob of an exported program.
     A recurrent layer starts every pass from zeros.
     """
     twin = copy.copy(module)
@@ -122,7 +122,7 @@ def _in_order(value: torch.Tensor) -> torch.Tensor:
 
 
 def portable_net(net: CaffeNet, *, with_preprocessing: bool = False) -> fx.GraphModule:
-    """Return the net's calls on plain modules, after the preprocessing where that is asked for."""
+    """Return the net's calls on plain modules, after the preprocessing where that is included."""
     require_inference(net)
     root, calls = nn.Module(), fx.Graph()
     for name, child in net.named_children():
@@ -176,7 +176,7 @@ def forks_of(graph: NetGraph) -> tuple[str, ...]:
 
 
 def metadata(net: CaffeNet) -> dict[str, str]:
-    """Return what goes along with a net: its definition, and its preprocessing and labels where it has them."""
+    """Return the metadata of a net: its definition, and its preprocessing and labels where it has them."""
     texts = {"definition.prototxt": format_text(definition_of(net.caffe))}
     if net.meta.get("preprocessing") is not None:
         texts["preprocessing.json"] = to_json(net.meta["preprocessing"])

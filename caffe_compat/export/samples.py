@@ -63,7 +63,7 @@ def open_samples(net: CaffeNet, source: Path, *, with_preprocessing: bool = Fals
                 truth = _dataset(file, "label", source).ravel() if "label" in file else None
     counts = {len(array) if array.ndim else 0 for array in arrays.values()}
     if len(counts) > 1 or counts == {0}:
-        problem = "the inputs differ in their numbers of rows" if len(counts) > 1 else "holds no rows"
+        problem = "the inputs differ in their numbers of rows" if len(counts) > 1 else "has no rows"
         raise DataError(problem, code="wrong-count" if len(counts) > 1 else "empty", file=source)
     (count,) = counts
     truth = truth if truth is not None and len(truth) == count else None
@@ -78,7 +78,7 @@ def _images(net: CaffeNet, folder: Path, *, with_preprocessing: bool) -> Samples
         prepare = replace(prepare, channels=order, crop=None, raw_scale=1.0, mean=None, scale=1.0)
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
     if not files:
-        raise DataError("the folder holds no images", code="empty", file=folder)
+        raise DataError("the folder contains no images", code="empty", file=folder)
     classes = [labels.index(file.parent.name) for file in files if file.parent.name in labels]
     truth = np.array(classes) if len(classes) == len(files) else None
     return Samples(folder, files, lambda index: {prepare.input: _image(files[index], prepare)}, truth)

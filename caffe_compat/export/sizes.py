@@ -17,9 +17,9 @@ Shapes = tuple[Shape, ...]
 
 _AXES = {"batch": 0, "height": 2, "width": 3}
 _CHOICES = (("batch", "height", "width"), ("height", "width"), ("batch",), ())
-"""Which axes of the inputs are free, the most first."""
+"""The free axes of the inputs, the most first."""
 _TRIALS = {"batch": (0, 1, 2, 67), "height": (0, 1, 2, 131), "width": (0, 2, 1, 259)}
-"""What is added to a size in each trial: little, and more than a net's strides come to; each axis has its own."""
+"""The increment of a size in each trial: small, but larger than a net's total stride; each axis has its own."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def possible_sizes(graph: NetGraph) -> Iterator[NetSizes]:
 
 
 def _joined(trials: Sequence[Sequence[Shape]]) -> tuple[tuple[Size, ...], ...]:
-    """Return for each blob of a layer what its sizes are in the trials."""
+    """Return the sizes of each blob of a layer in the trials."""
     return tuple(tuple(zip(*shapes, strict=True)) for shapes in zip(*trials, strict=True))
 
 

@@ -88,7 +88,7 @@ class _Writer:
         if labels := labels_of(self.net):
             yield ""
             yield from call("LABELS = ", [json.dumps(label, ensure_ascii=False) for label in labels], 0, brackets="[]")
-        block = False  # whether the last definition is a class or a function, which stand between two empty lines
+        block = False  # whether the last definition is a class or a function, which have two empty lines on both sides
         for source in self.sources.definitions.values():
             last, block = block, source.startswith(("class", "def", "@"))
             yield from ("", "", source) if last or block else ("", source)

@@ -31,7 +31,7 @@ def to_safetensors(net: CaffeNet, file: str | os.PathLike[str], *, with_preproce
     require_inference(net)
     if with_preprocessing:
         hint = "the preprocessing is in the metadata in any case; or export to pt2, onnx or python"
-        problem = "safetensors holds values, no operations"
+        problem = "a safetensors file has values, no operations"
         raise NetError(problem, code="unsupported", field="with_preprocessing", value=True, hint=hint)
     content = packed(net.state_dict(), texts_of(net))
     with atomic_path(file) as partial:

@@ -20,7 +20,7 @@ class SpecError(CaffeCompatError, AttributeError):
 
 
 class SpecTypeError(CaffeCompatError, TypeError):
-    """A bottom that is not a top, or a value of a type that the field cannot hold."""
+    """A bottom that is not a top, or a value of a type that the field does not take."""
 
     __str__ = CaffeCompatError.__str__
 
@@ -74,7 +74,7 @@ def _assign(proto: Message, field: FieldDescriptor, val: Any) -> None:
         _fill(getattr(proto, field.name), val)
     elif isinstance(val, list):
         path = f"{proto.DESCRIPTOR.name}.{field.name}"
-        raise SpecError("holds one value, got a list", code="wrong-type", field=path, value=val)
+        raise SpecError("takes one value, got a list", code="wrong-type", field=path, value=val)
     elif field.message_type is not None:
         getattr(proto, field.name).CopyFrom(val)
     else:
@@ -88,7 +88,7 @@ def _fill(proto: Message, values: Mapping[str, Any]) -> None:
 
 def _require_message(proto: Message, field: FieldDescriptor, val: Any) -> None:
     if field.message_type is None:
-        name, problem = f"{proto.DESCRIPTOR.name}.{field.name}", "holds scalars, got the fields of a message"
+        name, problem = f"{proto.DESCRIPTOR.name}.{field.name}", "takes scalars, got the fields of a message"
         raise SpecError(problem, code="wrong-type", field=name, value=val, hint=_accepted_values(field))
 
 

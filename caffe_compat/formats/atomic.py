@@ -11,7 +11,7 @@ from typing import Any
 
 from caffe_compat.errors import FileError
 from caffe_compat_base.hdf5_writer import HDF5Writer, hdf5_writer
-from caffe_compat_base.kept_files import CONFLICT, is_kept
+from caffe_compat_base.input_files import CONFLICT, is_protected
 from caffe_compat_base.partial_file import PARTIAL, partial_file
 
 __all__ = ["PARTIAL", "HDF5Writer", "atomic_path", "grown_hdf5", "new_hdf5", "writing"]
@@ -31,7 +31,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         mode = stat.S_IFREG | 0o666
     if stat.S_ISDIR(mode):
         raise FileError("is a folder, expected a file", code="wrong-format", file=path)
-    require_not_kept(final)
+    require_not_input(final)
     with writing(path):
         if not stat.S_ISREG(mode):
             yield final
@@ -40,9 +40,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield partial
 
 
-def require_not_kept(path: str | os.PathLike[str]) -> None:
+def require_not_input(path: str | os.PathLike[str]) -> None:
     """Refuse to write a file that the command reads."""
-    if is_kept(Path(path)):
+    if is_protected(Path(path)):
         raise FileError(CONFLICT, code="conflict", file=path, hint="choose another name")
 
 
@@ -56,7 +56,7 @@ def new_hdf5(path: str | os.PathLike[str], **form: Any) -> Iterator[HDF5Writer]:
 @contextlib.contextmanager
 def grown_hdf5(path: str | os.PathLike[str]) -> Iterator[HDF5Writer]:
     """Add to an HDF5 file; an error leaves it unchanged."""
-    require_not_kept(path)
+    require_not_input(path)
     with writing(path), hdf5_writer(Path(path), "r+") as writer:
         yield writer
 

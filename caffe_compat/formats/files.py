@@ -208,7 +208,7 @@ def _read_hollow(file: BinaryIO, size: int, name: str, cls: type[M]) -> tuple[M,
         missing = ", ".join(missing_fields(message))
         raise ParseError(f"lacks the required field {missing}", code="field-missing", file=name)
     if not message.ListFields() and not hollow.payloads:
-        raise ParseError(f"holds no field of a {cls.DESCRIPTOR.name}", code="wrong-format", file=name)
+        raise ParseError(f"has no field of a {cls.DESCRIPTOR.name}", code="wrong-format", file=name)
 
     for index, payload in enumerate(hollow.payloads):
         store.put(store.key(index), fill(payload, read_into, name))

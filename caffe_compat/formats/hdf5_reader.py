@@ -38,7 +38,7 @@ def find(root: h5py.Group, path: str, file: str | os.PathLike[str]) -> Any:
     return item
 
 
-def find_beside(file: h5py.File, name: str, path: Path, stack: contextlib.ExitStack) -> Any:
+def find_linked(file: h5py.File, name: str, path: Path, stack: contextlib.ExitStack) -> Any:
     """Return the item that `find` returns, or the target of a link to a file next to `path`, as `lq-emotion` writes it.
 
     `stack` closes the linked file.
@@ -79,13 +79,13 @@ def _hard(parent: h5py.Group, name: str, file: str | os.PathLike[str]) -> Any:
 
 
 def missing_values(dataset: h5py.Dataset) -> str:
-    """Return why a file does not hold all values that a dataset declares; empty if it does."""
+    """Return why a file lacks values that a dataset declares; empty if it has all of them."""
     layout = dataset.id.get_create_plist()
     if layout.get_layout() == h5py.h5d.VIRTUAL or layout.get_external_count():
-        return f"its values lie in other files ({_COPY})"
+        return f"its values are in other files ({_COPY})"
     size = dataset.id.get_storage_size()
     if dataset.nbytes > _COMPRESSION * max(size, 1) + 4096:
-        return f"shape {dataset.shape} needs {dataset.nbytes} bytes, the file holds {size}"
+        return f"shape {dataset.shape} needs {dataset.nbytes} bytes, the file has {size}"
     if dataset.chunks:
         chunks = math.prod(-(-length // step) for length, step in zip(dataset.shape, dataset.chunks, strict=True))
         count = dataset.id.get_num_chunks()

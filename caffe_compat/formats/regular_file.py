@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from caffe_compat.errors import FileError
-from caffe_compat_base.kept_files import CONFLICT, inputs_of, keeping, named_files
+from caffe_compat_base.input_files import CONFLICT, inputs_of, named_files, protecting
 
 _KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 
@@ -50,7 +50,7 @@ def require_other_file(out: str | os.PathLike[str], *sources: str | os.PathLike[
 
 
 @contextmanager
-def inputs_kept(arguments: Mapping[str, object], outputs: Collection[str]) -> Iterator[None]:
+def protected_inputs(arguments: Mapping[str, object], outputs: Collection[str]) -> Iterator[None]:
     """Run a command that replaces none of its input files, by name or by a link.
 
     The `arguments` named in `outputs` are output files: they are checked first, other files when they are written.
@@ -59,5 +59,5 @@ def inputs_kept(arguments: Mapping[str, object], outputs: Collection[str]) -> It
     for name in outputs:
         for out in named_files(arguments.get(name)):
             require_other_file(out, *inputs)
-    with keeping(inputs):
+    with protecting(inputs):
         yield

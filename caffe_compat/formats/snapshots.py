@@ -43,7 +43,7 @@ def read_state(file: h5py.File, name: str) -> tuple[int, str, int, list[Array]]:
 
 
 def require_names(layers: Iterable[str], name: str) -> None:
-    """Refuse layer names that HDF5 cannot hold."""
+    """Refuse layer names that HDF5 cannot store."""
     for layer in layers:
         if "/" in layer or layer in ("", ".") or "\0" in layer:
             problem, hint = "the name cannot be stored in HDF5, by Caffe neither", "use snapshot_format: BINARYPROTO"

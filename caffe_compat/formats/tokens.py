@@ -22,7 +22,7 @@ _ESCAPE = re.compile(
     r"|(?P<plain>[abfnrtv\\'\"?])|(?P<bad>.?))",
     re.DOTALL,
 )
-# U+DC80 to U+DCFF stand for bytes that are not UTF-8.
+# U+DC80 to U+DCFF represent bytes that are not UTF-8.
 _SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _PLAIN = {"a": 7, "b": 8, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
 

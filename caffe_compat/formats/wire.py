@@ -19,7 +19,7 @@ from caffe_compat.formats.extras import BLOB, MARK_NUMBER, WHERE, Descriptor, ma
 
 DEPTH_LIMIT = 100  # protobuf's own
 PAYLOADS: dict[int, np.dtype[Any]] = {5: np.dtype("<f4"), 6: np.dtype("<f4"), 8: np.dtype("<f8"), 9: np.dtype("<f8")}
-"""Fields of BlobProto that hold values: data, diff, double_data, double_diff."""
+"""Fields of BlobProto with values: data, diff, double_data, double_diff."""
 
 _WINDOW = 1 << 16
 _RUN = 1 << 18

@@ -28,7 +28,7 @@ class Need:
 
 
 def needs(nodes: Sequence[LayerNode], *, force: bool) -> list[Need]:
-    """Return what each layer does in a backward pass; `force` is force_backward."""
+    """Return the part of each layer in a backward pass; `force` is force_backward."""
     blobs: dict[str, bool] = {}
     needed = [_need(node, blobs) for node in nodes]
     _leave_out(nodes, needed)
@@ -43,7 +43,7 @@ def needs(nodes: Sequence[LayerNode], *, force: bool) -> list[Need]:
 
 
 def _need(node: LayerNode, blobs: dict[str, bool]) -> Need:
-    """Return what a layer does if everything above it contributes to a loss."""
+    """Return the part of a layer if everything above it contributes to a loss."""
     param = node.written  # before set-up, where BatchNorm's adds to its own
     bottoms = [blobs[blob] for blob in node.bottoms]
     params = [param.param[i].lr_mult != 0 if i < len(param.param) else True for i in range(len(node.slots))]

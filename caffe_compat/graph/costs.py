@@ -40,5 +40,5 @@ def top_bytes(graph: NetGraph, node: LayerNode) -> int:
 
 
 def caffe_data_bytes(graph: NetGraph) -> int:
-    """Return what Caffe logs as ``Memory required for data``: all tops of all layers, in place and split ones too."""
+    """Return Caffe's ``Memory required for data``: all tops of all layers, in place and split ones too."""
     return sum(_FLOAT * math.prod(graph.shapes[top]) for node in graph.nodes for top in node.tops)

@@ -266,7 +266,7 @@ class _Builder:
             yield self.sharing.placed(spec, slot, given)
 
     def _checked_shapes(self, node: LayerNode) -> Iterator[Shape | None]:
-        """Yield the shapes of a layer's tops, None for what is larger than a blob can be."""
+        """Yield the shapes of a layer's tops, None for one that is larger than a blob can be."""
         for slot in node.slots:
             self._fits(node.spec, f"blobs[{slot.index}]", slot.blob.shape)
         for top, shape in zip(node.tops, self._top_shapes(node), strict=True):
@@ -275,7 +275,7 @@ class _Builder:
     def _fits(self, spec: LayerSpec, what: str, shape: Shape) -> bool:
         negative = any(dim < 0 for dim in shape)
         if negative or count(shape) > LARGEST:
-            problem = "dimensions must not be negative" if negative else f"a blob holds at most {LARGEST} values"
+            problem = "dimensions must not be negative" if negative else f"a blob has at most {LARGEST} values"
             code: Code = "out-of-range" if negative else "too-large"
             self.problems.append(spec.error(problem, what, shape, code=code))
             return False

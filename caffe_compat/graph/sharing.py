@@ -35,7 +35,7 @@ class BlobView(BlobDef):
 
 
 def view_of(own: BlobDef, held: BlobDef) -> BlobView:
-    """Return the blob `own` as a view of the values of `held`."""
+    """Return the blob `own` as a view of the values of `held`, the owner's."""
     return BlobView(own.name, own.shape, own.filler, held.transposed, own.buffer, own=own, held=held)
 
 

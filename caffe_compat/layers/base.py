@@ -1,4 +1,4 @@
-"""The layer contract: what one Caffe layer type declares, and the registry of all types.
+"""The layer contract: the declarations of a Caffe layer type, and the registry of all types.
 
 A type is one stateless class, registered once. It declares how many bottoms and tops it takes, an account of every
 field of the messages it reads, the shapes of its tops, its blobs in Caffe's order, and the torch module for it.
@@ -35,7 +35,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Arity:
-    """How many blobs: `low` to `high`, no upper bound where `high` is None."""
+    """A number of blobs or axes: `low` to `high`, no upper bound where `high` is None."""
 
     low: int
     high: int | None
@@ -57,7 +57,7 @@ def exactly(count: int) -> Arity:
 
 @dataclass(frozen=True)
 class Account:
-    """What a layer type does with each field of one of its messages.
+    """The treatment of each field of a message by a layer type.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class LayerSpec:
         return getattr(self.additions(""), name)
 
     def additions(self, path: str) -> Any:
-        """Return what is added to the message at `path` ("" is the layer itself); defaults where nothing is given."""
+        """Return the additions to the message at `path` ("" is the layer itself); defaults where nothing is given."""
         owner = getattr(self.param, path) if path else self.param
         return self.added.get(path) or self.schema[owner.DESCRIPTOR.name]()
 
@@ -199,7 +199,7 @@ class Layer:
     origin: ClassVar[str] = ""
     """Of a fork's type, the file in the fork's repository that the type follows."""
     witness: ClassVar[Witness | None] = None
-    """Of a fork's type, what it was checked against."""
+    """Of a fork's type, the reference that it was checked against."""
     own: ClassVar[Mapping[str, Defaults]] = {}
     """Parameters of a type of the user's own: message name -> field -> default (docs/own_layers.md)."""
     inference: ClassVar[bool] = True
@@ -221,7 +221,7 @@ class Layer:
 
     # The memory of blobs: facts from Caffe's code, which matter where layers work in place.
     view: ClassVar[View] = View.NONE
-    """How far the tops are the memory of the first bottom."""
+    """The memory that the tops share with the first bottom."""
     keeps_values: ClassVar[bool] = False
     """Whether every value of a top is a value of a bottom: labels stay labels."""
     keeps_sign: ClassVar[bool] = False
@@ -239,11 +239,11 @@ class Layer:
 
     # Gradients: facts from Caffe's Backward_cpu and AllowForceBackward.
     gradient: ClassVar[Gradient] = Gradient.PASSES
-    """What becomes of the tops' gradients."""
+    """The use of the tops' gradients."""
     no_gradient: ClassVar[tuple[int, ...]] = ()
-    """The bottoms to which no gradient passes: Caffe ends where the gradient of such a bottom is asked for."""
+    """The bottoms to which no gradient passes: Caffe ends where the gradient of such a bottom is needed."""
     ignores_propagate_down: ClassVar[bool] = False
-    """Whether the backward pass writes the bottoms' gradients even if nothing asks for them."""
+    """Whether the backward pass writes the bottoms' gradients even if nothing needs them."""
     unforced: ClassVar[int | None] = None
     """The bottom that force_backward leaves out."""
     always_learns: ClassVar[bool] = False
@@ -255,7 +255,7 @@ class Layer:
     unsuited_scores: ClassVar[Mapping[str, str]] = {}
     """For a loss, layer types that should not make its first bottom, each with the reason."""
     coordinates: ClassVar[Coordinates] = Coordinates.NONE
-    """How the coordinates of the top map to those of the bottom."""
+    """The map from the coordinates of the top to those of the bottom."""
     drawing: ClassVar[Drawing] = Drawing()
     """Colour and extras in drawings of nets."""
 
@@ -274,7 +274,7 @@ class Layer:
         self.setup(spec.param)
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        """Yield what is wrong with the layer's parameters."""
+        """Yield the faults of the layer's parameters."""
         return iter(())
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
@@ -317,7 +317,7 @@ class Layer:
         return 0
 
     def whole_number_bottoms(self, count: int) -> Sequence[int]:
-        """Return which of `count` bottoms must hold whole numbers (labels, indices); of a loss all but the first."""
+        """Return the bottoms, of `count`, that must be whole numbers (labels, indices); of a loss all but the first."""
         return range(1, count) if self.is_loss else ()
 
     def backward_reads(self, param: pb.LayerParameter) -> Reads:
@@ -345,7 +345,7 @@ class Layer:
         return False
 
     def drawn_lines(self, param: pb.LayerParameter) -> list[str]:
-        """Return what is written in the layer's box below its name."""
+        """Return the lines in the layer's box below its name."""
         return [f"({param.type})"]
 
     def drawn_output(self, param: pb.LayerParameter) -> str:
@@ -353,7 +353,7 @@ class Layer:
         return ""
 
     # Where Caffe's passes differ from the function and its derivative. Only caffe_compat.pycaffe follows them there:
-    # its blobs lie in memory as Caffe's do, and scripts see what is in them.
+    # its blobs are in memory as Caffe's are, and scripts read them.
 
     def caffe_input(self, spec: LayerSpec, bottom: torch.Tensor) -> torch.Tensor:
         """Return a bottom as Caffe's forward pass takes it."""
@@ -370,7 +370,7 @@ class Layer:
         return None
 
     def scratch_gradient(self, spec: LayerSpec, memory: Memories) -> None:
-        """Leave in the first bottom's gradient, if nothing asks for it, what Caffe computes there for a blob's."""
+        """Leave in the first bottom's gradient, if nothing needs it, Caffe's intermediate values for a blob's."""
 
     def overwrites_gradient(self, spec: LayerSpec, index: int) -> bool:
         """Tell whether Caffe writes the gradient of blob `index` over the last pass's instead of adding to it."""
@@ -429,7 +429,7 @@ def every_layer() -> list[Layer]:
 
 
 def candidates(type_: str) -> tuple[Layer, ...]:
-    """Return what a type's name may mean: Caffe's own first."""
+    """Return the types that a name may mean: Caffe's own first."""
     mine = REGISTRY.get(type_)
     if mine is not None and mine.own:
         return (mine,)

@@ -302,7 +302,7 @@ class InfogainLoss(Loss):
     accounts = {
         "infogain_loss_param": Account(read=("source", "axis")),
         "loss_param": Account(
-            read=("ignore_label", "normalization"), ignored={"normalize": "Caffe refuses it here, and so do we"}
+            read=("ignore_label", "normalization"), ignored={"normalize": "Caffe refuses it here; so does this engine"}
         ),
     }
 
@@ -346,7 +346,7 @@ class InfogainLoss(Loss):
             return
         if size != classes * classes:
             yield spec.error(
-                f"the file holds {size} values, expected {classes} x {classes}", field, source, code="shape-mismatch"
+                f"the file has {size} values, expected {classes} x {classes}", field, source, code="shape-mismatch"
             )
 
     def has_inner_layer(self, param: pb.LayerParameter) -> bool:

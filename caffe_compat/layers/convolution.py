@@ -348,7 +348,7 @@ class Im2colModule(nn.Module):
         for i, (size, k, s, d) in enumerate(
             zip(at.output(tuple(spatial)), at.kernel, at.stride, at.dilation, strict=True)
         ):
-            # Axis i of the map becomes (kernel position, output position); earlier axes are done and lie to its left.
+            # Axis i of the map becomes (kernel position, output position); earlier axes are done and to its left.
             where = axis + 1 + 2 * i
             starts = torch.arange(size, device=x.device) * s
             index = torch.arange(k, device=x.device)[:, None] * d + starts

@@ -16,7 +16,7 @@ _TRANSFORM = Account(read=("scale", "mirror", "crop_size", "mean_file", "mean_va
 _BELONGS = "Caffe 1.0 reads transform_param's {}; write it there"
 _MOVED = {name: _BELONGS.format(name) for name in ("mean_file", "crop_size", "mirror")}
 _SCALE_MOVED = {"scale": _BELONGS.format("scale")}
-_COLOUR = {"force_color": "only Data's coded records heed it", "force_gray": "only Data's coded records heed it"}
+_COLOUR = dict.fromkeys(("force_color", "force_gray"), "it applies to Data's coded records only")
 
 
 @register
@@ -46,7 +46,7 @@ class Input(Layer):
         return tuple(shapes * len(spec.param.top) if len(shapes) == 1 else shapes)
 
     def stale_reason(self, param: pb.LayerParameter) -> str:
-        return "a second forward pass without new input works on what the first one left"
+        return "a second forward pass without new input works on the values that the first one left"
 
 
 class Fed(Layer):
@@ -101,8 +101,8 @@ class Data(ImageFed):
         "data_param": Account(
             read=("source", "batch_size", "backend"),
             ignored={
-                "prefetch": "how many batches are made ahead changes none of them",
-                "rand_skip": "Caffe 1.0 reads it no more",
+                "prefetch": "the number of batches prepared ahead does not change them",
+                "rand_skip": "Caffe 1.0 no longer reads it",
             },
             rejected=_MOVED | _SCALE_MOVED | {"force_encoded_color": _BELONGS.format("force_color")},
         ),
@@ -162,7 +162,7 @@ class WindowData(ImageFed):
                 "crop_mode",
                 "root_folder",
             ),
-            ignored={"cache_images": "files kept in memory hold the same images"},
+            ignored={"cache_images": "a cache of the files does not change the images"},
             rejected=_MOVED,
         ),
         "transform_param": Account(
@@ -183,7 +183,7 @@ class WindowData(ImageFed):
 
 @register
 class MemoryData(ImageFed):
-    """Batches from arrays that the caller hands over."""
+    """Batches from arrays of the caller."""
 
     type = "MemoryData"
     summary = "batches from the caller's arrays"
@@ -232,11 +232,11 @@ class DummyData(Fed):
     def stale_reason(self, param: pb.LayerParameter) -> str:
         if any(filler.type != "constant" for filler in param.dummy_data_param.data_filler):
             return ""
-        return "constant fillers are written once: every pass works on what the last one left"
+        return "constant fillers are written once: every pass works on the values that the last one left"
 
 
 def dummy_shapes(layer: pb.LayerParameter) -> tuple[tuple[Shape, ...], list[tuple[str, str]]]:
-    """Return the shapes of a DummyData layer's tops; or what is wrong, as pairs of field and problem."""
+    """Return the shapes of a DummyData layer's tops; or its faults, as pairs of field and problem."""
     param, tops = layer.dummy_data_param, len(layer.top)
     problems: list[tuple[str, str]] = []
     legacy = any(len(getattr(param, field)) for field in _LEGACY)

@@ -12,7 +12,7 @@ import torch
 
 
 class Reads(enum.Flag):
-    """Which values a backward pass of Caffe's reads."""
+    """The values that a backward pass of Caffe's reads."""
 
     NOTHING = 0
     BOTTOM = enum.auto()
@@ -20,7 +20,7 @@ class Reads(enum.Flag):
 
 
 class Gradient(enum.Enum):
-    """What becomes of a gradient that reaches a layer."""
+    """The use of a gradient that reaches a layer."""
 
     PASSES = enum.auto()
     STOPS = enum.auto()
@@ -30,7 +30,7 @@ class Gradient(enum.Enum):
 
 
 class View(enum.Enum):
-    """How far the tops of a layer are the memory of its first bottom."""
+    """The memory that the tops of a layer share with its first bottom."""
 
     NONE = enum.auto()
     VALUES = enum.auto()
@@ -53,20 +53,20 @@ class Source(enum.Enum):
 
 
 class Witness(enum.StrEnum):
-    """What a layer type of a fork was checked against, the strongest first."""
+    """The reference that a fork's layer type was checked against, the strongest first."""
 
     RECORDED = "Recording"
-    """What a build of the fork computed."""
+    """Values that a build of the fork computed."""
     WEIGHTS = "Published weights"
     """Nets with weights that their authors published, against another program that runs them."""
     TRANSCRIPTION = "Transcription"
     """A slow transcription of the fork's code, written apart from the layer."""
     TESTS = "Tests"
-    """Tests of what the fork's code does, without a second program: of what draws, and of what reads files."""
+    """Tests of the behaviour of the fork's code, without a second program: of layers that draw or read files."""
 
 
 class Coordinates(enum.Enum):
-    """How the coordinates of a top map to those of the bottom (``caffe.coord_map``)."""
+    """The map from the coordinates of a top to those of the bottom (``caffe.coord_map``)."""
 
     NONE = enum.auto()
     SAME = enum.auto()
@@ -124,7 +124,7 @@ class Continuing(Protocol):
     """A module that remembers something between passes, which another one, made for other shapes, takes over."""
 
     def go_on_from(self, other: Any, /) -> None:
-        """Take over what another module of the layer remembers."""
+        """Take over the state of another module of the layer."""
         ...
 
 
@@ -136,7 +136,7 @@ Operand = str | float | Sequence[int] | npt.NDArray[Any]
 
 
 class OnnxType(enum.IntEnum):
-    """What ONNX's Cast makes: the numbers of its element types (TensorProto.DataType)."""
+    """The element types of ONNX's Cast, by number (TensorProto.DataType)."""
 
     FLOAT32 = 1
     INT64 = 7
@@ -144,7 +144,7 @@ class OnnxType(enum.IntEnum):
 
 
 class OnnxWriter(Protocol):
-    """Takes down what one layer computes as nodes of an ONNX graph."""
+    """Writes the computation of one layer as nodes of an ONNX graph."""
 
     @property
     def bottoms(self) -> Sequence[str]:

@@ -60,7 +60,7 @@ class HDF5Output(Layer):
 
 
 class HDF5OutputModule(nn.Module):
-    """Writes what it is called with to a path relative to the working directory, as in Caffe.
+    """Writes its inputs to a path relative to the working directory, as in Caffe.
 
     The first call creates the file, complete or not at all, and replaces an existing one. Later calls append to it;
     if that fails, the file is removed.

@@ -36,7 +36,7 @@ class ArgMaxModule(nn.Module):
 
 @register
 class ArgMax(Layer):
-    """The `top_k` largest of each row, or along one axis; no gradient (Caffe aborts when asked for one)."""
+    """The `top_k` largest of each row, or along one axis; no gradient (Caffe aborts where one is needed)."""
 
     type = "ArgMax"
     summary = "indices of the largest values; top_k, out_max_val, axis"
@@ -201,7 +201,7 @@ class Filter(Layer):
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         *blobs, selector = spec.bottoms
         if len(spec.param.top) != len(blobs):
-            problem = f"needs one top per bottom but the selector ({len(blobs)}), got {len(spec.param.top)}"
+            problem = f"needs one top per bottom except the selector ({len(blobs)}), got {len(spec.param.top)}"
             yield spec.error(problem, "top", list(spec.param.top), code="wrong-count")
         if count(selector[1:]) != 1:
             yield spec.misfit("the selector must have one value per row", selector)

@@ -47,7 +47,7 @@ def class_indices(label: torch.Tensor, scores: torch.Tensor, ignore: int | None)
 def indices(x: torch.Tensor, size: int, field: str, hint: str | None = None) -> torch.Tensor:
     """Return floats as indices from 0 to below `size`, cut towards zero as C's cast does.
 
-    What is none, NaN too, is -1 where it is not refused, never what a processor makes of it. An index out of range is
+    A value that is no index, such as NaN, is -1 where it is not refused, on every processor. An index out of range is
     refused on the CPU only: on another device that would stall the pipeline.
     """
     whole = x.detach().trunc()
@@ -60,10 +60,10 @@ def indices(x: torch.Tensor, size: int, field: str, hint: str | None = None) -> 
 
 
 def whole_numbers(values: npt.NDArray[np.floating], field: str) -> npt.NDArray[np.int64]:
-    """Return floats as integers, cut towards zero as C's cast does; refuse NaN and what is beyond C's int."""
+    """Return floats as integers, cut towards zero as C's cast does; refuse NaN and values beyond C's int."""
     wrong = values[~(np.abs(values) < _INT)]
     if wrong.size:
-        problem = "is no whole number that an int holds"
+        problem = "is not a whole number in the range of an int"
         raise DataError(problem, code="out-of-range", field=field, value=float(wrong.flat[0]))
     return values.astype(np.int64)
 

@@ -259,7 +259,7 @@ class PowerModule(nn.Module):
         self.power, self.scale, self.shift = power, scale, shift
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return (shift + scale x)^power; where power or scale is 0, x is not looked at (nor its NaNs)."""
+        """Return (shift + scale x)^power; where power or scale is 0, x is ignored (so are its NaNs)."""
         if self.power * self.scale == 0:
             value = torch.tensor(self.shift, dtype=torch.float64).pow(self.power)
             return torch.full_like(x, float(value))
@@ -405,7 +405,7 @@ class ThresholdModule(nn.Module):
 
 @register
 class Threshold(Layer):
-    """1 above the threshold, else 0; no gradient (Caffe aborts when asked for one)."""
+    """1 above the threshold, else 0; no gradient (Caffe aborts where one is needed)."""
 
     type = "Threshold"
     summary = "1 above a threshold, else 0"

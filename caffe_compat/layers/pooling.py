@@ -138,9 +138,9 @@ class StochasticPool(nn.Module):
 
 
 class _PooledMap:
-    """A map as ONNX's pooling operators are to see it: windows rounded down over a map padded to just their reach.
+    """A map for ONNX's pooling operators: windows rounded down over a map padded to just their reach.
 
-    Their own rounding up (ceil_mode) leaves open what becomes of windows that begin beyond the map, and by what the
+    Their own rounding up (ceil_mode) does not define windows that begin beyond the map, and by what the
     average of a window is divided that reaches there.
     """
 
@@ -286,7 +286,7 @@ class Pooling(Layer):
             yield spec.error(problem, "pooling_param.pad", at.pad, f"kernel {at.kernel}", code="out-of-range")
         elif at.extent(shape[2], 0) * at.extent(shape[3], 1) > 64 * shape[2] * shape[3] + 2**20:
             yield spec.error(
-                "the last window lies far beyond the bottom", "pooling_param.stride", at.stride, code="out-of-range"
+                "the last window is far beyond the bottom", "pooling_param.stride", at.stride, code="out-of-range"
             )
         elif min(self.top_shapes(spec)[0][2:]) < 1:
             problem = f"the kernel is larger than the padded bottom {spec.bottoms[0]}"
@@ -346,7 +346,7 @@ class Pooling(Layer):
         return [pooled(onnx, x, at, sizes, largest=largest)]
 
     def caffe_input(self, spec: LayerSpec, bottom: torch.Tensor) -> torch.Tensor:
-        """Return what MAX pooling sees: it begins with -FLT_MAX, and neither NaN nor -inf is larger."""
+        """Return the values that MAX pooling compares: it begins with -FLT_MAX, and neither NaN nor -inf is larger."""
         largest = spec.param.pooling_param.pool == pb.PoolingParameter.MAX
         if not largest or math.isfinite(float(bottom.sum())):
             return bottom

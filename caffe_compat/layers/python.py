@@ -1,4 +1,4 @@
-"""Python: a layer whose class the prototxt names. It runs only where the caller has said so."""
+"""Python: a layer whose class the prototxt names. It runs only where the caller allows it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, 
 
 
 class Maker(Protocol):
-    """What makes such layers, and answers for them."""
+    """The maker of Python layers, which reports their blobs and shapes."""
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         """Return a layer's parameters."""

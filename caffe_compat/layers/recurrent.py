@@ -167,7 +167,7 @@ class RNNModule(RecurrentModule):
 
 
 class _Recurrent(Layer):
-    """What RNN and LSTM share: bottoms x, cont, and if given a static input and (expose_hidden) the first states."""
+    """The base of RNN and LSTM: bottoms x, cont, and if given a static input and (expose_hidden) the first states."""
 
     bottoms = Arity(2, 5)
     tops = Arity(1, 3)

@@ -41,7 +41,7 @@ class _Reading:
 
 
 def resolve_type(spec: LayerSpec, named: Sequence[str] = ()) -> tuple[Layer, LayerSpec] | list[CaffeCompatError]:
-    """Return a layer's type and its spec with what a fork added to it, or why there is none."""
+    """Return a layer's type and its spec with a fork's additions, or the reasons why there is none."""
     possible = candidates(spec.param.type)
     if not possible:
         return [_unknown(spec), *_strangers(spec)]

@@ -47,7 +47,7 @@ class Crop(Layer):
         elif len(like) < len(x):
             yield spec.misfit("the second bottom must have at least as many axes as the first", spec.bottoms)
         elif any(x[axis + i] - o < like[axis + i] for i, o in enumerate(self._offsets(spec))):
-            problem = f"the cropped block does not lie within the bottom {x}"
+            problem = f"the cropped block is not within the bottom {x}"
             yield spec.error(problem, "crop_param.offset", self._offsets(spec), f"size {like}", code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
@@ -156,7 +156,7 @@ class Reshape(Layer):
             rest = count(self._copied(spec)) * count(shape[:start]) * count(shape[end:])
             fits = rest and count(shape) % rest == 0 if -1 in dims else rest == count(shape)
             if not fits:
-                problem = f"does not hold as many values as the bottom {shape}"
+                problem = f"does not have as many values as the bottom {shape}"
                 yield spec.error(problem, "reshape_param.shape", dims, code="shape-mismatch")
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

@@ -30,7 +30,7 @@ def backward_problem(node: LayerNode, need: Need) -> NetError | None:
         return node.spec.error(f"{node.type} has no gradient", hint=hint, code="unsupported")
     for index in node.layer.no_gradient:
         if need.bottoms[index:][:1] == [True]:
-            problem = f"{node.type} has no gradient for this bottom, which a learned layer or force_backward asks for"
+            problem = f"{node.type} has no gradient for this bottom, which a learned layer or force_backward needs"
             hint = "remove force_backward, or set propagate_down: false for it"
             return node.spec.error(problem, "bottom", node.bottoms[index], hint, code="unsupported")
     return None

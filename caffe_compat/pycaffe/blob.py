@@ -139,7 +139,7 @@ class Blob:
             self.data_memory, self.diff_memory = SyncedMemory(self._count), SyncedMemory(self._count)
 
     def share_data(self, other: Blob) -> None:
-        """Use the memory of another blob's values, which must hold as many values."""
+        """Use the memory of another blob, which must have as many values."""
         self.data_memory = other.data_memory
 
     def share_diff(self, other: Blob) -> None:

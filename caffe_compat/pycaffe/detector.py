@@ -131,7 +131,7 @@ class Detector(Net):
         if context_pad and not 0 < 2 * context_pad < size:
             hint = f"use 0 to {(size - 1) // 2}"
             raise DataError(
-                f"leaves no room for the window in an input of width {size}",
+                f"leaves no pixel for the window in an input of width {size}",
                 code="out-of-range",
                 field="context_pad",
                 value=context_pad,
@@ -163,7 +163,7 @@ def _grouped(pairs: Sequence[tuple[PathLike, Any]]) -> Iterable[tuple[PathLike, 
 def _empty_window(im: Array, window: Sequence[float]) -> DataError:
     height, width = im.shape[:2]
     return DataError(
-        f"window holds no pixel of the image ({height} x {width})",
+        f"the window contains no pixel of the image ({height} x {width})",
         code="out-of-range",
         field="window",
         value=[int(v) for v in window],

@@ -120,7 +120,7 @@ def _read(source: str | os.PathLike[str] | BinaryIO) -> Array:
         with open_image(source) as image:
             if has_several(image):
                 hint = "store each in a file of its own"
-                raise FileError("holds several images, expected one", code="unsupported", file=name, hint=hint)
+                raise FileError("contains several images, expected one", code="unsupported", file=name, hint=hint)
             if image.mode == "1":
                 image = image.convert("L")
             elif image.mode not in ("L", "RGB", "RGBA", "F") and not image.mode.startswith("I"):

@@ -95,7 +95,7 @@ def datum_to_array(datum: caffe_pb2.Datum) -> Array:
     """Return a Datum's image (K x H x W), uint8 or float64; its label is `datum.label`."""
     shape = (datum.channels, datum.height, datum.width)
     if datum.encoded:
-        raise ValueError("the Datum holds an encoded image; decode datum.data with cv2.imdecode or PIL.Image.open")
+        raise ValueError("the Datum contains an encoded image; decode datum.data with cv2.imdecode or PIL.Image.open")
     if datum.data:
         return np.frombuffer(datum.data, dtype=np.uint8).reshape(shape).copy()
     return np.array(datum.float_data, dtype=np.float64).reshape(shape)

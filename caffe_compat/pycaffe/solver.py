@@ -24,7 +24,7 @@ PathLike = str | os.PathLike[str]
 
 
 class SolverLoop(loop.Solver):
-    """The solver's loop on pycaffe nets, whose diffs hold the update after an iteration, as in Caffe."""
+    """The solver's loop on pycaffe nets, whose diffs have the update after an iteration, as in Caffe."""
 
     _tensors: list[torch.Tensor]
 
@@ -35,7 +35,7 @@ class SolverLoop(loop.Solver):
     def _update(self) -> None:
         tensors = [item.tensor for item in self._train.params]
         if not all(a is b for a, b in zip(tensors, self._tensors, strict=True)):
-            self._tensors = tensors  # reallocated: the groups hold the old memory
+            self._tensors = tensors  # reallocated: the groups refer to the old memory
             self._updater.regroup()
         super()._update()
         for tensor, update in zip(tensors, self._updater.updates, strict=True):

@@ -194,7 +194,7 @@ class ModuleStep(Step):
         self._build(node.spec)
 
     def _build(self, spec: LayerSpec) -> None:
-        """Make the module for these shapes; parameters and what it remembers between passes stay."""
+        """Make the module for these shapes; parameters and its state between passes stay."""
         holder = nn.Module()
         with torch.device("meta"):
             holder.add_module("layer", self.node.layer.module(spec))
@@ -242,7 +242,7 @@ class ModuleStep(Step):
         inputs = []
         for i, bottom in enumerate(self.bottoms):
             value = bottom.values(where)
-            # `.data`: the layer sees what the memory holds when it goes back, as Caffe's does
+            # `.data`: the layer sees the memory's content at the backward pass, as Caffe's does
             value = value.clone() if self.in_place[i] else value.data
             value = self.node.layer.caffe_input(self.spec, value)
             inputs.append(value.requires_grad_(keep and self.need.writes(self.node, i)))

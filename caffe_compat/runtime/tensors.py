@@ -51,7 +51,7 @@ HOOKS: tuple[dict[Any, Any], ...] = (
 
 
 def is_plain(x: object) -> bool:
-    """Tell whether `x` is float32 in the CPU's memory, its values as they lie there.
+    """Tell whether `x` is a plain tensor of float32 in the CPU's memory.
 
     Not so are tensors of subclasses and of transforms (vmap, grad), fakes, meta tensors, sparse, quantised and lazily
     negated ones.

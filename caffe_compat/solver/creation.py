@@ -23,13 +23,13 @@ _FLOAT = 4  # bytes
 
 
 def before(net: PreparedNet) -> Lines:
-    """Yield what is logged before the first layer: which rules left layers out, and the net that remains."""
+    """Yield the lines before those of the first layer: the rules that left layers out, and the net that remains."""
     yield from net.rules
     yield "net.cpp:53", "Initializing net from parameters: \n" + format_text(net.message)
 
 
 def after(graph: NetGraph) -> Lines:
-    """Yield what is logged of the layers, first to last, of their backward passes, last to first, and of the end."""
+    """Yield the lines about the layers, first to last, of their backward passes, last to first, and of the end."""
     owners = {slot.key: slot for slot in graph.slots}
     size = 0
     for node in graph.nodes:

@@ -28,7 +28,7 @@ class DebugLines:
         self._graph, self._say = graph, say
 
     def forward(self, node: LayerNode, tops: Iterable[torch.Tensor], params: Iterable[torch.Tensor]) -> None:
-        """Write what a layer made, and its parameters."""
+        """Write a layer's tops and parameters."""
         at = f"    [Forward] Layer {node.name}"
         for name, value in zip(node.tops, tops, strict=True):
             shown = "(automatic)" if name == f"{node.name} (automatic)" else name
@@ -87,7 +87,7 @@ class DebugPass(Hooks):
         return own
 
     def after(self, node: LayerNode, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
-        """Write what a layer made."""
+        """Write a layer's tops."""
         self._lines.forward(node, tops, [tensor_of(self._net, slot.owner or slot.key) for slot in node.slots])
         self._passed.append((node, bottoms))
 

@@ -32,7 +32,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class DetectionSettings:
-    """How detections are rated: `version` of the average precision, and whether that of each class is logged."""
+    """The rating of detections: `version` of the average precision, and whether that of each class is logged."""
 
     version: str
     per_class: bool

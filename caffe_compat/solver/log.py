@@ -59,7 +59,7 @@ class CaffeLog:
                 self.line(place, text)
 
     def copied(self, report: LoadReport, file: str | PathLike[str]) -> None:
-        """Write what Caffe does of weights that were copied, and a warning for each blob that is not finite."""
+        """Write Caffe's lines about copied weights, and a warning for each blob that is not finite."""
         for place, text in report.lines(file):
             self.line(place, text)
         for text in report.warnings(file):

@@ -27,7 +27,7 @@ _ALONE = Workers()
 
 
 class SolverNet(Protocol):
-    """What a solver asks of a net: :class:`FedNet` answers with a torch module, pycaffe with a net run by layers."""
+    """The interface of nets to solvers: :class:`FedNet` is a torch module, pycaffe's net runs layer by layer."""
 
     @property
     def net(self) -> Any:
@@ -103,7 +103,7 @@ class FedNet(Closing):
         unfed = [name for name in graph.inputs if name not in shapes]
         if unfed:
             problem = f"input {unfed[0]!r} of net {graph.name!r} has no data layer"
-            raise SolverError(problem, code="field-missing", hint="a solver feeds its nets from data layers alone")
+            raise SolverError(problem, code="field-missing", hint="a solver feeds nets from data layers only")
         self.net: CaffeNet = build_net(graph, seed=seed, exact=exact, fast=fast).to(device)
         self.device = device
         losses = dict(self.net.losses)

@@ -61,7 +61,7 @@ class Rule:
         """Refuse values that Caffe's constructor refuses."""
 
     def updates(self, grads: Tensors, history: tuple[Tensors, ...], rate: float, iteration: int) -> Tensors:
-        """Return what is to be subtracted; `grads` include decay and may be overwritten, `rate` includes lr_mult."""
+        """Return the values to subtract; `grads` include decay and may be overwritten, `rate` includes lr_mult."""
         del iteration
         (momentum,) = history
         torch._foreach_mul_(momentum, self.momentum)
@@ -86,7 +86,7 @@ def rules() -> Mapping[str, type[Rule]]:
 
 
 def make_rule(param: SolverParameter, *, exact: bool = False) -> Rule:
-    """Return the rule a solver asks for; `param` is upgraded (``type``, not ``solver_type``).
+    """Return the rule of a solver; `param` is upgraded (``type``, not ``solver_type``).
 
     With `exact`, SGD and Nesterov round as Caffe does on every processor.
     """

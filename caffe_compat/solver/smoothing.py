@@ -8,7 +8,7 @@ import torch
 class SmoothedLoss:
     """Mean of the last `window` losses, in float32 and in Caffe's order of operations.
 
-    Losses stay tensors, so that a device need not wait until a value is asked for.
+    Losses stay tensors, so that a device need not wait until a value is read.
     """
 
     def __init__(self, window: int) -> None:

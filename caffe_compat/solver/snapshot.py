@@ -45,7 +45,7 @@ def check_prefix(param: SolverParameter) -> None:
 
 
 def check_layer_names(names: Iterable[str], param: SolverParameter) -> None:
-    """Refuse layer names that the format of the snapshots cannot hold, before training starts."""
+    """Refuse layer names that the format of the snapshots cannot store, before training starts."""
     if param.snapshot_format == param.HDF5:
         require_names(names, str(snapshot_path(param, 0, ".caffemodel.h5")))
 
@@ -61,7 +61,7 @@ def find_weights(learned_net: str, state_path: Path) -> Path:
         if candidate.is_file():
             return candidate
     problem = "the weights of this state are missing"
-    hint = f"put {Path(learned_net).name} beside the state"
+    hint = f"put {Path(learned_net).name} next to the state"
     raise SolverError(problem, code="file-missing", file=state_path, field="learned_net", value=learned_net, hint=hint)
 
 

@@ -1,4 +1,4 @@
-"""Provide nets with data: from their sources, or made up if the sources cannot be read."""
+"""Provide nets with data: from their sources, or generated if the sources cannot be read."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def guessed_shapes(layer: pb.LayerParameter, given: InputShapes) -> dict[str, Sh
 
 
 def whole_number_blobs(graph: NetGraph) -> set[str]:
-    """Return the blobs that must hold whole numbers: labels, indices, selectors, and the blobs they are copied from."""
+    """Return the blobs that must be whole numbers: labels, indices, selectors, and the blobs they are copied from."""
     blobs: set[str] = set()
     for node in reversed(graph.nodes):
         blobs.update(node.bottoms[index] for index in node.layer.whole_number_bottoms(len(node.bottoms)))

@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[int, str, str, int, int]:
-        """Return what identifies this entry in a log."""
+        """Return the key of this entry in a log."""
         return self.iteration, self.kind, self.name, self.index, self.net
 
     @property

@@ -28,7 +28,7 @@ SUFFIXES = (".prototxt", ".pt", ".txt")
 
 
 class Lack(enum.StrEnum):
-    """What a definition that is refused lacks."""
+    """The fault of a definition that is refused."""
 
     LAYER = "layer type"
     FIELD = "field"
@@ -92,7 +92,7 @@ class Surveyed:
 
     @property
     def missing(self) -> str:
-        """Return what the definition lacks, "" if it is built."""
+        """Return the missing part of the definition, "" if it is built."""
         return "" if self.lack is None else f"{self.lack} {self.name}".rstrip()
 
     def to_json(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def states(path: Path, forks: Sequence[str]) -> Iterator[PreparedNet]:
 
 
 def lack(error: CaffeCompatError) -> tuple[Lack, str, str]:
-    """Return what is missing first of all: its kind, its name, and the problem in words."""
+    """Return the first missing part: its kind, its name, and the problem in words."""
     first = min(error.problems, key=lambda problem: list(Lack).index(_lack_of(problem)))
     kind = _lack_of(first)
     if kind is Lack.FAULT:
@@ -190,7 +190,7 @@ class _GivenShapes:
     classes: list[str] = field(default_factory=list)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
-        """Return no blobs; refuse a top without a given shape. (The rest of the net is looked at all the same.)"""
+        """Return no blobs; refuse a top without a given shape. (The rest of the net is checked nevertheless.)"""
         name = class_name(spec)
         for top in spec.param.top:
             if top not in self.shapes:

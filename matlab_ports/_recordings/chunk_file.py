@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from caffe_compat_base.partial_file import sync
 from matlab_ports._support.errors import PortError
-from matlab_ports._support.files import require_folder, require_not_kept, reserve_space
+from matlab_ports._support.files import require_folder, require_not_input, reserve_space
 from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 
 Array = npt.NDArray[Any]
@@ -242,7 +242,7 @@ def chunk_file(path: str | Path, fingerprint: object, chunksz: int, *, resume: b
     """
     final = Path(path)
     require_folder(final)
-    require_not_kept(final)
+    require_not_input(final)
     fingerprint = json.loads(json.dumps(fingerprint))
     journals = sorted(Journal.find(final), key=lambda journal: len(journal.chunks))
     usable = [entry for entry in journals if resume and entry.fingerprint == fingerprint and entry.data.is_file()]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from caffe_compat_base.kept_files import CONFLICT, is_kept
+from caffe_compat_base.input_files import CONFLICT, is_protected
 from caffe_compat_base.partial_file import partial_file
 from matlab_ports._support.errors import PortError
 
@@ -25,15 +25,15 @@ def atomic_path(path: str | Path, size: int = 0) -> Iterator[Path]:
     writes into the folder removes.
     """
     final = Path(path)
-    require_not_kept(final)
+    require_not_input(final)
     with partial_file(final) as temporary:
         reserve_space(temporary, size)
         yield temporary
 
 
-def require_not_kept(path: Path) -> None:
+def require_not_input(path: Path) -> None:
     """Refuse to write a file that the script reads, by whatever name or link."""
-    if is_kept(path):
+    if is_protected(path):
         raise PortError(CONFLICT, code="conflict", file=path, hint="choose another name")
 
 

@@ -26,7 +26,7 @@ Code = Literal[
     "file-missing",
     "file-unreadable",  # permissions, or not a regular file
     "file-unwritable",  # disk full, quota, permissions
-    "foreign-files",  # the folder holds files that this command did not write
+    "foreign-files",  # the folder contains files that this command did not write
     "in-use",
     "interrupted",
     "invalid",  # a value that no other code describes
@@ -120,7 +120,7 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 def printable(text: str, keep: str = "") -> str:
     """Escape a text's control characters, except those in `keep`, for a terminal, a log, a figure or a UTF-8 file.
 
-    Names of layers and blobs may hold any character, those of files also bytes that are not UTF-8, which are escaped.
+    Names of layers and blobs may have any character, those of files also bytes that are not UTF-8, which are escaped.
     """
     return _CONTROL.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)
 

@@ -38,7 +38,7 @@ def with_streams(program: str, command: Callable[[], int]) -> int:
 def leave_ascii() -> None:
     """Restart the process in Python's UTF-8 mode if file names are limited to ASCII.
 
-    Python chooses that mode itself in the C locale unless ``PYTHONUTF8=0`` forbids it. Lists, tables and libraries hold
+    Python chooses that mode itself in the C locale unless ``PYTHONUTF8=0`` forbids it. Lists, tables and libraries have
     UTF-8.
     """
     if sys.executable and codecs.lookup(sys.getfilesystemencoding()).name == "ascii":

@@ -108,7 +108,7 @@ ERRORS = [
     ("lint net.prototxt --ignore=batch-norm", "--ignore = 'batch-norm'"),
     ("survey gone", "gone: folder does not exist"),
     ("survey shapes.txt", "shapes.txt: is not a folder"),
-    ("survey empty", "holds no definition"),
+    ("survey empty", "contains no definition"),
     ("survey . --shapes=shapes.txt", "shapes.txt:2: 'data' is not of the form"),
     ("survey . --shapes=none.txt", "none.txt: cannot be read"),
     ("diff net.prototxt solver.prototxt", "solver.prototxt: is a solver"),

@@ -141,7 +141,7 @@ def test_weights_too_large_for_a_snapshot_are_refused_before_training(case, caps
 
     monkeypatch.setattr(train, "SIZE_LIMIT", 4 * 4 - 1)
     text = failed(capsys, "train", "--solver=solver.prototxt")
-    assert "snapshot_format = 'BINARYPROTO': snapshots would hold 16 bytes" in text
+    assert "snapshot_format = 'BINARYPROTO': a snapshot would have 16 bytes" in text
     assert not list(case.glob("snap*"))
     assert main(["train", "--solver=solver.prototxt", "--set=snapshot_format: HDF5"]) == 0
     monkeypatch.setattr(train, "SIZE_LIMIT", 4 * 4)

@@ -1,6 +1,6 @@
 """Convolutions and pooling as torch operators, for training: forward, and the gradients to bottom, weights and bias.
 
-Float32 on the CPU. Maps lie with the channels innermost (``torch.channels_last``), so that nothing is copied between
+Float32 on the CPU. Maps have the channels innermost (``torch.channels_last``), so that nothing is copied between
 one operator and the next; others are copied once. Channels fill whole vectors (:func:`lanes_for`), those of the bottom
 of :func:`convolve_few` excepted. Results are the same bits with any number of threads. A pass back that is recorded
 (``create_graph``) or transformed itself is made of torch's operators, which can be differentiated again.
@@ -60,7 +60,7 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, pad: Sequence[int]) -> Ten
 
 @torch.library.custom_op("caffe_compat::convolve_tiles_backward", mutates_args=())
 def _tiles_backward(gradient: Tensor, x: Tensor, weight: Tensor, pad: Sequence[int], bottom: bool) -> list[Tensor]:  # noqa: FBT001
-    """Return the gradient to the weights and, if asked for, that to the bottom."""
+    """Return the gradient to the weights and, if needed, that to the bottom."""
     outputs, inputs, taps, _ = weight.shape
     lanes = lanes_for(outputs, inputs)
     at_points = torch.empty(tiles.SIDES[taps] ** 2, inputs, outputs, dtype=torch.float32)

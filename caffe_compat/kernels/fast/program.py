@@ -59,7 +59,7 @@ class Finish:
     """Side of square windows, side by side, of which the largest value remains; 0 for none."""
 
     def part(self, channels: slice) -> Finish:
-        """Return what happens to some of the channels."""
+        """Return the operations on some of the channels."""
         bias, slope = (None if values is None else values[channels] for values in (self.bias, self.slope))
         return replace(self, bias=bias, slope=slope)
 
@@ -86,7 +86,7 @@ class _Step:
     finish: Finish = field(default_factory=Finish)
 
     def without_weights(self) -> _Step:
-        """Return the step as it is laid out: its weights are packed, and nothing need hold them."""
+        """Return the step after its layout: without its weights, which are packed."""
         return replace(self, weight=None, finish=replace(self.finish, bias=None, slope=None))
 
 
@@ -168,7 +168,7 @@ class Program:
         return target
 
     def finish(self, source: int, finish: Finish) -> int:
-        """Do to a map what is else done to a convolution's sums."""
+        """Apply to a map the operations on a convolution's sums."""
         target = self._map(*self.shape(source))
         self._steps.append(_Step(Op.ADD, source, target, finish=finish))
         return target
@@ -194,7 +194,7 @@ class Program:
         return all(map(self._has_room, self._maps)) and all(map(self._can_run, self._steps))
 
     def compile(self) -> Compiled:
-        """Lay out the buffers, pack the weights, and return what runs. The program fits."""
+        """Lay out the buffers, pack the weights, and return the compiled program, which must fit."""
         if not self.fits():
             raise ValueError("the program's sizes are beyond the compiled code: ask fits() before")
         return Compiled(self.lanes, self._maps, self._steps)
@@ -349,7 +349,7 @@ class Compiled:
         return 0 if step.weight is None else height * width * step.weight.numel()
 
     def _is_dense(self, step: _Step) -> bool:
-        """Tell whether the taps of a line lie next to each other, with nothing between them."""
+        """Tell whether the taps of a line are next to each other, with nothing between them."""
         channels = self._maps[step.source].channels
         return (
             step.window.dilation[1] == 1 and self._maps[step.source].whole < 0 and self._pixels[step.source] == channels
@@ -443,7 +443,7 @@ class Compiled:
         return self._roots(step.source, step.target, step.finish.residual)
 
     def _offsets(self, group: int, images: int, late: set[int]) -> tuple[dict[int, int], int]:
-        """Return where each map begins, and the floats of all; those in `late` hold all images."""
+        """Return where each map begins, and the floats of all; those in `late` have all images."""
         used = [self._used(step) for step in self._steps]
         early = set[int]().union(*used[: self._grouped])
         used[0] |= late & early  # from the first group on

@@ -1,7 +1,7 @@
 """See in microseconds whether a pass can run compiled, and whether anything has changed that it relies on (watch.c).
 
 A weight that a program has copied is guarded: its storage becomes copy-on-write. Whatever writes to it then, be
-it an operator, an optimizer, a view or ``.numpy()`` that asks for a pointer, first moves the weight to other memory, so
+it an operator, an optimizer, a view or ``.numpy()`` that takes a pointer, first moves the weight to other memory, so
 that its address tells. What cannot be guarded is hashed.
 """
 
@@ -39,7 +39,7 @@ VERSION = 24
 
 @functools.cache
 def offsets() -> COffsets | None:
-    """Return where tensors hold what a watch looks at, or None where torch is built in another way."""
+    """Return the offsets in tensors of the fields that a watch reads, or None for a torch with another layout."""
     if None in (_data_address, _use_count, _lazy_clone, _is_lazy) or len(PLAIN_KEYS) != 2:
         return None
     sizes, strides, offset = (11, 13, 17), (1009, 31, 2), (23,)
@@ -207,19 +207,19 @@ def guard(x: Tensor) -> Tensor | None:
 
 
 def is_guarded(x: Tensor, clone: Tensor) -> bool:
-    """Tell whether nothing has asked for a pointer to a guarded tensor that it could write by."""
+    """Tell whether nothing has taken a writable pointer to a guarded tensor."""
     return bool(_data_address(x) == _data_address(clone))
 
 
 def is_shared(x: Tensor, own: int) -> bool:
-    """Tell whether more than `own` tensors hold the storage of one: arrays may, and those write unseen."""
-    return bool(_use_count(x.untyped_storage()._cdata) > own + 1)  # the count itself holds it, too
+    """Tell whether more than `own` tensors share the storage of one: arrays may, and those write unseen."""
+    return bool(_use_count(x.untyped_storage()._cdata) > own + 1)  # the count itself refers to it, too
 
 
 class Hashes:
     """64 bits for every piece of the values of some tensors; what is between the values counts.
 
-    The tensors stay where they are as long as these are asked for.
+    The tensors must stay in place while these are in use.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:

@@ -54,7 +54,7 @@ class BoxCode:
     """The variances are left out of the code (variance_encoded_in_target, encode_variance_in_target)."""
 
     def decode(self, code: Array, priors: Array, variances: Array) -> Array:
-        """Return the boxes (..., 4) that codes stand for; refuse a prior box without area where its size matters."""
+        """Return the boxes (..., 4) of codes; refuse a prior box without area where its size matters."""
         moved = code if self.plain else code * variances
         if self.kind == _CODES.CORNER:
             return np.asarray(priors + moved)

@@ -1,4 +1,4 @@
-"""Pooling's ceil_mode: what many forks have instead of Caffe 1.0's round_mode (pull request 3057 to BVLC/caffe)."""
+"""Pooling's ceil_mode, which many forks have instead of Caffe 1.0's round_mode (pull request 3057 to BVLC/caffe)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class CtcLoss(Loss):
     unforced = 1
     accounts = {
         "ctc_loss_param": Account(
-            read=("time_step", "blank_label"), ignored={"alphabet_size": "another than the bottom's is refused"}
+            read=("time_step", "blank_label"), ignored={"alphabet_size": "a value other than the bottom's is refused"}
         ),
         "loss_param": Account(ignored=UNREAD),
     }
@@ -69,7 +69,7 @@ class CtcLoss(Loss):
         if not 1 <= message.time_step <= x[0]:
             yield spec.fault(f"must be 1 to the number of steps ({x[0]})", f"{field}.time_step")
         if not 0 <= message.blank_label < x[2]:
-            yield spec.fault("is none of the scores", f"{field}.blank_label")
+            yield spec.fault("is not the number of a score", f"{field}.blank_label")
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.message("ctc_loss_param")
@@ -149,7 +149,7 @@ class LabelsequenceAccuracy(Layer):
 
     type = "LabelsequenceAccuracy"
     forks = ("crnn",)
-    summary = "fraction of label sequences that are read without a fault"
+    summary = "fraction of label sequences that are read without an error"
     origin = "src/caffe/layers/labelsequence_accuracy_layer.cpp"
     witness = Witness.TRANSCRIPTION
     gradient = Gradient.REFUSED

@@ -19,7 +19,7 @@ from caffe_compat.schema import forks_pb2 as fb
 
 @dataclass(frozen=True)
 class Rules:
-    """The settings of DetectionOutput; scores must lie above `threshold`."""
+    """The settings of DetectionOutput; scores must be above `threshold`."""
 
     num_classes: int
     share_location: bool
@@ -68,7 +68,7 @@ def write_detections(onnx: OnnxWriter, rules: Rules, priors: int) -> str:
 
 
 def _scores(onnx: OnnxWriter, rules: Rules, priors: int) -> str:
-    """Write the scores as (images * classes, priors), the background's out of the question."""
+    """Write the scores as (images * classes, priors), the background's as -inf."""
     scores = onnx.node("Reshape", onnx.bottoms[1], [-1, priors, rules.num_classes])
     scores = onnx.node("Transpose", scores, perm=[0, 2, 1])
     if 0 <= rules.background < rules.num_classes:
@@ -214,7 +214,7 @@ class DetectionOutputModule(nn.Module):
 
 @register
 class DetectionOutput(Layer):
-    """Predictions decoded, thresholded, thinned out by overlap and counted out."""
+    """Predictions decoded, thresholded, suppressed by overlap and limited in number."""
 
     type = "DetectionOutput"
     forks = ("ssd",)
@@ -233,8 +233,8 @@ class DetectionOutput(Layer):
             ),
             ignored={
                 "save_output_param": "writes files only where it has an output_directory, which is refused",
-                "visualize_threshold": "is for visualize",
-                "save_file": "is for visualize",
+                "visualize_threshold": "only visualize uses it",
+                "save_file": "only visualize uses it",
             },
             rejected={"visualize": "drawing while the net runs; draw the boxes of the top"},
         )
@@ -245,7 +245,7 @@ class DetectionOutput(Layer):
         nms = message.nms_param
         if message.save_output_param.output_directory:
             hint = "write the top to a file yourself"
-            problem = "not supported: writing result files"
+            problem = "result files are not supported"
             yield spec.error(problem, f"{field}.save_output_param.output_directory", hint=hint, code="unsupported")
         yield from spec.at_least_one(field, "num_classes")
         if nms.nms_threshold < 0:

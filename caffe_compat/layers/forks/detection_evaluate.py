@@ -80,10 +80,10 @@ class DetectionEvaluateModule(nn.Module):
         for label in self.rules.classes:
             yield -1, label, ((objects[:, 1] == label) & counted).sum(), -1, -1
 
-    def _detections(self, found: Array, objects: Array) -> Iterator[Sequence[float]]:
+    def _detections(self, rows: Array, objects: Array) -> Iterator[Sequence[float]]:
         """Yield the rows of detections by image, label and score."""
-        for image in np.unique(found[:, 0]).tolist():
-            of_image = found[found[:, 0] == image]
+        for image in np.unique(rows[:, 0]).tolist():
+            of_image = rows[rows[:, 0] == image]
             in_image = objects[objects[:, 0] == image]
             labels = of_image[:, 1]
             for label in np.unique(labels[labels != -1]).tolist():
@@ -122,7 +122,7 @@ class DetectionEvaluate(Layer):
 
     type = "DetectionEvaluate"
     forks = ("ssd",)
-    summary = "which detections are right; rows for the solver's average precision"
+    summary = "rates detections; rows for the solver's average precision"
     origin = "src/caffe/layers/detection_evaluate_layer.cpp"
     witness = Witness.RECORDED
     gradient = Gradient.REFUSED

@@ -66,7 +66,7 @@ class CenterLoss(Loss):
     unforced = 1
     accounts = {
         "center_loss_param": Account(
-            read=("num_output", "center_filler"), ignored={"axis": "other axes than 1 are refused"}
+            read=("num_output", "center_filler"), ignored={"axis": "axes other than 1 are refused"}
         ),
         "loss_param": Account(ignored=UNREAD),
     }
@@ -197,7 +197,7 @@ class MarginInnerProduct(Layer):
     accounts = {
         "margin_inner_product_param": Account(
             read=("num_output", "type", "weight_filler", "base", "gamma", "power", "iteration", "lambda_min"),
-            ignored={"axis": "other axes than 1 are refused"},
+            ignored={"axis": "axes other than 1 are refused"},
         )
     }
 

@@ -91,7 +91,7 @@ def _columns(parts: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[list[torch
 
 
 def _compared(boxes: torch.Tensor, part: Locations) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return predictions and what they should be, (M, 4) each; the gradient passes the divisor by, as in the fork."""
+    """Return predictions and targets, (M, 4) each; the gradient ignores the divisor, as in the fork."""
     prior, group, inside, divisor, codes = (
         torch.from_numpy(x).to(boxes.device) for x in (part.prior, part.group, part.inside, part.divisor, part.codes)
     )
@@ -122,7 +122,7 @@ class MultiBoxLoss(Loss):
                 *("ignore_cross_boundary_bbox", "bp_inside", "mining_type", "nms_param", "sample_size"),
                 "use_prior_for_nms",
             ),
-            ignored={"do_neg_mining": "the older form of mining_type, which it may not contradict"},
+            ignored={"do_neg_mining": "the older form of mining_type, with which it must agree"},
         ),
         "loss_param": Account(
             read=("normalization", "normalize"), ignored={"ignore_label": UNREAD_BY_FORK["ignore_label"]}

@@ -309,7 +309,7 @@ def _check_labels(labels: Indices, num_classes: int) -> None:
 
 
 def assign(rules: MultiBoxRules, location: Array, confidence: Array, prior: Array, truth: Array) -> Targets:
-    """Return what the predictions of a batch are compared with.
+    """Return the targets of the predictions of a batch.
 
     `location` is (N, P, groups, 4), `confidence` (N, P, C), `prior` (2, P, 4): boxes and variances; all are float32.
     """
@@ -340,7 +340,7 @@ def assign(rules: MultiBoxRules, location: Array, confidence: Array, prior: Arra
 
 
 def _of_each(rules: MultiBoxRules, labels: Indices) -> Array:
-    """Return what each of the scores should be: 1 for the class; the rest is set to the background's number."""
+    """Return the target of each score: 1 for the class; the rest is set to the background's number."""
     out = np.full((len(labels), rules.num_classes), rules.background, np.float32)
     known = (labels >= 0) & (labels < rules.num_classes)  # without a background's class, a negative has none
     out[np.flatnonzero(known), labels[known]] = 1
@@ -348,7 +348,7 @@ def _of_each(rules: MultiBoxRules, labels: Indices) -> Array:
 
 
 def _of_all(rules: MultiBoxRules, images: int, priors: int, rows: Indices, labels: Indices) -> npt.NDArray[np.generic]:
-    """Return what the scores of every box should be, where nothing is mined.
+    """Return the targets of the scores of every box, where nothing is mined.
 
     LOGISTIC writes the classes of an image where those of image / C begin, as if a box had one number.
     """

@@ -79,7 +79,7 @@ class Normalize(Layer):
 
 
 class UnitModule(nn.Module):
-    """Each position's channels over their norm; the norm as a second result where it is asked for."""
+    """Each position's channels over their norm; the norm as a second result where it is a top."""
 
     def __init__(self, absolute: bool, norm: bool, learned: bool) -> None:
         super().__init__()

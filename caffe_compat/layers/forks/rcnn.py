@@ -134,7 +134,7 @@ class SmoothL1LossModule(nn.Module):
     def forward(
         self, a: torch.Tensor, b: torch.Tensor, inside: torch.Tensor | None = None, outside: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Return the scalar loss; `inside` weighs differences, `outside` what they cost."""
+        """Return the scalar loss; `inside` weighs differences, `outside` their costs."""
         difference = precise(a) - precise(b)
         if inside is not None:
             difference = difference * inside.detach()
@@ -179,7 +179,7 @@ class UnscaledDropout(nn.Module):
     def __init__(self, ratio: float) -> None:
         super().__init__()
         self.ratio = ratio
-        # As the fork rounds it: 1 / scale, with scale = 1 / (1 - ratio) held in float32.
+        # As the fork rounds it: 1 / scale, with scale = 1 / (1 - ratio) in float32.
         self.factor = float(np.float32(1 / float(np.float32(1 / (1 - ratio)))))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

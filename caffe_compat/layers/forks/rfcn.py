@@ -1,6 +1,6 @@
 """R-FCN: pooling by position, and the losses and the choice of regions of its online hard example mining (OHEM).
 
-The fork has these layers for GPUs only; what is said of its code here is said of its CUDA code.
+The fork has these layers for GPUs only; remarks about its code are about its CUDA code.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class BoxAnnotatorOHEMModule(nn.Module):
     def forward(
         self, rois: torch.Tensor, loss: torch.Tensor, label: torch.Tensor, weights: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the labels (R, 1, H, W) and the weights (R, C, H, W) of what is chosen."""
+        """Return the labels (R, 1, H, W) and the weights (R, C, H, W) of the chosen regions."""
         labels, out = self.shapes
         numbers = rois.reshape(rois.shape[0], 5, -1)[:, 0].flatten()
         image = torch.from_numpy(whole_numbers(numbers.cpu().numpy(), "rois")).to(rois.device)
@@ -171,7 +171,7 @@ class BoxAnnotatorOHEM(Layer):
 
 
 def mode_of(spec: LayerSpec) -> str:
-    """Return the name of the normalisation that a loss asks for; in this fork a mode has been put before NONE."""
+    """Return the name of a loss's normalisation; this fork has inserted a mode before NONE."""
     added = spec.additions("loss_param")
     if added.HasField("normalization"):
         return str(fb.RFCNLoss.NormalizationMode.Name(added.normalization))
@@ -268,7 +268,7 @@ class SmoothL1LossOHEM(InstanceSmoothL1Loss):
 
 
 class InstanceSoftmaxWithLossModule(SoftmaxWithLossModule):
-    """SoftmaxWithLoss that gives out the loss of each prediction, without a gradient."""
+    """SoftmaxWithLoss that also returns the loss of each prediction, without a gradient."""
 
     def __init__(self, axis: int, ignore: int | None, normalization: str, probabilities: bool, tops: int) -> None:
         super().__init__(axis, ignore, normalization, probabilities)

@@ -100,7 +100,7 @@ class ImResize(Layer):
         module = ImResizeModule(self._size(spec), message.start_scale, message.scale_gap)
         for number in range(shape[0]):
             if any(not 0 <= module.pad(number, size) < (size + 1) // 2 for size in shape[2:]):
-                yield spec.fault(f"scale {number} does not lie inside its map", "imresize_param.start_scale")
+                yield spec.fault(f"scale {number} is not inside its map", "imresize_param.start_scale")
                 return
 
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:

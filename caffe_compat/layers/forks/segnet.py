@@ -110,7 +110,7 @@ class SegNetBNModule(nn.Module):
         self.bias = nn.Parameter(torch.empty(1, channels, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        """Normalise (N, C, ...); the batch's mean and variance as further results where they are asked for."""
+        """Normalise (N, C, ...); the batch's mean and variance as further results where they are tops."""
         y = x.reshape(*x.shape, *[1] * (4 - x.dim()))
         if not self.learn:
             return y * self.weight + self.bias

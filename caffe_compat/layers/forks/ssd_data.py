@@ -1,4 +1,4 @@
-"""AnnotatedData and VideoData: the data layers of SSD, and what its fork adds to transform_param."""
+"""AnnotatedData and VideoData: the data layers of SSD, and its fork's additions to transform_param."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _TRANSFORM = Account(
 )
 _VIDEO_ONLY = {"emit_constraint": "a video has no boxes", "distort_param": _UNREAD, "expand_param": _UNREAD}
 _VIDEO_COLOUR = {"force_color": _UNREAD, "force_gray": _UNREAD}
-_DATA = {"prefetch": "how many batches are made ahead changes none of them", "rand_skip": _UNREAD}
+_DATA = {"prefetch": "the number of batches prepared ahead does not change them", "rand_skip": _UNREAD}
 _DATA_MOVED = dict.fromkeys(
     ("scale", "mean_file", "crop_size", "mirror", "force_encoded_color"), "transform_param is read; write it there"
 )
 
 
 def ssd_messages(param: pb.LayerParameter) -> tuple[Any, Any]:
-    """Return SSD's own messages of a layer, and what SSD adds to its transform_param."""
+    """Return SSD's own messages of a layer, and SSD's additions to its transform_param."""
     additions, problems = read_additions(param, FORKS["ssd"].additions)
     raise_together(problems)
     return additions.get("") or fb.SSDLayer(), additions.get("transform_param") or fb.SSDTransformation()
@@ -77,7 +77,7 @@ class AnnotatedData(_SSDFed):
         "data_param": Account(read=("source", "batch_size", "backend"), ignored=_DATA, rejected=_DATA_MOVED),
         "annotated_data_param": Account(
             read=("batch_sampler", "anno_type"),
-            ignored={"label_map_file": "names classes for people; nothing reads it"},
+            ignored={"label_map_file": "names of classes for display; no layer reads it"},
         ),
         "transform_param": _TRANSFORM,
     }
@@ -96,7 +96,7 @@ class AnnotatedData(_SSDFed):
             sampler = message.sampler
             scales = 0 < sampler.min_scale <= sampler.max_scale <= 1
             if not (scales and 0 < sampler.min_aspect_ratio <= sampler.max_aspect_ratio):
-                problem = "scales must lie above 0 and up to 1, ratios above 0, and no minimum above its maximum"
+                problem = "scales must be above 0 and at most 1, ratios above 0, and no minimum above its maximum"
                 yield spec.error(problem, f"annotated_data_param.batch_sampler[{index}].sampler", code="out-of-range")
 
 

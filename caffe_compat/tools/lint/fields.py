@@ -88,7 +88,7 @@ def ignored(subject: Subject) -> Iterator[Finding]:
 
 
 def _parameters(messages: Iterable[str]) -> str:
-    """Return which messages hold the layer's parameters, as the end of a hint."""
+    """Return the messages with the layer's parameters, as the end of a hint."""
     specific = [message for message in messages if message not in _GENERAL]
     return f"; its parameters are in {', '.join(specific)}" if specific else ""
 

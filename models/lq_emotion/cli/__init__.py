@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import TypeAlias
 
 from caffe_compat.errors import CaffeCompatError, printable
-from caffe_compat.formats.regular_file import inputs_kept
+from caffe_compat.formats.regular_file import protected_inputs
 from caffe_compat_base.streams import leave_ascii, with_streams
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -78,7 +78,7 @@ def _run(argv: Sequence[str]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     try:
-        with inputs_kept(vars(args), _OUTPUTS):
+        with protected_inputs(vars(args), _OUTPUTS):
             code: int = args.run(args)
     except BrokenPipeError:
         raise

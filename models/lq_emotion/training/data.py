@@ -9,7 +9,7 @@ from pathlib import Path
 
 from caffe_compat.data.hdf5 import find_listed, listed_names
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, raise_together
-from caffe_compat.formats.hdf5_reader import find_beside, open_hdf5
+from caffe_compat.formats.hdf5_reader import find_linked, open_hdf5
 from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.fingerprints import file_sha256
@@ -64,7 +64,7 @@ def read_list(folder: Path, phase: str) -> Listed:
             continue
         try:
             with ExitStack() as stack:
-                data = find_beside(stack.enter_context(open_hdf5(file)), "data", file, stack)
+                data = find_linked(stack.enter_context(open_hdf5(file)), "data", file, stack)
                 shape = data.shape
                 rows += int(shape[0])
                 if len(shape) == 4 and shape[1] != 1:

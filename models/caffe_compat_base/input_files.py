@@ -9,23 +9,27 @@ from pathlib import Path
 
 CONFLICT = "would replace a file that is read"
 _Identity = tuple[int, int]
-_kept: list[frozenset[_Identity]] = []  # of each block that has not ended
+_protected: list[frozenset[_Identity]] = []  # of each block that has not ended
 
 
 @contextmanager
-def keeping(paths: Collection[Path]) -> Iterator[None]:
-    """Let `is_kept` know these files until the block ends, in all threads of the process."""
-    kept = frozenset(identity for path in paths if (identity := _identity(path)))
-    _kept.append(kept)
+def protecting(paths: Collection[Path]) -> Iterator[None]:
+    """Let `is_protected` know these files until the block ends, in all threads of the process."""
+    files = frozenset(identity for path in paths if (identity := _identity(path)))
+    _protected.append(files)
     try:
         yield
     finally:
-        _kept.remove(kept)
+        _protected.remove(files)
 
 
-def is_kept(path: Path) -> bool:
+def is_protected(path: Path) -> bool:
     """Tell whether writing to a path would replace a file that must stay."""
-    return bool(_kept) and (identity := _identity(path)) is not None and any(identity in kept for kept in _kept)
+    return (
+        bool(_protected)
+        and (identity := _identity(path)) is not None
+        and any(identity in files for files in _protected)
+    )
 
 
 def inputs_of(arguments: Mapping[str, object], outputs: Collection[str]) -> list[Path]:
@@ -46,7 +50,7 @@ def named_files(value: object) -> Iterator[Path]:
 
 
 def _identity(path: Path) -> _Identity | None:
-    """Return what all names of a file share; None if there is no such file."""
+    """Return the identity of a file, the same for all its names; None if there is no such file."""
     try:
         status = path.stat()
     except (OSError, ValueError):
