@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-import re
+from pathlib import Path
 
 import torch
 from torch import fx, nn
@@ -13,7 +13,7 @@ from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.preprocess import Preprocessing, to_json
 from caffe_compat.errors import FileError, NetError, raise_together
 from caffe_compat.formats.extras import plain
-from caffe_compat.formats.files import read_bytes
+from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.formats.text import format_text
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.layers.convolution import FewOutputsConv2d, PointConv2d
@@ -199,13 +199,16 @@ def labels_of(net: CaffeNet) -> tuple[str, ...]:
 
 def parse_labels(text: str) -> tuple[str, ...]:
     """Return the labels of a text, one a line."""
-    return tuple(line.strip() for line in re.split("\r\n?|\n", text.strip()))
+    return tuple(line.strip() for line in text.strip().split("\n"))
 
 
 def read_labels(file: str | os.PathLike[str]) -> tuple[str, ...]:
     """Return the labels of a file, one a line, as in Caffe's ``synset_words.txt``."""
+    require_regular(file)
     try:
-        labels = parse_labels(read_bytes(file).decode("utf-8-sig"))
+        labels = parse_labels(Path(file).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
     except UnicodeDecodeError:
         raise FileError("is not UTF-8 text", code="wrong-format", file=file) from None
     if "" in labels:

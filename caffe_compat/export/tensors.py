@@ -17,7 +17,8 @@ from caffe_compat.build.weights import place
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, FileError, NetError, WeightsError, raise_together
 from caffe_compat.export.portable import forks_of, metadata, parse_labels, require_inference
-from caffe_compat.formats.files import atomic_path, parse_text, read_bytes
+from caffe_compat.formats.files import atomic_path, parse_text
+from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -92,11 +93,14 @@ def load_safetensors(file: str | os.PathLike[str]) -> CaffeNet:
 
 def _unpacked(file: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Return the texts and the tensors of a file."""
-    content = read_bytes(file)
+    require_regular(file)
     try:
+        content = file.read_bytes()
         values: dict[str, torch.Tensor] = _safetensors().load(content)
         end = 8 + int.from_bytes(content[:8], "little")
         return json.loads(content[8:end]).get("__metadata__", {}), values
+    except OSError as error:
+        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
     except FileError:
         raise
     except Exception as error:  # noqa: BLE001  (SafetensorError is the package's own, without a base of Python's)
