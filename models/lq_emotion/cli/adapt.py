@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from lq_emotion.cli.command import Command
-from lq_emotion.common.progress import Say
+from lq_emotion.cli.command import Command, imported
 from lq_emotion.training.adapt.settings import AdaptationResults, AdaptSettings
-
-
-def _adapt(settings: AdaptSettings, say: Say) -> AdaptationResults:
-    from lq_emotion.training.adapt.adaptation import adapt
-
-    return adapt(settings, say)
 
 
 def _show(results: AdaptationResults, settings: AdaptSettings) -> None:
@@ -18,4 +11,4 @@ def _show(results: AdaptationResults, settings: AdaptSettings) -> None:
     print(f"\n{report}\n  {settings.out / results.weights}")
 
 
-COMMAND = Command(AdaptSettings, _adapt, _show)
+COMMAND = Command(AdaptSettings, imported("training.adapt.adaptation:adapt"), _show)

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any, Generic, TypeVar
 
 from caffe_compat.errors import printable
@@ -15,6 +16,15 @@ from lq_emotion.common.settings import Settings, add_options, settings_of
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 ResultT = TypeVar("ResultT")
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """Return a function of `lq_emotion`, MODULE:FUNCTION, whose module is imported when it is called."""
+
+    def call(*args: Any) -> Any:
+        return resolve_name(f"lq_emotion.{name}")(*args)
+
+    return call
 
 
 def _no_failures(_result: Any) -> Sequence[str]:

@@ -63,10 +63,10 @@ def _show(results: DemoResults | CloudResults, settings: DemoSettings) -> None:
     files = [out / "report" / "report.html"]
     if isinstance(results, DemoResults):
         files += [out / "rd" / "rd_x264.png", results.videos[0].page]
-        found = lines(results)
+        summary = lines(results)
     else:
-        found = cloud_lines(results)
-    for line in found:
+        summary = cloud_lines(results)
+    for line in summary:
         print(line)
     print("\nFiles to look at:")
     for path in files:

@@ -1,12 +1,12 @@
-"""``lq-emotion study evaluate``: predictions, scores and figures of a trained net."""
+"""``lq-emotion study evaluate`` and ``study submission``: predictions and scores of a trained net."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lq_emotion.cli.command import Command
+from lq_emotion.cli.command import Command, imported
 from lq_emotion.common.progress import Say
-from lq_emotion.evaluation.settings import Evaluation, EvaluationSettings
+from lq_emotion.evaluation.settings import Evaluation, EvaluationSettings, Submission, SubmissionSettings
 
 
 def _evaluate(settings: EvaluationSettings, say: Say) -> Evaluation | tuple[Evaluation, ...]:
@@ -40,4 +40,10 @@ def _report(results: Evaluation, out: Path) -> None:
             print(f"  {out / name}")
 
 
-COMMAND = Command(EvaluationSettings, _evaluate, _show)
+def _show_submission(results: Submission, settings: SubmissionSettings) -> None:
+    for name in (*results.files, "submission.json"):
+        print(f"  {settings.out / name}")
+
+
+EVALUATE = Command(EvaluationSettings, _evaluate, _show)
+SUBMISSION = Command(SubmissionSettings, imported("evaluation.submission:write_submission"), _show_submission)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lq_emotion.cli.study import study_command
-from lq_emotion.studies.robust_lq.rate_distortion import SWEEP, SweepSettings
+from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 
 
@@ -25,5 +25,9 @@ def _text(value: float | None, form: str) -> str:
 
 
 COMMAND = study_command(
-    SWEEP, SweepSettings, _tables, ("rd.csv", "rd.json", "rd_x264.png", "rd_x265.png", "rate.png"), report=False
+    "robust_lq.rate_distortion:SWEEP",
+    SweepSettings,
+    _tables,
+    ("rd.csv", "rd.json", "rd_x264.png", "rd_x265.png", "rate.png"),
+    report=False,
 )

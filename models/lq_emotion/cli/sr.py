@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lq_emotion.cli.study import study_command
-from lq_emotion.studies.robust_lq.super_resolution import STUDY, SrResults, SrSettings
+from lq_emotion.studies.robust_lq.super_resolution import SrResults, SrSettings
 
 _COLUMNS = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}
 
@@ -28,4 +28,4 @@ def _shown(psnr: float | None) -> str:
 
 
 _FILES = ("super_resolution.png", "loss.png", "results.json", "sr_fcn.pt")
-COMMAND = study_command(STUDY, SrSettings, _table, _FILES, report=False)
+COMMAND = study_command("robust_lq.super_resolution:STUDY", SrSettings, _table, _FILES, report=False)

@@ -1,18 +1,30 @@
-"""The command of a study: its settings are the options; it prints the tables and writes the report."""
+"""``lq-emotion study run`` and ``study report``: a study whose settings are the options; its tables and its report."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, Literal
 
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
-from lq_emotion.workflow.study import Study, StudySettings
+from lq_emotion.common.settings import Settings, option
+from lq_emotion.datasets.avec.layout import dimension_root
+from lq_emotion.studies.cloud_robotics.plan import CloudPlan
+from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.workflow.study import StudySettings
+
+if TYPE_CHECKING:
+    from lq_emotion.report.build import Written
+    from lq_emotion.studies.cloud_robotics.results import CloudResults
+    from lq_emotion.studies.robust_lq.results import StudyResults
 
 
 def study_command(
-    study: Study[Any, Any],
+    study: str,
     settings: type[StudySettings],
     tables: Callable[[Any], str],
     files: Sequence[str],
@@ -23,7 +35,7 @@ def study_command(
 
     Parameters
     ----------
-    study, settings : the study and its settings.
+    study, settings : the study, MODULE:NAME below `lq_emotion.studies`, which is imported when it runs; its settings.
     tables : returns the tables of the results as text.
     files : files below ROOT to name at the end, where they exist.
     report : write ROOT/report, too.
@@ -31,9 +43,10 @@ def study_command(
     return Command(settings, partial(_run, study, report=report), partial(_show, tables, files))
 
 
-def _run(study: Study[Any, Any], settings: StudySettings, say: Say, *, report: bool) -> Any:
+def _run(name: str, settings: StudySettings, say: Say, *, report: bool) -> Any:
     from lq_emotion.report.build import report_on
 
+    study = resolve_name(f"lq_emotion.studies.{name}")
     if settings.dry_run:
         return study.dry_run(settings, say)
     results = study.run(settings, say)
@@ -49,3 +62,49 @@ def _show(tables: Callable[[Any], str], files: Sequence[str], results: Any, sett
     for path in (settings.out / name for name in ("report/report.html", *files)):
         if path.is_file():
             print(f"  {path}")
+
+
+def _robust_lq(results: Sequence[StudyResults]) -> str:
+    from lq_emotion.studies.robust_lq.tables import table_markdown
+
+    return "\n".join(map(table_markdown, results))
+
+
+def _cloud_robotics(results: CloudResults) -> str:
+    from lq_emotion.studies.cloud_robotics.tables import tables_markdown
+
+    return tables_markdown(results)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportSettings(Settings):
+    """Settings of ``study report``."""
+
+    out: Path = option(help="the folder to report on", metavar="ROOT")
+    dimension: Literal["valence", "arousal"] = option("valence", "dimension of the labels")
+
+
+def _report(settings: ReportSettings, _say: Say) -> Written:
+    from lq_emotion.report.build import report_on
+
+    return report_on(dimension_root(settings.out, settings.dimension))
+
+
+def _show_report(written: Written, _settings: ReportSettings) -> None:
+    for title, counts in written.sections.items():
+        print(f"{title:28} {counts['tables']:>2} tables  {counts['figures']:>2} figures")
+    for line in written.absent:
+        print(f"absent: {line}")
+    for path in (written.page, written.markdown):
+        print(f"  {path}")
+
+
+_ROBUST_LQ_FILES = (
+    *("table/table.md", "table/valence/table.md", "table/arousal/table.md"),
+    *("study/comparisons.md", "study/variants.md", "rd/rd_x264.png", "rd/rd_x265.png"),
+)
+ROBUST_LQ = study_command("robust_lq.study:STUDY", StudyPlan, _robust_lq, _ROBUST_LQ_FILES)
+CLOUD_ROBOTICS = study_command(
+    "cloud_robotics.study:STUDY", CloudPlan, _cloud_robotics, ("tables.md", "link/table.json")
+)
+REPORT = Command(ReportSettings, _report, _show_report)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from caffe_compat.errors import NetError
-from lq_emotion.cli.command import Command
-from lq_emotion.common.progress import Say
+from lq_emotion.cli.command import Command, imported
 from lq_emotion.common.settings import option
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches, add_switches, chosen_switches, format_setting
-from lq_emotion.training.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from lq_emotion.training.settings import TrainingResults
+from lq_emotion.training.settings import TrainingResults, TrainingSettings
 
 
 def _switches(args: argparse.Namespace) -> PaperSwitches:
@@ -39,12 +34,6 @@ class TrainCommand(TrainingSettings):
     switches: PaperSwitches = option(AS_CODE, add=add_switches, collect=_switches)
 
 
-def _train(settings: TrainCommand, say: Say) -> TrainingResults:
-    from lq_emotion.training.training_run import train
-
-    return train(settings, say)
-
-
 def _show(results: TrainingResults, _settings: TrainCommand) -> None:
     tests = list(results.test_loss.items())
     if tests:
@@ -54,4 +43,4 @@ def _show(results: TrainingResults, _settings: TrainCommand) -> None:
         print(f"  {path}")
 
 
-COMMAND = Command(TrainCommand, _train, _show)
+COMMAND = Command(TrainCommand, imported("training.training_run:train"), _show)

@@ -26,23 +26,23 @@ def command(path):
 def parsed(path):
     """Return the parser of a command."""
     command(path)
-    found = parser(path.split())
+    named = parser(path.split())
     for word in path.split():
-        groups = (action for action in found._actions if isinstance(action, argparse._SubParsersAction))
-        found = next(groups).choices[word]
-    return found
+        groups = (action for action in named._actions if isinstance(action, argparse._SubParsersAction))
+        named = next(groups).choices[word]
+    return named
 
 
 def options(settings: type[Settings]) -> list[tuple[type[Settings], str, Any, Any]]:
     """Return class, field name, type and description of each option, those of nested settings included."""
-    hints, found = get_type_hints(settings), []
+    hints, described = get_type_hints(settings), []
     for field in fields(settings):
         about, hint = field.metadata.get(_OPTION), hints[field.name]
         if about is None:
-            found += options(hint) if isinstance(hint, type) and issubclass(hint, Settings) else []
+            described += options(hint) if isinstance(hint, type) and issubclass(hint, Settings) else []
         elif about.add is None:
-            found.append((settings, field.name, None if about.read else _kind(hint, about)[0], about))
-    return found
+            described.append((settings, field.name, None if about.read else _kind(hint, about)[0], about))
+    return described
 
 
 def out_of_range(kind, about):
@@ -58,10 +58,10 @@ every_command = pytest.mark.parametrize("path", _COMMANDS)
 
 @every_command
 def test_the_help_explains_each_option(path, capsys):
-    found = parsed(path)
+    named = parsed(path)
     assert main([*path.split(), "--help"]) == 0
     shown = capsys.readouterr().out
-    for action in found._actions:
+    for action in named._actions:
         assert action.help, action.dest
         assert all(name in shown for name in action.option_strings or [str(action.metavar)])
     assert not re.search(r"\(default (None|\(\)|PosixPath)", shown)
@@ -79,9 +79,9 @@ def test_wrong_usage_is_2_with_one_line_of_error(path, capsys):
 
 @every_command
 def test_a_value_out_of_range_is_refused_alike_by_command_and_by_record(path, capsys):
-    made, found = command(path), parsed(path)
+    made, named = command(path), parsed(path)
     assert isinstance(made, Command)
-    actions = {name: action for action in found._actions for name in action.option_strings}
+    actions = {name: action for action in named._actions for name in action.option_strings}
     for settings, name, kind, about in options(made.settings):
         for value in out_of_range(kind, about):
             several = isinstance(getattr(get_type_hints(settings)[name], "__origin__", None), type)
@@ -101,16 +101,16 @@ def test_a_value_out_of_range_is_refused_alike_by_command_and_by_record(path, ca
 
 @every_command
 def test_a_text_that_an_option_cannot_read_is_refused(path):
-    found = parsed(path)
+    named = parsed(path)
     for _, name, kind, about in options(command(path).settings):
         if about.read or (kind in (int, float) and not about.choices and about.offered):
-            action = next(action for action in found._actions if _flag(name, about) in action.option_strings)
+            action = next(action for action in named._actions if _flag(name, about) in action.option_strings)
             with pytest.raises(argparse.ArgumentTypeError, match=None if about.read else "expected a"):
                 action.type("=")
 
 
 @every_command
 def test_what_a_command_returns_can_be_had_as_json(path):
-    made, found = command(path), parsed(path)
+    made, named = command(path), parsed(path)
     returns_nothing = path.startswith("data make") or path in ("models get", "models add")
-    assert ("--json" in found._option_string_actions) is not returns_nothing, made
+    assert ("--json" in named._option_string_actions) is not returns_nothing, made

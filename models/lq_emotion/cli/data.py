@@ -1,22 +1,26 @@
-"""``lq-emotion data prepare``: recordings to crops of faces."""
+"""``lq-emotion data prepare``, ``data h5`` and ``data degrade``: crops of faces, files to train on, degraded videos."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
-from caffe_compat.errors import DataError
+from caffe_compat.errors import DataError, printable
 from lq_emotion.cli.command import Command
 from lq_emotion.common.plain_text import table_lines
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.words import counted
+from lq_emotion.crops.h5 import H5Results, H5Settings, make_h5
 from lq_emotion.crops.prepare import Preparation, prepare, table
 from lq_emotion.crops.recording import PreparationSettings
-from lq_emotion.datasets.avec.layout import Layout, dimension_root
-from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
+from lq_emotion.datasets.avec.layout import Dimension, Layout, avec_name, dimension_root
+from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, chosen_partitions, partitions_of
 from lq_emotion.datasets.clips.recordings import write_recordings
 from lq_emotion.datasets.clips.table import ClipSettings, read_clips
+from lq_emotion.video.degrade import DegradedVideo, degrade_video
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +84,7 @@ def _recordings(settings: PrepareCommand, say: Say) -> tuple[Path, Sequence[str]
     return folder, settings.names or [clip.name for clip in clips.clips], partitions
 
 
-def _show(preparation: Preparation, _settings: PrepareCommand) -> None:
+def _show_prepared(preparation: Preparation, _settings: PrepareCommand) -> None:
     print("", *table_lines(table(preparation.recordings)), sep="\n")
 
 
@@ -89,4 +93,64 @@ def _failures(preparation: Preparation) -> list[str]:
     return [f"{len(failed)} of {len(preparation.recordings)} failed: {', '.join(failed)}"] if failed else []
 
 
-COMMAND = Command(PrepareCommand, _prepare, _show, _failures)
+@dataclass(frozen=True, kw_only=True)
+class H5Command(Settings):
+    """Settings of ``data h5``."""
+
+    out: Path = option(help="the output folder of `data prepare`", metavar="ROOT")
+    dimension: Dimension = option(
+        "valence", "label to learn; results for others than valence are in ROOT/arousal and ROOT/both"
+    )
+    partitions: Path | None = option(
+        None, "CSV file with the columns name and partition (train, dev or test)", metavar="CSV"
+    )
+    files: H5Settings = field(default_factory=H5Settings)
+    fresh: bool = option(False, "discard earlier results")
+
+
+def _h5(settings: H5Command, say: Say) -> H5Results:
+    files = settings.files
+    files = replace(files, train=tuple(map(avec_name, files.train)), test=tuple(map(avec_name, files.test)))
+    return make_h5(
+        dimension_root(settings.out, settings.dimension), files,
+        partitions=chosen_partitions(table=settings.partitions), fresh=settings.fresh, say=say,
+    )  # fmt: skip
+
+
+def _show_h5(results: H5Results, _settings: H5Command) -> None:
+    print(f"  {results.folder}/train.txt\n  {results.folder}/test.txt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DegradeSettings(Settings):
+    """Settings of ``data degrade``."""
+
+    video: Path = option(help="a video file", positional=True, metavar="VIDEO")
+    out: Path = option(help="an .mp4, .mov or .mkv file, without sound", metavar="FILE")
+    scale: float = option(1.0, "factor to shrink by", least=1)
+    qp: int = option(28, "quantiser of all frames", least=0, most=51)
+    fps: float | None = option(None, "most frames per second (default: all frames)", least=0.01)
+    codec: Literal["x264", "x265"] = option("x264", "encoder")
+
+
+def _degrade(settings: DegradeSettings, _say: Say) -> DegradedVideo:
+    from tqdm import tqdm
+
+    with tqdm(desc=printable(settings.video.name), unit=" frames", disable=None, leave=False) as bar:
+        return degrade_video(
+            settings.video, settings.out, scale=settings.scale, qp=settings.qp, fps=settings.fps, codec=settings.codec,
+            progress=bar.update,
+        )  # fmt: skip
+
+
+def _show_degraded(result: DegradedVideo, settings: DegradeSettings) -> None:
+    rate = "" if result.rate is None else f", {result.rate / 1000:.1f} kbit/s"
+    print(
+        printable(f"{settings.out}: {counted(result.frames, 'frame')} of {result.width} x {result.height} in ")
+        + f"{result.seconds:.2f} s, {result.bits} bits, {result.bpp:.4f} per pixel{rate}"
+    )
+
+
+PREPARE = Command(PrepareCommand, _prepare, _show_prepared, _failures)
+H5 = Command(H5Command, _h5, _show_h5)
+DEGRADE = Command(DegradeSettings, _degrade, _show_degraded)
