@@ -16,7 +16,7 @@ from lq_emotion.common.words import counted
 from lq_emotion.crops.h5 import H5Results, H5Settings, make_h5
 from lq_emotion.crops.prepare import Preparation, prepare, table
 from lq_emotion.crops.recording import PreparationSettings
-from lq_emotion.datasets.avec.layout import Dimension, Layout, avec_name, dimension_root
+from lq_emotion.datasets.avec.layout import Layout, avec_name, dimension_root
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, chosen_partitions, partitions_of
 from lq_emotion.datasets.clips.recordings import write_recordings
 from lq_emotion.datasets.clips.table import ClipSettings, read_clips
@@ -97,9 +97,9 @@ def _failures(preparation: Preparation) -> list[str]:
 class H5Command(Settings):
     """Settings of ``data h5``."""
 
-    out: Path = option(help="the output folder of `data prepare`", metavar="ROOT")
-    dimension: Dimension = option(
-        "valence", "label to learn; results for others than valence are in ROOT/arousal and ROOT/both"
+    out: Path = option(
+        help="the output folder of `data prepare`; for other labels than valence ROOT/arousal or ROOT/both",
+        metavar="ROOT",
     )
     partitions: Path | None = option(
         None, "CSV file with the columns name and partition (train, dev or test)", metavar="CSV"
@@ -112,8 +112,7 @@ def _h5(settings: H5Command, say: Say) -> H5Results:
     files = settings.files
     files = replace(files, train=tuple(map(avec_name, files.train)), test=tuple(map(avec_name, files.test)))
     return make_h5(
-        dimension_root(settings.out, settings.dimension), files,
-        partitions=chosen_partitions(table=settings.partitions), fresh=settings.fresh, say=say,
+        settings.out, files, partitions=chosen_partitions(table=settings.partitions), fresh=settings.fresh, say=say
     )  # fmt: skip
 
 

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.datasets.avec.layout import dimension_root
 from lq_emotion.studies.cloud_robotics.plan import CloudPlan
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.workflow.study import StudySettings
@@ -80,14 +79,13 @@ def _cloud_robotics(results: CloudResults) -> str:
 class ReportSettings(Settings):
     """Settings of ``study report``."""
 
-    out: Path = option(help="the folder to report on", metavar="ROOT")
-    dimension: Literal["valence", "arousal"] = option("valence", "dimension of the labels")
+    out: Path = option(help="folder of results; those of arousal are in ROOT/arousal", metavar="ROOT")
 
 
 def _report(settings: ReportSettings, _say: Say) -> Written:
     from lq_emotion.report.build import report_on
 
-    return report_on(dimension_root(settings.out, settings.dimension))
+    return report_on(settings.out)
 
 
 def _show_report(written: Written, _settings: ReportSettings) -> None:

@@ -66,8 +66,6 @@ class H5Settings(Settings):
     triplets: Literal["repaired", "clean"] | None = option(
         None, "use three consecutive frames as channels", group=_MULTI
     )
-    label_frame: Literal["first", "middle", "last"] = option("first", "frame whose label is used", group=_MULTI)
-    split: int = option(1, "number of files to split the samples over", least=1, group=_MULTI)
 
     @property
     def options(self) -> Options:
@@ -77,7 +75,6 @@ class H5Settings(Settings):
             keep_clean=self.keep_clean, mix_epochs=self.mix_epochs, augmentation=self.augment,
             keep_unflipped=self.keep_unflipped, mean_sub=self.mean_sub, norm=self.norm,
             remainder="keep" if self.keep_remainder else "drop", triplets=self.triplets or "repaired",
-            label_frame=self.label_frame, split=self.split,
         )  # fmt: skip
 
     def folder(self) -> str:

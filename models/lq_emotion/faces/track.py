@@ -39,7 +39,8 @@ class BoxSettings(Settings):
 
     every: int = option(1, "detect faces in every K-th frame and interpolate", least=1, metavar="K", group="faces")
     smooth: int = option(11, "average boxes over N frames, an odd number; 1 for none", least=1, group="faces")
-    hold: int = option(12, "keep the last box for up to N frames without a face", least=0, group="faces")
+    hold: int = option(12, least=0, offered=False)
+    """Frames without a face for which the last box remains."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,7 +31,8 @@ class Changes(Settings):
     display: int | None = option(None, "iterations between losses in the log", least=1)
     snapshot: int | None = option(None, "iterations between snapshots", least=1)
     base_lr: float | None = option(None, "base learning rate (default: the authors')", above=0)
-    filler: Literal["xavier", "msra"] | None = option(None, "filler for all weights (default: each layer's own)")
+    filler: Literal["xavier", "msra"] | None = option(None, offered=False)
+    """Filler for all weights; None leaves each layer its own."""
     random_seed: int | None = option(None, "random seed of fillers and dropout", name="--seed", least=0)
     type: str | None = None
 

@@ -120,7 +120,7 @@ def test_crops_training_files_and_nets_hold_both(recordings, tmp_path):
         places = np.rint(crops["video_time"].ravel() / 0.04).astype(int)
         assert crops[dimension].ravel().tolist() == whole.gsd[places].tolist()
         assert loadmat(root / "data/gsd" / dimension / "train_1.mat")["gsd"].ravel().tolist() == whole.gsd.tolist()
-    assert run("data", "h5", "--out", tmp_path, "--dimension", "both", "--chunk", 8, "--keep-remainder") == 0
+    assert run("data", "h5", "--out", root, "--chunk", 8, "--keep-remainder") == 0
     assert json.loads((root / "h5_files/HQ/h5.json").read_text())["labels"] == "valence and arousal"
     with h5py.File(root / "h5_files/HQ/train.h5") as file:
         frames, labels = file["data"][:, 0], file["label"][...]

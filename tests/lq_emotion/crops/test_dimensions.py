@@ -76,7 +76,7 @@ def test_both_dimensions_share_the_same_crops(root):
 
 
 def test_training_files_and_scores_are_of_the_dimension(root, tmp_path):
-    assert run("data", "h5", "--out", root, "--dimension", "arousal", "--chunk", 8, "--keep-remainder") == 0
+    assert run("data", "h5", "--out", root / "arousal", "--chunk", 8, "--keep-remainder") == 0
     assert not (root / "h5_files").exists()
     record = json.loads((root / "arousal/h5_files/HQ/h5.json").read_text())
     assert record["labels"] == "arousal"
@@ -109,7 +109,7 @@ def test_a_table_of_arousal_has_no_published_scores(tmp_path):
     (cell,) = table["cells"]
     assert cell["measured"]["frames"] > 20
     assert cell["published"] is None
-    assert run("study", "report", "--out", tmp_path, "--dimension", "arousal") == 0
+    assert run("study", "report", "--out", tmp_path / "arousal") == 0
     assert "Arousal, which the paper has not." in (tmp_path / "arousal/report/report.md").read_text()
 
 

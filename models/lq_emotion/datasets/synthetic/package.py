@@ -56,7 +56,8 @@ class SyntheticSettings(Settings):
         (480, 480), "frame size", read=frame_size, least=160, metavar="WxH", shown="480x480"
     )  # fmt: skip
     seed: int = option(0, "random seed; another seed draws other people", least=0)
-    lag: float = option(0.4, "mean delay of the raters in seconds", least=0, most=10)
+    lag: float = option(0.4, least=0, most=10, offered=False)
+    """Mean delay of the raters in seconds."""
     nested: bool = option(False, offered=False)
     """Nest every folder in one of the same name, as many copies of AVEC 2016 do."""
 

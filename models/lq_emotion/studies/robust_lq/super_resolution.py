@@ -71,6 +71,7 @@ class SrSettings(StudySettings):
     threads: int = option(2, offered=False)
     jobs: int = option(1, offered=False)  # each stage needs the one before
     cluster: str | None = option(None, offered=False)
+    dry_run: bool = option(False, offered=False)
     images: Path | None = option(
         None, "your images, of which the last fifth is held out (default: images of scikit-image)", metavar="FOLDER"
     )
