@@ -122,7 +122,7 @@ def predict_one(
             with contents_of(journal.path):
                 return replace(Outcome.from_json(journal.entry(_WORK)["outcome"]), before=True)
         detector = instruments.detector_of(source.stem, Path(settings.detector))
-        with source.open(settings.selection(), timeout=settings.timeout) as opened:
+        with source.open(settings.selection, timeout=settings.timeout) as opened:
             if journal is not None:
                 journal.details |= {"source": source.to_json(), "settings": settings.to_json()}
                 journal.details[DERIVED_VALENCE] = DERIVED_FROM
@@ -239,7 +239,6 @@ def predict(
     """
     settings = settings or PredictSettings()
     folder = None if out is None else Path(out).resolve()
-    settings.selection()
     require_detector(settings.detector)
     if settings.form == "parquet":
         pyarrow()

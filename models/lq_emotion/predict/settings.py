@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from lq_emotion.common.settings import Settings, option
@@ -22,9 +22,7 @@ class PredictSettings(Settings):
         group="nets",
     )  # fmt: skip
     device: str = option("auto", "auto, cpu, cuda or cuda:N", group="nets")
-    every: int = option(1, "take every N-th frame", least=1, group="frames")
-    start: float = option(0.0, "first time in seconds", least=0, metavar="S", group="frames")
-    end: float | None = option(None, "last time in seconds (default: all)", least=0, metavar="S", group="frames")
+    selection: Selection = field(default_factory=Selection)
     timeout: float = option(
         10.0, "seconds after which a silent stream counts as stalled", least=0.1, metavar="S", group="frames"
     )
@@ -34,13 +32,3 @@ class PredictSettings(Settings):
     overlay: bool = option(False, "write the frames with boxes and values, too", group="results")
     page: bool = option(True, "write no HTML page", name="--no-page", group="results")
     abstain: bool = option(False, "leave values empty that are not to be trusted", group="results")
-
-    def selection(self) -> Selection:
-        """Return which frames to take.
-
-        Raises
-        ------
-        DataError
-            The end is before the start.
-        """
-        return Selection(self.every, self.start, float("inf") if self.end is None else self.end)

@@ -40,7 +40,7 @@ class Camera:
         self._capture.release()
 
     def __iter__(self) -> Iterator[Frame]:
-        selection, first, index = self._selection, None, 0
+        selection, until, first, index = self._selection, self._selection.until, None, 0
         while True:
             success, frame = self._capture.read()
             now = self._clock()
@@ -49,7 +49,7 @@ class Camera:
                 problem = f"vanished after {index} frames, {now - first:.1f} s"
                 self.problem = DataError(problem, code="interrupted", field="source", value=self.name)
                 return
-            if now - first > selection.end:
+            if now - first > until:
                 return
             if index % selection.every == 0 and now - first >= selection.start:
                 yield Frame(index, now - first, np.ascontiguousarray(frame[:, :, ::-1]))

@@ -70,11 +70,11 @@ class Video:
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        selection, ended = self._selection, False
+        selection, until, ended = self._selection, self._selection.until, False
         try:
             for decoded in self._decoded():
                 number, time = self._place(decoded)
-                if time > selection.end:
+                if time > until:
                     ended = True
                     break
                 pace = self._pace()
@@ -131,7 +131,7 @@ class Video:
         seconds = self._duration()
         if seconds is None or not self.rate:
             return None
-        seconds = min(seconds, self._selection.end) - self._selection.start
+        seconds = min(seconds, self._selection.until) - self._selection.start
         return max(0, math.ceil(seconds * self.rate / self._selection.every))
 
     def _duration(self) -> float | None:
@@ -228,7 +228,7 @@ class Video:
             return None
         shown = max(self._shown, self._pace())
         seconds = self._last + shown
-        missing = min(expected, self._selection.end) - seconds
+        missing = min(expected, self._selection.until) - seconds
         exact = self.clock == "container" and self._number > 0
         least, part = _ESTIMATED
         if missing <= (_LOST * shown + _ROUNDING if exact else max(least, part * expected)):

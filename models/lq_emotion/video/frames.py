@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import CaffeCompatError, DataError
+from lq_emotion.common.settings import Settings, option
 
 Image = npt.NDArray[np.uint8]
 _ROUNDING = 1e-6  # of a slot of `thin`: times of containers are rounded
@@ -33,20 +34,24 @@ class Frame:
     """Name of the image's file; empty for videos."""
 
 
-@dataclass(frozen=True)
-class Selection:
-    """The frames to take from a source: every N-th from `start` to `end`, in seconds, both included."""
+@dataclass(frozen=True, kw_only=True)
+class Selection(Settings):
+    """The frames to take from a source; `start` and `end` are included."""
 
-    every: int = 1
-    start: float = 0.0
-    end: float = math.inf
+    every: int = option(1, "take every N-th frame", least=1, group="frames")
+    start: float = option(0.0, "first time in seconds", least=0, metavar="S", group="frames")
+    end: float | None = option(None, "last time in seconds (default: all)", least=0, metavar="S", group="frames")
 
     def __post_init__(self) -> None:
-        if self.every < 1:
-            raise DataError("must be at least 1", code="out-of-range", field="every", value=self.every)
-        if not 0 <= self.start <= self.end:
-            problem = f"must be at least 0 and not after the end, {self.end:g} s"
-            raise DataError(problem, code="out-of-range", field="start", value=self.start)
+        super().__post_init__()
+        if self.start > self.until:
+            problem = f"must not be after the end, {self.end:g} s"
+            raise DataError(problem, code="out-of-range", field="--start", value=self.start)
+
+    @property
+    def until(self) -> float:
+        """The end; infinity without one."""
+        return math.inf if self.end is None else self.end
 
 
 class Source(Protocol):

@@ -21,7 +21,7 @@ from lq_emotion.predict.run import Outcome, predict
 from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.quality import Condition
 from lq_emotion.video import camera
-from lq_emotion.video.frames import Frame
+from lq_emotion.video.frames import Frame, Selection
 from lq_emotion.video.sources import find_sources
 from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.predict.instruments import (
@@ -184,7 +184,7 @@ def test_the_same_command_does_not_do_its_work_again_and_other_settings_do(tmp_p
     path, net = clip(tmp_path, frames_with_squares(5)), estimator(tmp_path, DIMENSIONS)
     first, second = run(path, None, net), run(path, None, net)
     assert (first.before, second.before, second.faces) == (False, True, 5)
-    assert not run(path, None, net, settings=PredictSettings(page=False, every=2)).before
+    assert not run(path, None, net, settings=PredictSettings(page=False, selection=Selection(every=2))).before
     (tmp_path / "clip.estimates.csv").unlink()
     assert not run(path, None, net).before
 
@@ -404,8 +404,6 @@ def test_settings_that_cannot_work_are_refused_before_anything_is_written(tmp_pa
         predict(both, PredictSettings(), out, instruments=net)
     with refused("name-unknown", field="--detector", value="viola"):
         predict(both, PredictSettings(detector="viola"), instruments=net)
-    with refused("out-of-range", field="start"):
-        predict(both, PredictSettings(start=3.0, end=1.0), instruments=net)
     with refused("conflict", field="--jobs"):
         predict(find_sources(["camera:0", str(tmp_path / "a")]), PredictSettings(), jobs=2)
     assert not out.exists()

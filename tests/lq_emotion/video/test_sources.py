@@ -406,7 +406,7 @@ def test_sources_that_are_missing_empty_or_named_twice_are_refused(tmp_path):
 
 
 def test_selections_of_nothing_are_refused():
-    with refused("out-of-range", field="every", value=0):
+    with refused("out-of-range", field="--every", value=0):
         Selection(every=0)
-    with refused("out-of-range", field="start", value=3.0):
+    with refused("out-of-range", field="--start", value=3.0):
         Selection(start=3.0, end=2.0)

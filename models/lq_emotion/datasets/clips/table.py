@@ -349,7 +349,7 @@ def frames_of(clip: Clip, rate: float) -> Iterator[tuple[float, Image]]:
 
 def _shown(clip: Clip) -> Iterator[tuple[Frame, float]]:
     """Yield the frames of a video from before the clip's start on, each with the time until which it is shown."""
-    selection = Selection(start=max(0.0, clip.start - _BEFORE), end=clip.end)
+    selection = Selection(start=max(0.0, clip.start - _BEFORE), end=clip.end if math.isfinite(clip.end) else None)
     with Video(str(clip.file), selection) as video:
         last: Frame | None = None
         for frame in video:
