@@ -22,8 +22,7 @@ from caffe_compat.definition.netspec import NetSpec
 from caffe_compat.definition.netspec import layers as L
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
-from lq_emotion.common.fingerprints import file_sha256
-from lq_emotion.common.versions import versions
+from lq_emotion.common.fingerprints import file_sha256, versions
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel

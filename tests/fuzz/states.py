@@ -8,9 +8,9 @@ from pathlib import Path
 from caffe_compat.errors import CaffeCompatError
 from lq_emotion.common.document import Report, Section
 from lq_emotion.common.json_files import contents_of
-from lq_emotion.common.report_files import write_report
 from lq_emotion.crops.recording import JOURNALS, earlier_outcome, journal_of
 from lq_emotion.report import open_questions, provenance, results, traces
+from lq_emotion.report.build import write_report
 from lq_emotion.report.parts import Absent
 from lq_emotion.report.results import rate_distortion
 from lq_emotion.studies.robust_lq.rate_distortion import rate

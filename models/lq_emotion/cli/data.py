@@ -9,10 +9,10 @@ from typing import Literal
 
 from caffe_compat.errors import DataError, printable
 from lq_emotion.cli.command import Command
+from lq_emotion.common.document import counted
 from lq_emotion.common.plain_text import table_lines
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
-from lq_emotion.common.words import counted
 from lq_emotion.crops.h5 import H5Results, H5Settings, make_h5
 from lq_emotion.crops.prepare import Preparation, prepare, table
 from lq_emotion.crops.recording import PreparationSettings

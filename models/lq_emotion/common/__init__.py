@@ -1,1 +1,1 @@
-"""Utilities shared by all packages: JSON files, fingerprints, natural order, devices."""
+"""Utilities shared by all packages: JSON files, fingerprints, lists, documents, settings, jobs."""

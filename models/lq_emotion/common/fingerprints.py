@@ -1,16 +1,20 @@
-"""Fingerprints of files and settings."""
+"""Fingerprints of what results depend on: files, settings, and the versions of the packages that compute."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
+import platform
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import FileError
 from caffe_compat.formats.regular_file import require_regular
+
+_PACKAGES = ("caffe-compat", "torch", "numpy", "scipy", "h5py", "opencv-python", "av")
 
 
 def file_sha256(path: Path) -> str:
@@ -40,3 +44,15 @@ def fingerprint(value: Any) -> str:
     """Return the SHA-256 of a JSON value, written with sorted keys and no spaces."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of these packages; None for a package that is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,12 +1,18 @@
-"""Write lists of files, one name per line, as HDF5Data reads them."""
+"""Lists of files: sorted as people order names, and written one name per line, as HDF5Data reads them."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Return a sort key: ``frame_2`` before ``frame_10``."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def write_list(files: Sequence[Path], path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO, TypeAlias
 
 from caffe_compat.errors import DataError, FileError, printable
 from caffe_compat.formats.atomic import atomic_path, writing
-from lq_emotion.common.lock import try_lock
+from lq_emotion.common.folders import try_lock
 from lq_emotion.nets.known.outputs import DERIVED_VALENCE, Labels, coordinates
 from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace, SeenFrame
 

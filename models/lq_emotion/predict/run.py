@@ -18,15 +18,14 @@ from tqdm import tqdm
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, printable
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.ahead import Ahead
-from lq_emotion.common.fingerprints import fingerprint, named_hashes
+from lq_emotion.common.document import counted
+from lq_emotion.common.fingerprints import fingerprint, named_hashes, versions
 from lq_emotion.common.folders import require_folder
 from lq_emotion.common.html_page import page
 from lq_emotion.common.jobs import JobOutcome, run_all
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.json_files import contents_of
 from lq_emotion.common.progress import Say
-from lq_emotion.common.versions import versions
-from lq_emotion.common.words import counted
 from lq_emotion.faces.boxfiles import Boxes
 from lq_emotion.faces.face import FaceDetector
 from lq_emotion.nets.known.outputs import DERIVED_FROM, DERIVED_VALENCE

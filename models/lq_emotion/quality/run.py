@@ -10,9 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from caffe_compat.errors import DataError
-from lq_emotion.common.fingerprints import file_sha256
+from lq_emotion.common.fingerprints import file_sha256, versions
 from lq_emotion.common.progress import Say
-from lq_emotion.common.versions import versions
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.quality.calibration import Calibration, MadeFrom, sidecar

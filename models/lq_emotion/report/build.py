@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from caffe_compat.errors import CaffeCompatError, FileError
+from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.document import Block, Figure, Report, Table, Text, number
+from lq_emotion.common.html_page import page
+from lq_emotion.common.markdown import markdown
 from lq_emotion.common.records import Record
-from lq_emotion.common.report_files import write_report
 from lq_emotion.nets.names import Method
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report import cloud_robotics, open_questions, provenance, results
@@ -111,7 +113,7 @@ def report_on(root: Path) -> Written:
     CaffeCompatError, OSError
     """
     report = make_report(root)
-    page, markdown = write_report(report, root / "report")
+    files = write_report(report, root / "report")
     sections = {
         section.title: {
             "tables": sum(isinstance(block, Table) for block in section.blocks),
@@ -119,4 +121,19 @@ def report_on(root: Path) -> Written:
         }
         for section in report.sections
     }
-    return Written(page, markdown, sections, tuple(report.notes))
+    return Written(*files, sections, tuple(report.notes))
+
+
+def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
+    """Write report.html, and report.md with its figures in report_figures; return the paths of both forms."""
+    page_path, markdown_path, figures = (folder / f"report{end}" for end in (".html", ".md", "_figures"))
+    figures.mkdir(parents=True, exist_ok=True)
+    for figure in report.figures:
+        with atomic_path(figures / f"{figure.name}.png") as partial:
+            partial.write_bytes(figure.png)
+    for path in set(figures.glob("*.png")) - {figures / f"{figure.name}.png" for figure in report.figures}:
+        path.unlink()  # an earlier report's
+    for path, text in ((markdown_path, markdown(report, figures.name)), (page_path, page(report))):
+        with atomic_path(path) as partial:
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # names of files are bytes
+    return page_path, markdown_path

@@ -16,10 +16,9 @@ import torch
 
 from caffe_compat.errors import CaffeCompatError, DataError, FileError, ProblemsError, did_you_mean
 from lq_emotion.common.devices import choose_device
-from lq_emotion.common.fingerprints import file_sha256
+from lq_emotion.common.fingerprints import file_sha256, versions
 from lq_emotion.common.json_files import contents_of, write_json
 from lq_emotion.common.progress import Say
-from lq_emotion.common.versions import versions
 from lq_emotion.datasets.avec.partitions import recordings_in
 from lq_emotion.studies.robust_lq.store import Store
 from lq_emotion.verify import engines

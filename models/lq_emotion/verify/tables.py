@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lq_emotion.common.document import Block, Cell, Column, Row, Table, Text, code, number, row
-from lq_emotion.common.words import counted
+from lq_emotion.common.document import Block, Cell, Column, Row, Table, Text, code, counted, number, row
 from lq_emotion.metrics.regression import MEASURES
 from lq_emotion.nets.names import Method
 from lq_emotion.verify.settings import PASSED, CellScore, Verification, VerifiedFile

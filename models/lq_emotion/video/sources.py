@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from caffe_compat.errors import DataError, FileError
+from lq_emotion.common.lists import natural_key
 from lq_emotion.common.records import Record
-from lq_emotion.common.words import natural_key
 from lq_emotion.video.camera import Camera
 from lq_emotion.video.container import PIPE, Video
 from lq_emotion.video.frames import Selection, Source

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import DataError, FileError
+from lq_emotion.common.fingerprints import versions
 from lq_emotion.common.jobs import connect
 from lq_emotion.common.processes import WorkerLostError, pools
 from lq_emotion.common.progress import Say
-from lq_emotion.common.versions import versions
 from lq_emotion.workflow.workers import PATIENCE, Workers, unseen
 
 _MOMENT = 0.25  # seconds between looks at what has changed

@@ -11,8 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from lq_emotion.common.folders import require_folder
-from lq_emotion.common.lock import locked
+from lq_emotion.common.folders import locked, require_folder
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, absolute, option
 from lq_emotion.workflow.stages import Ledger, Stage, perform

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lq_emotion.common.report_files import write_report
-from lq_emotion.report.build import make_report
+from lq_emotion.report.build import make_report, write_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium here: apt-get install chromium")

@@ -11,8 +11,7 @@ import pytest
 
 from caffe_compat import load_net
 from lq_emotion import prototxt
-from lq_emotion.common.report_files import write_report
-from lq_emotion.report.build import PARTS, make_report
+from lq_emotion.report.build import PARTS, make_report, write_report
 from lq_emotion.report.example_frames import _show
 from lq_emotion.studies.robust_lq.paper_vs_code import DISAGREEMENTS
 from lq_emotion.studies.robust_lq.store import Store

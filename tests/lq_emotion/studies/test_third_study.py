@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lq_emotion.common.lock import NAME, locked
+from lq_emotion.common.folders import LOCK, locked
 from lq_emotion.common.settings import add_options, settings_of
 from tests.lq_emotion.commands import quiet
 from tests.lq_emotion.studies import third_study
@@ -70,7 +70,7 @@ def test_results_of_its_names_that_it_did_not_write_stay(tmp_path):
     (tmp_path / "study.json").write_text("mine")
     with refused("foreign-files", file=tmp_path / "study.json"):
         STUDY.run(settings(tmp_path), quiet)
-    assert {path.name for path in tmp_path.iterdir()} == {NAME, "study.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {LOCK, "study.json"}
     (tmp_path / "study.json").unlink()
     STUDY.run(settings(tmp_path), quiet)
     STUDY.run(settings(tmp_path, width=8), quiet)  # its own files are replaced
@@ -91,5 +91,5 @@ def test_a_folder_that_another_process_works_in_is_left_alone(tmp_path):
     with locked(tmp_path, "study"), refused("conflict", file=tmp_path):
         STUDY.run(settings(tmp_path), quiet)
     STUDY.run(settings(tmp_path / "other"), quiet)
-    assert '"work": "study third"' in (tmp_path / "other" / NAME).read_text()
-    assert sorted(path.name for path in tmp_path.iterdir()) == [NAME, "other"]
+    assert '"work": "study third"' in (tmp_path / "other" / LOCK).read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LOCK, "other"]

@@ -22,8 +22,8 @@ from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.lists import write_list
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
-from lq_emotion.common.report_files import write_report
 from lq_emotion.common.settings import option
+from lq_emotion.report.build import write_report
 from lq_emotion.studies.questions import Question, questions_table
 from lq_emotion.training.losses import read_curves
 from lq_emotion.training.run import Run, train

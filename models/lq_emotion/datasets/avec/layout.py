@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from caffe_compat.errors import DataError, did_you_mean
-from lq_emotion.common.words import natural_key
+from lq_emotion.common.lists import natural_key
 
 Layout = Literal["auto", "avec2016", "recola"]
 Dimension = Literal["valence", "arousal", "both"]

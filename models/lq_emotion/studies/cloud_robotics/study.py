@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.fingerprints import versions
 from lq_emotion.common.json_files import write_json
-from lq_emotion.common.versions import versions
 from lq_emotion.datasets.ferplus import FOLDER_LABELS, FOLDERS, LABELS, PIXELS, read_ferplus
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.nets.known.loading import find_description

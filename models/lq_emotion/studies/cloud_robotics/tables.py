@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from lq_emotion.common.document import Cell, Column, Report, Row, Section, Table, Text, number, row
+from lq_emotion.common.document import Cell, Column, Report, Row, Section, Table, Text, counted, number, row
 from lq_emotion.common.markdown import markdown
-from lq_emotion.common.words import counted
 from lq_emotion.metrics.classification import ClassScores
 from lq_emotion.studies.cloud_robotics.paper import (
     CLASSES,

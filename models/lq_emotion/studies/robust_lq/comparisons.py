@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caffe_compat.errors import DataError
+from lq_emotion.common.document import counted
 from lq_emotion.common.records import Record
-from lq_emotion.common.words import counted
 from lq_emotion.metrics.regression import MEASURES, Convention, defined
 from lq_emotion.metrics.uncertainty import (
     LEVEL,

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.document import Block
-from lq_emotion.common.fingerprints import file_sha256
+from lq_emotion.common.fingerprints import file_sha256, versions
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.common.records import Record
-from lq_emotion.common.versions import versions
 from lq_emotion.evaluation.settings import TOGETHER, Evaluation
 from lq_emotion.evaluation.tables import read_moments
 from lq_emotion.metrics.regression import mean_score

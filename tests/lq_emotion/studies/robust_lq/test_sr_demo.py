@@ -15,7 +15,7 @@ from PIL import Image
 
 from caffe_compat import load_net, read_weights
 from lq_emotion import prototxt
-from lq_emotion.common.lock import NAME
+from lq_emotion.common.folders import LOCK
 from lq_emotion.studies.robust_lq import image_sources
 from lq_emotion.studies.robust_lq.upscaling import DEPLOY
 from lq_emotion.training import run as training
@@ -60,7 +60,7 @@ def lines(capsys):
 
 
 def times(folder):
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
     return {path: path.stat().st_mtime_ns for path in files}
 
 

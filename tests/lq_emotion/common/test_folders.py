@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 
-from lq_emotion.common.lock import NAME, locked
+from lq_emotion.common.folders import LOCK, locked
 from tests.refusals import refused
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from lq_emotion.common.lock import locked
+from lq_emotion.common.folders import locked
 with locked(Path(sys.argv[1]), "study"):
     print("locked", flush=True)
     time.sleep(60)
@@ -29,7 +29,7 @@ def test_a_second_process_is_refused_and_told_who_works_there_until_the_first_is
         finally:
             os.kill(first.pid, signal.SIGKILL)
     with locked(folder, "study"):
-        assert f'"process": {os.getpid()}' in (folder / NAME).read_text()
+        assert f'"process": {os.getpid()}' in (folder / LOCK).read_text()
 
 
 def test_the_lock_is_free_after_the_work(tmp_path):
@@ -40,7 +40,7 @@ def test_the_lock_is_free_after_the_work(tmp_path):
 
 def test_a_link_is_refused_and_its_target_kept(tmp_path):
     (tmp_path / "mine").write_text("mine")
-    (tmp_path / NAME).symlink_to(tmp_path / "mine")
-    with refused("unsafe", file=NAME), locked(tmp_path, "study"):
+    (tmp_path / LOCK).symlink_to(tmp_path / "mine")
+    with refused("unsafe", file=LOCK), locked(tmp_path, "study"):
         raise AssertionError("the link is followed")
     assert (tmp_path / "mine").read_text() == "mine"
