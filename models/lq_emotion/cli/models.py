@@ -16,11 +16,6 @@ from lq_emotion.common.settings import Settings, option
 _UNKNOWN = "for weights that are not recognised"
 
 
-@dataclass(frozen=True)
-class ListSettings(Settings):
-    """``models list`` has no settings."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class GetSettings(Settings):
     """Settings of ``models get``."""
@@ -56,7 +51,7 @@ class AddSettings(Settings):
     )  # fmt: skip
 
 
-def _list(_settings: ListSettings, _say: Say) -> dict[str, Any]:
+def _list(_settings: Settings, _say: Say) -> dict[str, Any]:
     from lq_emotion.nets.known.model import KNOWN
     from lq_emotion.nets.known.store import Store
 
@@ -67,7 +62,7 @@ def _list(_settings: ListSettings, _say: Say) -> dict[str, Any]:
     return {"home": str(store.home), "known": models, "added": added}
 
 
-def _show_list(listed: dict[str, Any], _settings: ListSettings) -> None:
+def _show_list(listed: dict[str, Any], _settings: Settings) -> None:
     rows = [("name", "task", "labels or dimensions", "licence", "installed")]
     for model in listed["known"]:
         state = "yes" if model["installed"] else "get" if model["package"] else "no"
@@ -133,7 +128,7 @@ def _add(settings: AddSettings, say: Say) -> None:
     say(f"{name}: {folder}")
 
 
-LIST = Command(ListSettings, _list, _show_list)
+LIST = Command(Settings, _list, _show_list)
 GET = Command(GetSettings, _get, json=False)
 SHOW = Command(ShowSettings, _facts, _show_facts)
 ADD = Command(AddSettings, _add, json=False)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, dataclass, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any, Literal, Self, Union, get_args, get_origin, get_type_hints
 
 
+@dataclass(frozen=True, eq=False)
 class Record:
     """Base of frozen dataclasses that are stored as JSON objects, with a key for each field.
 
@@ -19,7 +20,7 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that a JSON file holds, its keys in the order of the fields."""
-        return {field.name: _plain(getattr(self, field.name)) for field in _fields(type(self))}
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(type(self))}
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
@@ -35,15 +36,11 @@ class Record:
         if not isinstance(value, dict):
             raise TypeError(f"expected an object, got {type(value).__name__}")
         hints = get_type_hints(cls)
-        present = [field for field in _fields(cls) if field.name in value]
-        required = {field.name for field in _fields(cls) if field.default is field.default_factory is MISSING}
+        present = [field for field in fields(cls) if field.name in value]
+        required = {field.name for field in fields(cls) if field.default is field.default_factory is MISSING}
         for name in required - value.keys():
             raise KeyError(name)
         return cls(**{field.name: _typed(hints[field.name], value[field.name], field.name) for field in present})
-
-
-def _fields(cls: type) -> tuple[Field[Any], ...]:
-    return fields(cls)
 
 
 def _plain(value: Any) -> Any:

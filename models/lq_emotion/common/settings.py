@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
@@ -83,7 +83,7 @@ class Settings(Record):
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
-        for one in _fields(type(self)):
+        for one in fields(type(self)):
             about, value = one.metadata.get(_OPTION), getattr(self, one.name)
             if about is not None and value is not None and about.add is None:
                 _check(one.name, about, hints[one.name], value)
@@ -129,7 +129,7 @@ def add_options(parser: argparse.ArgumentParser, settings: type[Settings]) -> No
     """Add an option for each field of a class of settings that has one."""
     hints = get_type_hints(settings)
     groups: dict[str | None, Any] = {group.title: group for group in parser._action_groups}
-    for one in _fields(settings):
+    for one in fields(settings):
         about, hint = one.metadata.get(_OPTION), hints[one.name]
         if about is None:
             if _is_settings(hint):
@@ -179,7 +179,7 @@ def settings_of(args: argparse.Namespace, settings: type[SettingsT], **values: A
     DataError
     """
     hints = get_type_hints(settings)
-    for one in _fields(settings):
+    for one in fields(settings):
         about = one.metadata.get(_OPTION)
         if one.name in values or not (_is_settings(hints[one.name]) if about is None else about.offered):
             continue
@@ -198,13 +198,9 @@ def settings_of(args: argparse.Namespace, settings: type[SettingsT], **values: A
 
 def absolute(settings: SettingsT) -> SettingsT:
     """Return settings whose paths do not depend on the working directory."""
-    paths = {one.name: getattr(settings, one.name) for one in _fields(type(settings))}
+    paths = {one.name: getattr(settings, one.name) for one in fields(type(settings))}
     resolved = {name: path.resolve() for name, path in paths.items() if isinstance(path, Path)}
-    return cast("SettingsT", replace(cast("Any", settings), **resolved))
-
-
-def _fields(cls: type) -> tuple[Field[Any], ...]:
-    return fields(cls)
+    return replace(settings, **resolved)
 
 
 def _is_settings(hint: Any) -> bool:
