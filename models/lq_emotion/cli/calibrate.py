@@ -29,10 +29,9 @@ class _Calibrated:
 def _calibrate(settings: CalibrationSettings, say: Say) -> _Calibrated:
     from lq_emotion.common.devices import choose_device
     from lq_emotion.nets.known.loading import load_model
-    from lq_emotion.quality.run import CalibrationRun
+    from lq_emotion.quality.run import calibrate
 
-    run = CalibrationRun(settings, load_model(settings.model, device=choose_device(settings.device)), say)
-    return _Calibrated(run.file, run.run())
+    return _Calibrated(*calibrate(settings, load_model(settings.model, device=choose_device(settings.device)), say))
 
 
 def _show(result: _Calibrated, _settings: CalibrationSettings) -> None:

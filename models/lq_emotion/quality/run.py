@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -23,86 +23,60 @@ from lq_emotion.quality.sources import labelled_sources, video_sources
 _EVERY = 10  # recordings between two lines
 
 
-@dataclass
-class CalibrationRun:
-    """A calibration to be made.
+def calibrate(settings: CalibrationSettings, model: LoadedModel, say: Say = print) -> tuple[Path, Calibration]:
+    """Collect a net's answers, make its calibration and write it; return the file and the calibration.
 
     The answers on each recording are stored in a folder next to the calibration, NAME.answers: an interrupted run
     continues from there, and another level or limit needs no answer again. The folder may be removed.
-
-    Attributes
-    ----------
-    settings : settings of the calibration.
-    model : the net.
-    say : receives lines of progress.
     """
+    require_library()
+    names = () if isinstance(model.outputs, Labels) else model.outputs.names
+    sources = _sources(settings, names)
+    require_enough(len(sources), settings.level)
+    file, scales, qps = settings.out or sidecar(model.weights), settings.grid.scales, settings.grid.qps
+    grid = replace(settings.grid, scales=tuple(sorted(set(scales))), qps=tuple(sorted(set(qps))))
+    parts = _answers(model, sources, grid, file.with_name(file.name.removesuffix(".json") + ".answers"), say)
+    unseen = [source.name for source in sources if source.name not in parts]
+    if unseen:
+        labelled = " with a label" if names else ""
+        say(f"warning: no face{labelled} in {', '.join(unseen)}")
+    require_enough(len(parts), settings.level)
+    samples = join(list(parts.values()))
+    made_from = MadeFrom(
+        model.name, file_sha256(model.weights), tuple(parts), len(samples), grid,
+        str(settings.recordings[0].resolve().name) if names else "",
+        {**versions(), "scikit-learn": metadata.version("scikit-learn")},
+    )  # fmt: skip
+    calibration = make_calibration(samples, made_from, names, level=settings.level, limit=settings.limit)
+    calibration.save(file)
+    return file, calibration
 
-    settings: CalibrationSettings
-    model: LoadedModel
-    say: Say = print
 
-    @property
-    def file(self) -> Path:
-        """Return the file to write."""
-        return self.settings.out or sidecar(self.model.weights)
+def _sources(settings: CalibrationSettings, dimensions: Sequence[str]) -> list[Source]:
+    """Return the recordings: labelled ones for a net that estimates dimensions, videos for a classifier."""
+    recordings = settings.recordings
+    folders = [path for path in recordings if path.is_dir()]
+    if not dimensions:
+        if folders:
+            value, hint = str(folders[0]), "pass video files"
+            raise DataError("is a folder", code="wrong-type", field="recordings", value=value, hint=hint)
+        return video_sources(recordings, settings.reading)
+    if len(recordings) != 1 or not folders:
+        value, hint = str(recordings[0]), "pass one folder of recordings as AVEC lays them out"
+        raise DataError("the net needs labels", code="wrong-type", field="recordings", value=value, hint=hint)
+    return labelled_sources(folders[0], dimensions, settings.reading, settings.names)
 
-    @property
-    def _grid(self) -> Grid:
-        """Return the scales and quantisers, each once and in order."""
-        grid = self.settings.grid
-        return replace(grid, scales=tuple(sorted(set(grid.scales))), qps=tuple(sorted(set(grid.qps))))
 
-    @property
-    def _is_classifier(self) -> bool:
-        return isinstance(self.model.outputs, Labels)
-
-    def run(self) -> Calibration:
-        """Collect answers, make the calibration and write it."""
-        require_library()
-        sources = self._sources()
-        require_enough(len(sources), self.settings.level)
-        parts = self._answers(sources)
-        unseen = [source.name for source in sources if source.name not in parts]
-        if unseen:
-            labelled = "" if self._is_classifier else " with a label"
-            self.say(f"warning: no face{labelled} in {', '.join(unseen)}")
-        require_enough(len(parts), self.settings.level)
-        samples = join(list(parts.values()))
-        names = () if self._is_classifier else self.model.outputs.names
-        origin = self._origin(list(parts), len(samples))
-        calibration = make_calibration(samples, origin, names, level=self.settings.level, limit=self.settings.limit)
-        calibration.save(self.file)
-        return calibration
-
-    def _sources(self) -> list[Source]:
-        folders = [path for path in self.settings.recordings if path.is_dir()]
-        if self._is_classifier:
-            if folders:
-                value, hint = str(folders[0]), "pass video files"
-                raise DataError("is a folder", code="wrong-type", field="recordings", value=value, hint=hint)
-            return video_sources(self.settings.recordings, self.settings.reading)
-        if len(self.settings.recordings) != 1 or not folders:
-            value, hint = str(self.settings.recordings[0]), "pass one folder of recordings as AVEC lays them out"
-            raise DataError("the net needs labels", code="wrong-type", field="recordings", value=value, hint=hint)
-        return labelled_sources(folders[0], self.model.outputs.names, self.settings.reading, self.settings.names)
-
-    def _answers(self, sources: Sequence[Source]) -> dict[str, Samples]:
-        folder = self.file.with_name(self.file.name.removesuffix(".json") + ".answers")
-        steps = len(self._grid.scales) * len(self._grid.qps)
-        self.say(f"{len(sources)} recordings, each degraded in {steps} ways; answers are kept in {folder}")
-        parts = {}
-        collected = collect(self.model, sources, self._grid, folder)
-        with tqdm(collected, total=len(sources), unit=" recordings", disable=None, leave=False) as bar:
-            for count, (name, samples) in enumerate(bar, start=1):
-                if len(samples):
-                    parts[name] = samples
-                if bar.disable and (count % _EVERY == 0 or count == len(sources)):
-                    self.say(f"{count} of {len(sources)} recordings")
-        return parts
-
-    def _origin(self, names: Sequence[str], samples: int) -> MadeFrom:
-        labels = "" if self._is_classifier else str(self.settings.recordings[0].resolve().name)
-        return MadeFrom(
-            self.model.name, file_sha256(self.model.weights), tuple(names), samples, self._grid, labels,
-            {**versions(), "scikit-learn": metadata.version("scikit-learn")},
-        )  # fmt: skip
+def _answers(model: LoadedModel, sources: Sequence[Source], grid: Grid, folder: Path, say: Say) -> dict[str, Samples]:
+    """Return the answers on each recording in which there is a face; they are stored in the folder."""
+    steps = len(grid.scales) * len(grid.qps)
+    say(f"{len(sources)} recordings, each degraded in {steps} ways; answers are kept in {folder}")
+    parts = {}
+    collected = collect(model, sources, grid, folder)
+    with tqdm(collected, total=len(sources), unit=" recordings", disable=None, leave=False) as bar:
+        for count, (name, samples) in enumerate(bar, start=1):
+            if len(samples):
+                parts[name] = samples
+            if bar.disable and (count % _EVERY == 0 or count == len(sources)):
+                say(f"{count} of {len(sources)} recordings")
+    return parts

@@ -30,7 +30,7 @@ from lq_emotion.predict.instruments import Instruments
 from lq_emotion.predict.run import Outcome, predict
 from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.quality.calibration import Calibration
-from lq_emotion.quality.run import CalibrationRun
+from lq_emotion.quality.run import calibrate
 from lq_emotion.quality.settings import CalibrationSettings, Grid, Reading
 from lq_emotion.studies.robust_lq.cells import cells, super_resolution, weights_of
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
@@ -211,7 +211,7 @@ def _calibrated(plan: StudyPlan, size: DemoSize, names: Sequence[str], say: Say)
         grid=size.grid,
         level=_LEVEL,
     )
-    calibration = CalibrationRun(settings, model, say).run()
+    _, calibration = calibrate(settings, model, say)
     return calibration, Estimator(model, calibration)
 
 
