@@ -15,18 +15,14 @@ from typing import Literal, TypeAlias
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
-
-    Attributes
-    ----------
-    title : title with the unit, if any.
-    group : a heading shared with its neighbours, written above them once.
-    number : aligned to the right.
-    """
+    """A column of a table."""
 
     title: str
+    """Title with the unit, if any."""
     group: str = ""
+    """A heading shared with its neighbours, written above them once."""
     number: bool = True
+    """Aligned to the right."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +53,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """An image with its caption.
-
-    Attributes
-    ----------
-    name : name of the file, without its suffix.
-    png : the file.
-    caption : what it shows.
-    alt : the same in fewer words, for screen readers.
-    """
+    """An image with its caption."""
 
     name: str
+    """Name of the file, without its suffix."""
     png: bytes
     caption: str
+    """What it shows."""
     alt: str
+    """The same in fewer words, for screen readers."""
 
     @property
     def size(self) -> tuple[int, int]:

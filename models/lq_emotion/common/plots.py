@@ -68,21 +68,15 @@ def shared_legend(figure: Any, place: Literal["upper", "lower"] = "upper", *, mo
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix of percentages, such as confusions of classes.
-
-    Attributes
-    ----------
-    title : above it.
-    rows, columns : names.
-    values : (rows, columns) percentages; NaN for a cell that is missing.
-    texts : text of each cell; by default its percentage.
-    """
+    """A matrix of percentages, such as confusions of classes."""
 
     title: str
     rows: Sequence[str]
     columns: Sequence[str]
     values: Doubles
+    """(rows, columns) percentages; NaN for a cell that is missing."""
     texts: npt.NDArray[Any] | None = None
+    """Text of each cell; by default its percentage."""
 
     @classmethod
     def of_confusion(

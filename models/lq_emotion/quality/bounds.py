@@ -21,16 +21,12 @@ _BITS = MEASURES.index("bits")
 
 @dataclass(frozen=True)
 class Widths(Record):
-    """Half the width of an interval: the error to be expected, times a factor.
-
-    Attributes
-    ----------
-    difficulty : the mean absolute error to be expected.
-    bands : pairs of a size in pixels and the factor for faces from there up to the next size; the first size is 0.
-    """
+    """Half the width of an interval: the error to be expected, times a factor."""
 
     difficulty: Forest
+    """The mean absolute error to be expected."""
     bands: tuple[tuple[float, float], ...]
+    """Pairs of a size in pixels and the factor for faces from there up to the next size; the first size is 0."""
 
     def __call__(self, values: Doubles) -> Doubles:
         """Return half the width, (n,), for a table of conditions, (n, 5)."""
@@ -42,25 +38,20 @@ class Widths(Record):
 
 @dataclass(frozen=True)
 class Errors(Record):
-    """The errors of a net in one dimension.
-
-    Attributes
-    ----------
-    name : name of the dimension.
-    limit : half the width up to which an interval is narrow enough, in the dimension's unit.
-    undegraded : half the width on faces as the recordings have them.
-    constant : half the width of an answer that is always the same; a net that does not stay well below is of no use.
-    coded, unknown : half the width, where the bits of frames are known and where they are not.
-    enough : measure -> the value below which most intervals of the calibration are wider than the limit.
-    """
+    """The errors of a net in one dimension."""
 
     name: str
     limit: float
+    """Half the width up to which an interval is narrow enough, in the dimension's unit."""
     undegraded: float
+    """Half the width on faces as the recordings have them."""
     constant: float
+    """Half the width of an answer that is always the same; a net that does not stay well below is of no use."""
     coded: Widths
     unknown: Widths
+    """`coded` applies where the bits of frames are known, `unknown` where they are not."""
     enough: Mapping[str, float]
+    """Measure -> the value below which most intervals of the calibration are wider than the limit."""
 
     def __call__(self, values: Doubles) -> Doubles:
         """Return half the width, (n,), for a table of conditions, (n, 5)."""
@@ -69,17 +60,12 @@ class Errors(Record):
 
 @dataclass(frozen=True)
 class Likelihood(Record):
-    """How likely the class stays.
-
-    Attributes
-    ----------
-    change : the part of such faces whose class is another.
-    steps : triples of a probability of another class and the ends of the interval from there up to the next; the first
-        is 0.
-    """
+    """How likely the class stays."""
 
     change: Forest
+    """The part of such faces whose class is another."""
     steps: tuple[tuple[float, float, float], ...]
+    """Triples of a probability of another class, the first 0, and the ends of the interval from there to the next."""
 
     def __call__(self, values: Doubles) -> Doubles:
         """Return the ends of the interval, (n, 2), for a table of conditions and confidence, (n, 6)."""
@@ -92,19 +78,15 @@ class Likelihood(Record):
 
 @dataclass(frozen=True)
 class Agreement(Record):
-    """How often a classifier names the same class as on the undegraded face.
-
-    Attributes
-    ----------
-    limit : the low end of the interval must be this high.
-    coded, unknown : the interval, where the bits of frames are known and where they are not.
-    enough : see `Errors`; with ``confidence``.
-    """
+    """How often a classifier names the same class as on the undegraded face."""
 
     limit: float
+    """The low end of the interval must be this high."""
     coded: Likelihood
     unknown: Likelihood
+    """See `Errors`."""
     enough: Mapping[str, float]
+    """See `Errors`; with ``confidence``."""
 
     def __call__(self, confidence: Doubles, values: Doubles) -> tuple[Doubles, Doubles]:
         """Return the ends of the interval, (n,) each, from largest probabilities (n,) and conditions (n, 5)."""

@@ -42,67 +42,50 @@ _UNITS = {
 
 
 class Trust(NamedTuple):
-    """How far the estimates for one face can be trusted.
-
-    Attributes
-    ----------
-    low, high : the ends of the interval of each of `Calibration.outputs`: of a dimension, in its own unit; of
-        ``agreement``, the probability that the net names the same class as on the undegraded face.
-    trusted : true if the intervals are narrow enough, and the conditions among those of the calibration.
-    why : if not, why not, in one phrase; else empty.
-    """
+    """How far the estimates for one face can be trusted."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    """Ends of the interval of each of `Calibration.outputs`: of a dimension, in its own unit; of ``agreement``, the
+    probability that the net names the same class as on the undegraded face."""
     trusted: bool
+    """True if the intervals are narrow enough, and the conditions among those of the calibration."""
     why: str
+    """If not trusted, why not, in one phrase; else empty."""
 
 
 @dataclass(frozen=True)
 class MadeFrom(Record):
-    """The origin of a calibration.
-
-    Attributes
-    ----------
-    model : name of the net.
-    weights : SHA-256 of its caffemodel.
-    recordings : their names; none of them was used to train the net, as far as the user knows.
-    samples : faces, over all scales and QPs.
-    grid : degradation of the recordings.
-    labels : origin of the labels; empty for agreement.
-    versions : versions of the packages that computed.
-    """
+    """The origin of a calibration."""
 
     model: str
     weights: str
+    """SHA-256 of its caffemodel."""
     recordings: tuple[str, ...]
+    """Their names; none of them was used to train the net, as far as the user knows."""
     samples: int
+    """Faces, over all scales and QPs."""
     grid: Grid
     labels: str
+    """Origin of the labels; empty for agreement."""
     versions: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Calibration(Record):
-    """The errors of a net by conditions.
-
-    Attributes
-    ----------
-    level : part of the estimates whose interval covers the label, such as 0.9.
-    errors : errors in each dimension that the net estimates; empty for a classifier.
-    agreement : agreement of a classifier with its answer on the undegraded face; None for other nets.
-    ranges : measure -> its lowest and highest value in the calibration.
-    sharpest : pairs of a size in pixels and the greatest sharpness of faces from there up to the next size; noise on a
-        small face must not pass for detail.
-    made_from : origin of the calibration.
-    version : version of the file.
-    """
+    """The errors of a net by conditions."""
 
     level: float
+    """Part of the estimates whose interval covers the label, such as 0.9."""
     errors: tuple[Errors, ...]
+    """Errors in each dimension that the net estimates; empty for a classifier."""
     agreement: Agreement | None
+    """Agreement of a classifier with its answer on the undegraded face; None for other nets."""
     ranges: Mapping[str, tuple[float, float]]
+    """Measure -> its lowest and highest value in the calibration."""
     sharpest: tuple[tuple[float, float], ...]
+    """Pairs of a size in pixels and the greatest sharpness of faces from there up to the next size; noise on a small
+    face must not pass for detail."""
     made_from: MadeFrom
     version: int = VERSION
 

@@ -46,23 +46,19 @@ _OUTER = 0.001  # part of the samples beyond each end of a range
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Answers of a net under known conditions.
-
-    Attributes
-    ----------
-    recording : (n,), the number of the recording of each.
-    scale, qp : (n,), how it was degraded.
-    values : (n, 5), conditions; see `measures.table`.
-    answers : (n, k), what the net said.
-    truth : (n, k), the labels; for a classifier its answers on the undegraded faces.
-    """
+    """Answers of a net under known conditions."""
 
     recording: Groups
+    """(n,), number of the recording."""
     scale: Doubles
     qp: Doubles
+    """(n,) each, by which the recording was degraded."""
     values: Doubles
+    """(n, 5), conditions; see `measures.table`."""
     answers: Doubles
+    """(n, k), the net's estimates."""
     truth: Doubles
+    """(n, k), the labels; for a classifier its answers on the undegraded faces."""
 
     def __len__(self) -> int:
         return len(self.recording)

@@ -21,24 +21,21 @@ class Forest(Record):
 
     The nodes of all trees stand in common lists. A sample goes from a root to a leaf: to `below` where its measure is
     at most the threshold, else to `above`.
-
-    Attributes
-    ----------
-    measures : names of the columns of a sample.
-    roots : the nodes where the trees begin.
-    feature : column that a node compares, -1 in a leaf.
-    threshold : threshold that it is compared with, as float32.
-    below, above : the next nodes.
-    value : value of the leaves.
     """
 
     measures: tuple[str, ...]
+    """Names of the columns of a sample."""
     roots: tuple[int, ...]
+    """The nodes where the trees begin."""
     feature: tuple[int, ...]
+    """Column that a node compares, -1 in a leaf."""
     threshold: tuple[float, ...]
+    """Threshold that it is compared with, as float32."""
     below: tuple[int, ...]
     above: tuple[int, ...]
+    """The next nodes of a node."""
     value: tuple[float, ...]
+    """Value of the leaves."""
 
     def __post_init__(self) -> None:
         count = len(self.feature)

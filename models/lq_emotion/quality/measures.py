@@ -21,21 +21,17 @@ _WINDOW = 25  # frames: a second of most videos
 
 
 class Condition(NamedTuple):
-    """The conditions a face was seen under.
-
-    Attributes
-    ----------
-    size : the shorter side of the box, in pixels of the frame.
-    sharpness : variance of the Laplacian of the gray face at 48 x 48 pixels; low if it is blurred.
-    bits : bits per pixel of recent frames; NaN if unknown. See `RecentBits`.
-    brightness, contrast : mean and standard deviation of the gray face, 0 to 255.
-    """
+    """The conditions a face was seen under."""
 
     size: float
+    """The shorter side of the box, in pixels of the frame."""
     sharpness: float
+    """Variance of the Laplacian of the gray face at 48 x 48 pixels; low if it is blurred."""
     bits: float
+    """Bits per pixel of recent frames; NaN if unknown. See `RecentBits`."""
     brightness: float
     contrast: float
+    """Standard deviation of the gray face, 0 to 255; brightness is its mean."""
 
 
 def measure(image: Image, face: Face, bits: float = math.nan) -> Condition:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,32 +26,22 @@ _VERSION = 1  # of the stored samples
 
 
 class FaceTrack(NamedTuple):
-    """The frames of one recording, with a face in each or none.
-
-    Attributes
-    ----------
-    frames : (T, H, W, 3) uint8, red first.
-    boxes : (T, 4) float64: left, top, width, height in pixels, 0-based; NaN without a face.
-    labels : (T, k) float64, NaN where a frame has none; None without labels.
-    """
+    """The frames of one recording, with a face in each or none."""
 
     frames: Frames
+    """(T, H, W, 3) uint8, red first."""
     boxes: Doubles
+    """(T, 4) float64: left, top, width, height in pixels, 0-based; NaN without a face."""
     labels: Doubles | None = None
+    """(T, k) float64, NaN where a frame has none; None without labels."""
 
 
 class Source(NamedTuple):
-    """A recording that is read when its turn comes.
-
-    Attributes
-    ----------
-    name : name of the recording.
-    identity : fingerprint of its files and of how they are read.
-    read : returns the clip.
-    """
+    """A recording that is read when its turn comes."""
 
     name: str
     identity: str
+    """Fingerprint of its files and of how they are read."""
     read: Callable[[], FaceTrack]
 
 
@@ -112,14 +101,8 @@ def collect(model: LoadedModel, sources: Sequence[Source], grid: Grid, folder: P
     """Yield the samples of each recording; those that an earlier call stored in the folder are read from there."""
     journal = Journal(folder / "journal.json", root=folder)
     # the whole of what the answers depend on
-    common = [
-        _VERSION,
-        asdict(grid),
-        versions(),
-        file_sha256(model.weights),
-        repr(model.crop),
-        repr(model.preprocessing),
-    ]
+    net = [file_sha256(model.weights), repr(model.crop), repr(model.preprocessing)]
+    common = [_VERSION, grid.to_json(), versions(), *net]
     for source in sources:
         path, made_from = folder / f"{source.name}.npz", fingerprint([common, source.identity])
         if journal.is_done(source.name, made_from):
