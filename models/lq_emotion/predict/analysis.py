@@ -59,14 +59,6 @@ class SeenFace:
     """One per net."""
 
 
-@dataclass(frozen=True, eq=False)
-class SeenFrame:
-    """A frame and its faces."""
-
-    frame: Frame
-    faces: tuple[SeenFace, ...]
-
-
 class Analysis:
     """Find, follow and judge the faces of one source.
 
@@ -85,7 +77,7 @@ class Analysis:
         self._identities = Identities() if follow else None
         self._recent_bits = RecentBits()
 
-    def __call__(self, frames: Iterable[Frame]) -> Iterator[SeenFrame]:
+    def __call__(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, tuple[SeenFace, ...]]]:
         """Yield each frame with its faces; frames are taken in batches, as many as `_BATCH_PIXELS` allow."""
         batch: list[Frame] = []
         pixels = 0
@@ -102,7 +94,7 @@ class Analysis:
         if batch:
             yield from self._judge(batch)
 
-    def _judge(self, frames: list[Frame]) -> list[SeenFrame]:
+    def _judge(self, frames: list[Frame]) -> list[tuple[Frame, tuple[SeenFace, ...]]]:
         if isinstance(self._detector, Boxes):
             faces = [self._detector.at(frame.time) for frame in frames]
         else:
@@ -115,7 +107,7 @@ class Analysis:
             crops = [cut(frame.image, f.face) for frame, seen in zip(frames, visible, strict=True) for f, _ in seen]
             estimates.append(iter(estimator(crops, conditions)))
         return [
-            SeenFrame(frame, tuple(SeenFace(*one, tuple(map(next, estimates))) for one in seen))
+            (frame, tuple(SeenFace(*one, tuple(map(next, estimates))) for one in seen))
             for frame, seen in zip(frames, visible, strict=True)
         ]
 

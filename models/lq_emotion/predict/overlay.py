@@ -13,10 +13,11 @@ import numpy as np
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.outputs import Labels
-from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace, SeenFrame
+from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace
+from lq_emotion.video.frames import Frame
 from lq_emotion.video.writer import write_video
 
-Draw = Callable[[SeenFrame], None]
+Draw = Callable[[Frame, Sequence[SeenFace]], None]
 _TICKS = 90_000  # a second
 _LONGEST = 3600 * _TICKS
 _X264 = {"preset": "veryfast", "crf": "21", "x264-params": "mbtree=0"}  # with mbtree the bits differ between runs
@@ -31,10 +32,10 @@ def video_overlay(path: Path, estimators: Sequence[Estimator]) -> Iterator[Draw]
     """
     with write_video(path, _X264, rate=Fraction(_TICKS), converter="ffmpeg") as video:
 
-        def draw(seen: SeenFrame) -> None:
-            image = drawn(seen, estimators)
+        def draw(frame: Frame, faces: Sequence[SeenFace]) -> None:
+            image = drawn(frame, faces, estimators)
             size = video.size or tuple(side + side % 2 for side in image.shape[:2])
-            tick = min(max(video.last + 1, round(seen.frame.time * _TICKS)), video.last + _LONGEST)
+            tick = min(max(video.last + 1, round(frame.time * _TICKS)), video.last + _LONGEST)
             video.write(_fitted(image, size), tick)
 
         yield draw
@@ -47,18 +48,18 @@ def image_overlays(folder: Path, estimators: Sequence[Estimator]) -> Iterator[Dr
 
     folder.mkdir(exist_ok=True)
 
-    def draw(seen: SeenFrame) -> None:
-        with atomic_path(folder / f"{seen.frame.name}.png") as partial:
-            Pillow.fromarray(drawn(seen, estimators)).save(partial, format="PNG")
+    def draw(frame: Frame, faces: Sequence[SeenFace]) -> None:
+        with atomic_path(folder / f"{frame.name}.png") as partial:
+            Pillow.fromarray(drawn(frame, faces, estimators)).save(partial, format="PNG")
 
     yield draw
 
 
-def drawn(seen: SeenFrame, estimators: Sequence[Estimator]) -> Image:
+def drawn(frame: Frame, faces: Sequence[SeenFace], estimators: Sequence[Estimator]) -> Image:
     """Return a copy of a frame with its faces drawn into it."""
-    image = seen.frame.image.copy()
+    image = frame.image.copy()
     unit = max(image.shape[0] / 360, 0.5)  # lines and letters grow with the frame
-    for face in seen.faces:
+    for face in faces:
         _draw_face(image, face, estimators, unit)
     return image
 

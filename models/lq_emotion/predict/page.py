@@ -19,8 +19,9 @@ from lq_emotion.common.plots import lines_with_gaps, new_figure, png
 from lq_emotion.faces.face import Image
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.outputs import DERIVED_FROM, Labels, coordinates
-from lq_emotion.predict.analysis import Estimator, SeenFace, SeenFrame
+from lq_emotion.predict.analysis import Estimator, SeenFace
 from lq_emotion.predict.overlay import caption
+from lq_emotion.video.frames import Frame
 
 _FACES = 5  # whose lines are drawn: those seen most often
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#f0e442")  # Okabe and Ito
@@ -73,10 +74,9 @@ class Sheet:
         self._step, self._count = 1, 0
         self.crops: list[tuple[str, SeenFace, Image]] = []  # each with the name or the time of its frame
 
-    def add(self, seen: SeenFrame) -> None:
+    def add(self, frame: Frame, face: SeenFace) -> None:
         """Take the first face of a frame into account."""
         if self._count % self._step == 0:
-            frame, face = seen.frame, seen.faces[0]
             crop = _CROP.cut(frame.image, face.followed.face)
             small = np.asarray(cv2.resize(crop, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.uint8)
             self.crops.append((printable(frame.name) or f"{frame.time:.2f} s", face, small))
@@ -117,13 +117,12 @@ class Summary:
     timeline: Timeline = field(default_factory=Timeline)
     sheet: Sheet = field(default_factory=Sheet)
 
-    def add(self, seen: SeenFrame) -> None:
+    def add(self, frame: Frame, faces: Sequence[SeenFace]) -> None:
         """Take a frame into account."""
-        frame = seen.frame
         self.frames += 1
-        self.empty += not seen.faces
+        self.empty += not faces
         self.seconds = frame.time
-        for face in seen.faces:
+        for face in faces:
             self.faces += 1
             self.held += not face.followed.detected
             self.smallest = min(self.smallest, face.condition.size)
@@ -138,8 +137,8 @@ class Summary:
             values = [value for estimate in face.estimates for value in estimate.values.tolist()]
             at = float(frame.index) if math.isnan(frame.time) else frame.time
             self.timeline.add(face.followed.id, at, values)
-        if seen.faces:
-            self.sheet.add(seen)
+        if faces:
+            self.sheet.add(frame, faces[0])
 
 
 def report(

@@ -7,7 +7,6 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO, TypeAlias
 
@@ -15,7 +14,8 @@ from caffe_compat.errors import DataError, FileError, printable
 from caffe_compat.formats.atomic import atomic_path, writing
 from lq_emotion.common.folders import try_lock
 from lq_emotion.nets.known.outputs import DERIVED_VALENCE, Labels, coordinates
-from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace, SeenFrame
+from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace
+from lq_emotion.video.frames import Frame
 
 UNFINISHED = ".unfinished"
 _GROUP = 10_000  # rows that Parquet holds in memory: about 2 MiB
@@ -27,19 +27,14 @@ Write: TypeAlias = Callable[[Sequence[Row]], None]
 NOT_CALIBRATED = "not calibrated"
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column: its name and the type of its cells; every cell may be empty."""
+Column: TypeAlias = tuple[str, Literal["int", "float", "text", "bool"]]
+"""Name and type of its cells, any of which may be empty."""
 
-    name: str
-    kind: Literal["int", "float", "text", "bool"]
-
-
-_FACE = (
-    Column("face_id", "int"),
-    Column("detected", "bool"),
-    *(Column(name, "float") for name in ("score", "face_x", "face_y", "face_w", "face_h")),
-    *(Column(f"lm{number}_{axis}", "float") for number in range(5) for axis in "xy"),
+_FACE: tuple[Column, ...] = (
+    ("face_id", "int"),
+    ("detected", "bool"),
+    *((name, "float") for name in ("score", "face_x", "face_y", "face_w", "face_h")),
+    *((f"lm{number}_{axis}", "float") for number in range(5) for axis in "xy"),
 )
 
 
@@ -57,23 +52,15 @@ class Rows:
         self._nets = [_NetColumns(estimator, abstain=abstain) for estimator in estimators]
         self._named = named
         prefixes = [f"{estimator.model.name}." if len(estimators) > 1 else "" for estimator in estimators]
-        self.columns = (
-            *((Column("file", "text"),) if named else ()),
-            Column("frame", "int"),
-            Column("time", "float"),
-            *_FACE,
-            *(
-                Column(prefix + column.name, column.kind)
-                for prefix, net in zip(prefixes, self._nets, strict=True)
-                for column in net.columns
-            ),
-        )
+        self.columns: list[Column] = [("file", "text")] if named else []
+        self.columns += [("frame", "int"), ("time", "float"), *_FACE]
+        for prefix, net in zip(prefixes, self._nets, strict=True):
+            self.columns += [(prefix + name, kind) for name, kind in net.columns]
 
-    def of(self, seen: SeenFrame) -> list[Row]:
+    def of(self, frame: Frame, faces: Sequence[SeenFace]) -> list[Row]:
         """Return the rows of a frame, in the order of `columns`; cells that are not finite are empty."""
-        frame = seen.frame
         start: list[Cell] = [*([printable(frame.name)] if self._named else []), frame.index, frame.time]
-        rows = [[*start, *self._face(face)] for face in seen.faces]
+        rows = [[*start, *self._face(face)] for face in faces]
         rows = rows or [[*start, *[None] * (len(self.columns) - len(start))]]
         return [[None if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in row] for row in rows]
 
@@ -96,15 +83,16 @@ class _NetColumns:
         self._abstain = abstain
         self._classes = outputs.names if isinstance(outputs, Labels) else None
         self._valence = coordinates(outputs) if isinstance(outputs, Labels) else None
-        values = [Column(f"p_{name}" if self._classes else name, "float") for name in outputs.names]
+        values: list[Column] = [(f"p_{name}" if self._classes else name, "float") for name in outputs.names]
         if self._classes:
-            values.append(Column("class", "text"))
+            values.append(("class", "text"))
         if self._valence is not None:
-            values.append(Column(DERIVED_VALENCE, "float"))
-        judged = calibration.outputs if calibration is not None and len(calibration.outputs) > 1 else ("",)
-        intervals = [Column(f"{name}_{end}" if name else end, "float") for name in judged for end in ("low", "high")]
+            values.append((DERIVED_VALENCE, "float"))
+        judged = calibration.outputs if calibration is not None else ()
+        prefixes = [f"{name}_" for name in judged] if len(judged) > 1 else [""]
+        intervals: list[Column] = [(prefix + end, "float") for prefix in prefixes for end in ("low", "high")]
         self._intervals = len(intervals)
-        self.columns = (*values, *intervals, Column("trusted", "bool"), Column("why", "text"))
+        self.columns: list[Column] = [*values, *intervals, ("trusted", "bool"), ("why", "text")]
 
     def cells(self, estimate: Estimate) -> list[Cell]:
         values: list[Cell] = estimate.values.tolist()
@@ -124,7 +112,7 @@ class _NetColumns:
 @contextmanager
 def json_lines(stream: TextIO, columns: Sequence[Column], source: str) -> Iterator[Write]:
     """Write JSON lines to a stream, an object a row, flushed after each frame. Empty cells are null."""
-    names = [column.name for column in columns]
+    names = [name for name, _ in columns]
 
     def write(rows: Sequence[Row]) -> None:
         for row in rows:
@@ -151,7 +139,7 @@ def csv_rows(path: Path, columns: Sequence[Column]) -> Iterator[Write]:
     with unfinished.open("a", encoding="utf-8", newline="") as file:
         _claim(file, unfinished)
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([column.name for column in columns])
+        writer.writerow([name for name, _ in columns])
 
         def write(rows: Sequence[Row]) -> None:
             with writing(path):
@@ -177,7 +165,7 @@ def parquet_rows(path: Path, columns: Sequence[Column]) -> Iterator[Write]:
     """Write a Parquet file, complete or not at all, in groups of 10,000 rows."""
     pa, parquet = pyarrow()
     types = {"int": pa.int64(), "float": pa.float64(), "text": pa.string(), "bool": pa.bool_()}
-    schema = pa.schema([(column.name, types[column.kind]) for column in columns])
+    schema = pa.schema([(name, types[kind]) for name, kind in columns])
     waiting: list[Row] = []
     with atomic_path(path) as partial, parquet.ParquetWriter(partial, schema) as writer:
 

@@ -193,11 +193,11 @@ def _estimate(
         )
         frames = stack.enter_context(ahead)
         with suppress(KeyboardInterrupt) if live else nullcontext():  # this is how a camera is stopped
-            for seen in analysis(frames):
-                write(rows.of(seen))
-                summary.add(seen)
+            for frame, faces in analysis(frames):
+                write(rows.of(frame, faces))
+                summary.add(frame, faces)
                 if draw is not None:
-                    draw(seen)
+                    draw(frame, faces)
                 if progress is not None:
                     progress(1, opened.count)
     return summary

@@ -14,9 +14,9 @@ from PIL import Image
 from lq_emotion.common.processes import WorkerLostError
 from lq_emotion.faces.face import Face
 from lq_emotion.faces.identities import Followed
-from lq_emotion.predict.analysis import Estimate, SeenFace, SeenFrame
+from lq_emotion.predict.analysis import Estimate, SeenFace
 from lq_emotion.predict.overlay import drawn
-from lq_emotion.predict.rows import Column, csv_rows
+from lq_emotion.predict.rows import csv_rows
 from lq_emotion.predict.run import Outcome, predict
 from lq_emotion.predict.settings import PredictSettings
 from lq_emotion.quality import Condition
@@ -159,7 +159,7 @@ def test_the_values_of_a_face_that_fills_a_small_frame_are_drawn_inside_it(tmp_p
     followed = Followed(Face(40, top, 30, 56 - top, 1.0), 1, detected=True)
     seen = SeenFace(followed, Condition(30, 1.0, 1.0, 90.0, 1.0), (estimate,))
     frame = Frame(0, 0.0, np.full((60, 108, 3), 90, np.uint8))
-    image = drawn(SeenFrame(frame, (seen,)), [net])
+    image = drawn(frame, [seen], [net])
     assert (image[:, 75:] != 90).sum() > 50  # right of the box there are letters only
 
 
@@ -247,7 +247,7 @@ def test_rows_that_another_process_is_writing_are_left_to_it(tmp_path):
     pytest.importorskip("fcntl")
     path = clip(tmp_path, frames_with_squares(4))
     net = estimator(tmp_path, DIMENSIONS)
-    with csv_rows(tmp_path / "clip.estimates.csv", [Column("frame", "int")]) as write:
+    with csv_rows(tmp_path / "clip.estimates.csv", [("frame", "int")]) as write:
         outcome = run(path, None, net)
         write([(0,)])
     assert (outcome.status, "another process is writing this file" in outcome.error) == ("failed", True)
@@ -271,7 +271,7 @@ def test_rows_that_another_process_completes_at_this_moment_are_not_emptied(tmp_
         lock(file, flags)
 
     monkeypatch.setattr(fcntl, "flock", complete)
-    with refused("conflict", file="clip.estimates.csv.unfinished"), csv_rows(path, [Column("frame", "int")]):
+    with refused("conflict", file="clip.estimates.csv.unfinished"), csv_rows(path, [("frame", "int")]):
         pass
     assert path.read_text() == "frame\n0\n"
 

@@ -90,7 +90,7 @@ def beyond(point: OperatingPoint, instruments: Instruments, detector: FaceDetect
     recent = RecentBits()
 
     def frame(received: Frame | None) -> int:
-        return 0 if received is None else sum(len(seen.faces) for seen in analysis([received]))
+        return 0 if received is None else sum(len(faces) for _, faces in analysis([received]))
 
     def face(received: Frame | None) -> int:
         if received is None:
