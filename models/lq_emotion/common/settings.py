@@ -26,7 +26,6 @@ class _Option:
     ----------
     help : one line; the default is added to it.
     least, most, above : limits of a number, or of each number of several.
-    choices : values that are accepted, if the type does not list them.
     read : reads the text of one value, for types that argparse does not know.
     metavar : placeholder of the value in the help.
     group : heading in the help.
@@ -42,7 +41,6 @@ class _Option:
     least: float | None = None
     most: float | None = None
     above: float | None = None
-    choices: tuple[Any, ...] = ()
     read: Callable[[str], Any] | None = None
     metavar: str | tuple[str, ...] | None = None
     group: str = ""
@@ -98,15 +96,15 @@ class Settings(Record):
 
 
 def _check(name: str, about: _Option, hint: Any, value: Any) -> None:
-    kind, choices = _kind(hint, about)[0], _choices(hint, about)
+    kind, _ = _kind(hint, about)
     for item in value if isinstance(value, tuple) else (value,):
-        if (problem := _problem(kind, about, choices, item)) is not None:
+        if (problem := _problem(kind, about, item)) is not None:
             raise DataError("out of range", code="out-of-range", field=_flag(name, about), value=item, hint=problem)
 
 
-def _problem(kind: Any, about: _Option, choices: tuple[Any, ...], value: Any) -> str | None:
+def _problem(kind: Any, about: _Option, value: Any) -> str | None:
     """Return what would be accepted in place of a value; None if it is accepted itself."""
-    if choices:
+    if choices := _choices(kind):
         return None if value in choices else f"use {', '.join(map(str, choices))}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -150,14 +148,12 @@ def _add(parser: argparse._ActionsContainer, one: Field[Any], about: _Option, hi
         action = "store_false" if one.default else "store_true"
         parser.add_argument(flag, dest=_dest(one.name, about), action=action, help=about.help)
         return
-    choices = _choices(hint, about)
-    options: dict[str, Any] = {"type": _reader(kind, about, choices), "help": text}
+    options: dict[str, Any] = {"type": _reader(kind, about), "help": text}
     if kind is Mapping:
         options |= {"nargs": "+", "action": "extend"}
     else:
         options |= {"action": "append"} if about.repeated else {"nargs": count}
-    names = "{" + ",".join(map(str, choices)) + "}" if choices else None
-    options["metavar"] = about.metavar or names or _placeholder(kind)
+    options["metavar"] = about.metavar or _placeholder(kind)
     if about.positional:
         parser.add_argument(one.name, **options)
         return
@@ -230,14 +226,14 @@ def _kind(hint: Any, about: _Option) -> tuple[Any, str | int | None]:
     return first, None if about.read is not None else 1 + len(others)
 
 
-def _choices(hint: Any, about: _Option) -> tuple[Any, ...]:
-    kind, _ = _kind(hint, about)
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a literal or an enum; none of other types."""
     if get_origin(kind) is Literal:
         return get_args(kind)
-    return tuple(kind) if isinstance(kind, type) and issubclass(kind, Enum) else about.choices
+    return tuple(kind) if isinstance(kind, type) and issubclass(kind, Enum) else ()
 
 
-def _reader(kind: Any, about: _Option, choices: tuple[Any, ...]) -> Callable[[str], Any]:
+def _reader(kind: Any, about: _Option) -> Callable[[str], Any]:
     """Return what reads the text of one value, for argparse's ``type``."""
 
     def read(text: str) -> Any:
@@ -246,12 +242,12 @@ def _reader(kind: Any, about: _Option, choices: tuple[Any, ...]) -> Callable[[st
                 return about.read(text)
             except DataError as error:
                 raise argparse.ArgumentTypeError(str(error)) from None
-        by_name = {str(choice): choice for choice in choices}
+        by_name = {str(choice): choice for choice in _choices(kind)}
         try:
-            value = by_name.get(text, text) if choices else kind(text)
+            value = by_name.get(text, text) if by_name else kind(text)
         except ValueError:
             value = math.nan
-        problem = _problem(kind, about, choices, value)
+        problem = _problem(kind, about, value)
         if problem is None:
             return value
         raise argparse.ArgumentTypeError(f"{problem}, got {text!r}")
@@ -259,7 +255,9 @@ def _reader(kind: Any, about: _Option, choices: tuple[Any, ...]) -> Callable[[st
     return read
 
 
-def _placeholder(kind: Any) -> str | None:
+def _placeholder(kind: Any) -> str:
+    if choices := _choices(kind):
+        return "{" + ",".join(map(str, choices)) + "}"
     return {int: "N", float: "X", Path: "PATH"}.get(kind, "NAME")
 
 

@@ -47,7 +47,7 @@ def options(settings: type[Settings]) -> list[tuple[type[Settings], str, Any, An
 
 def out_of_range(kind, about):
     """Return values that the option refuses."""
-    if about.choices or kind not in (int, float):
+    if kind not in (int, float):
         return []
     values = [getattr(about, limit) + change for limit, change in BELOW.items() if getattr(about, limit) is not None]
     return [int(value) if kind is int else float(value) for value in values]
@@ -103,7 +103,7 @@ def test_a_value_out_of_range_is_refused_alike_by_command_and_by_record(path, ca
 def test_a_text_that_an_option_cannot_read_is_refused(path):
     named = parsed(path)
     for _, name, kind, about in options(command(path).settings):
-        if about.read or (kind in (int, float) and not about.choices and about.offered):
+        if about.read or (kind in (int, float) and about.offered):
             action = next(action for action in named._actions if _flag(name, about) in action.option_strings)
             with pytest.raises(argparse.ArgumentTypeError, match=None if about.read else "expected a"):
                 action.type("=")
