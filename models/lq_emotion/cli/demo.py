@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lq_emotion.cli.command import Command
+from lq_emotion.common.document import Column, Table, number, row
+from lq_emotion.common.plain_text import table_lines
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 
@@ -117,11 +119,9 @@ def lines(results: DemoResults) -> Iterator[str]:
 
 
 def _table(scores: Scores) -> Iterator[str]:
-    columns = list(dict.fromkeys(name for row in scores.values() for name in row))
-    yield f"{'':10}" + "".join(f"{name:>8}" for name in columns)
-    for net, row in scores.items():
-        cells = ("–" if (value := row.get(name)) is None else f"{value:.3f}" for name in columns)
-        yield f"{net:10}" + "".join(f"{cell:>8}" for cell in cells)
+    names = dict.fromkeys(name for by_name in scores.values() for name in by_name)
+    rows = (row(net, *(number(by_name.get(name)) for name in names)) for net, by_name in scores.items())
+    return table_lines(Table("", (Column("", number=False), *map(Column, names)), tuple(rows)))
 
 
 def _photograph(out: Path, say: Say) -> str:

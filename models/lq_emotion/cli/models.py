@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lq_emotion.cli.command import Command
+from lq_emotion.common.document import Column, Table, row
+from lq_emotion.common.plain_text import table_lines
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 
@@ -63,20 +64,16 @@ def _list(_settings: Settings, _say: Say) -> dict[str, Any]:
 
 
 def _show_list(listed: dict[str, Any], _settings: Settings) -> None:
-    rows = [("name", "task", "labels or dimensions", "licence", "installed")]
+    rows = []
     for model in listed["known"]:
         state = "yes" if model["installed"] else "get" if model["package"] else "no"
-        rows.append((model["name"], model["task"], model["meaning"], model["licence"], state))
-    rows += [(name, "-", "-", "-", "added") for name in listed["added"]]
-    _print_table(rows)
+        meaning, licence = (textwrap.shorten(model[key], 44, placeholder=" ...") for key in ("meaning", "licence"))
+        rows.append(row(model["name"], model["task"], meaning, licence, state))
+    rows += [row(name, "-", "-", "-", "added") for name in listed["added"]]
+    titles = ("name", "task", "labels or dimensions", "licence", "installed")
+    columns = tuple(Column(title, number=False) for title in titles)
+    print(*table_lines(Table("", columns, tuple(rows))), sep="\n")
     print(f"\nget: `lq-emotion models get NAME` fetches it. Folder: {listed['home']}")
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    short = [[textwrap.shorten(cell, 44, placeholder=" ...") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*short, strict=True)]
-    for row in short:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _get(settings: GetSettings, say: Say) -> None:

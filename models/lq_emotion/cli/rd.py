@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from lq_emotion.cli.study import study_command
+from lq_emotion.common.document import Column, Table, number, row
+from lq_emotion.common.plain_text import table_lines
 from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 
 
 def _tables(results: SweepResults) -> str:
-    lines = [f"{'codec':6} {'s':>2} {'QP':>3} {'bpp':>7} {'VCL bpp':>7} {'PSNR':>6}  {'model':12} {'CC':>7} {'CCC':>7}"]
-    for point in results.points:
-        rate = (_text(point.bpp, "7.4f"), _text(point.vcl_bpp, "7.4f"), _text(point.psnr, "6.2f"))
-        scores = (_text(point.score.cc, "7.4f"), _text(point.score.ccc, "7.4f"))
-        qp = "" if point.qp is None else point.qp
-        head = f"{point.codec:6} {point.scale:>2} {qp:>3}"
-        lines.append(" ".join((head, *rate, "", f"{point.model:12}", *scores)))
-    lines += (f"bits do not fall with QP: {line}" for line in results.bits_rise_with_qp)
-    return "\n".join(lines)
-
-
-def _text(value: float | None, form: str) -> str:
-    width = int(form.partition(".")[0])
-    return f"{'-':>{width}}" if value is None else format(value, form)
+    columns = (Column("codec", number=False), *map(Column, ("s", "QP", "bpp", "VCL bpp", "PSNR")))
+    columns += (Column("model", number=False), Column("CC"), Column("CCC"))
+    rows = [
+        row(
+            point.codec, str(point.scale), "" if point.qp is None else str(point.qp), number(point.bpp, 4),
+            number(point.vcl_bpp, 4), number(point.psnr, 2), point.model, number(point.score.cc, 4),
+            number(point.score.ccc, 4),
+        )
+        for point in results.points
+    ]  # fmt: skip
+    rising = (f"bits do not fall with QP: {line}" for line in results.bits_rise_with_qp)
+    return "\n".join([*table_lines(Table("", columns, tuple(rows))), *rising])
 
 
 COMMAND = study_command(

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 from lq_emotion.cli.study import study_command
+from lq_emotion.common.document import Column, Table, number, row
+from lq_emotion.common.plain_text import table_lines
 from lq_emotion.studies.robust_lq.super_resolution import SrResults, SrSettings
 
 _COLUMNS = {"nearest": "low resolution", "bicubic": "bicubic", "sr_fcn": "SR-FCN"}
 
 
 def _table(results: SrResults) -> str:
-    rows = {**results.psnr, "mean": results.mean_psnr} if len(results.psnr) > 1 else results.psnr
-    width = max(map(len, [*rows, "held out"]))
-    lines = [f"PSNR of Y in dB, scale {results.scale}, after {results.iterations} iterations"]
-    lines.append("  ".join([f"{'held out':{width}}", *(f"{title:>14}" for title in _COLUMNS.values())]))
-    for name, psnr in rows.items():
-        lines.append("  ".join([f"{name:{width}}", *(f"{_shown(psnr[method]):>14}" for method in _COLUMNS)]))
-    lines.append("(low resolution: each of its pixels shown as a square, that is nearest neighbour)")
+    images = {**results.psnr, "mean": results.mean_psnr} if len(results.psnr) > 1 else results.psnr
+    rows = (
+        row(name, *("equal" if psnr[method] is None else number(psnr[method], 2) for method in _COLUMNS))
+        for name, psnr in images.items()
+    )
+    columns = (Column("held out", number=False), *map(Column, _COLUMNS.values()))
+    lines = [
+        f"PSNR of Y in dB, scale {results.scale}, after {results.iterations} iterations",
+        *table_lines(Table("", columns, tuple(rows))),
+        "(low resolution: each of its pixels shown as a square, that is nearest neighbour)",
+    ]
     gain = results.gain_over_bicubic
     if gain is not None:
         verdict = f"{gain:.2f} dB better than" if gain > 0 else f"{-gain:.2f} dB worse than"
         lines.append(f"SR-FCN is {verdict} bicubic interpolation on images it was not trained on.")
     return "\n".join(lines)
-
-
-def _shown(psnr: float | None) -> str:
-    return "equal" if psnr is None else f"{psnr:.2f}"
 
 
 _FILES = ("super_resolution.png", "loss.png", "results.json", "sr_fcn.pt")
