@@ -101,12 +101,9 @@ def _failed(problem: str, code: int = 1) -> int:
 
 
 def parser(words: Sequence[str] | None = None) -> argparse.ArgumentParser:
-    """Return the parser of all commands.
+    """Return the parser of all commands; all have their options, or only the one that the words of a line name.
 
-    Parameters
-    ----------
-    words : words of a command line. Only the command that they name gets its options, so that only its module is
-        imported; by default all do.
+    The modules of the others are not imported.
     """
     top = argparse.ArgumentParser(
         prog="lq-emotion", description="Robust emotion recognition from low-quality video.", allow_abbrev=False

@@ -37,22 +37,16 @@ def _show_nothing(_result: Any, _settings: Any) -> None:
 
 @dataclass(frozen=True)
 class Command(Generic[SettingsT, ResultT]):
-    """A command.
-
-    Attributes
-    ----------
-    settings : their fields are its options.
-    run : does the work; it takes the settings and what prints lines of progress.
-    show : prints the result for people, where lines of progress do not suffice.
-    failures : the parts of the result that failed, a line each; with one or more the exit code is 1.
-    json : offer ``--json``, which prints the result: a record, several, or a dict of JSON values.
-    """
+    """A command, whose options are the fields of its settings."""
 
     settings: type[SettingsT]
     run: Callable[[SettingsT, Say], ResultT]
     show: Callable[[ResultT, SettingsT], None] = _show_nothing
+    """Prints the result for people, where lines of progress do not suffice."""
     failures: Callable[[ResultT], Sequence[str]] = _no_failures
+    """Returns the parts of the result that failed, a line each; with one or more the exit code is 1."""
     json: bool = True
+    """Offer ``--json``, which prints the result: a record, several, or a dict of JSON values."""
 
     def add_to(self, parser: argparse.ArgumentParser) -> None:
         """Add the options to a parser, and what runs the command to its defaults."""

@@ -30,14 +30,10 @@ def study_command(
     *,
     report: bool = True,
 ) -> Command[Any, Any]:
-    """Return the command of a study.
+    """Return the command of a study, MODULE:NAME below `lq_emotion.studies`, which is imported when it runs.
 
-    Parameters
-    ----------
-    study, settings : the study, MODULE:NAME below `lq_emotion.studies`, which is imported when it runs; its settings.
-    tables : returns the tables of the results as text.
-    files : files below ROOT to name at the end, where they exist.
-    report : write ROOT/report, too.
+    It writes ROOT/report with `report`, and prints the `tables` of the results and those of the `files` below ROOT that
+    exist.
     """
     return Command(settings, partial(_run, study, report=report), partial(_show, tables, files))
 

@@ -13,13 +13,9 @@ _T = TypeVar("_T")
 class Ahead(Generic[_T]):
     """Iterate over items that a thread fetches; use it in a ``with`` block, which ends the thread.
 
-    Parameters
-    ----------
-    items : what the thread iterates over. Its errors are raised here, after the items before them.
-    depth : how many items wait at most.
-    latest : a new item takes the place of the oldest where none is free, as suits a camera; else the thread waits.
-    size : returns the size of an item in memory; without it only `depth` counts.
-    most : how large the items that wait are together, unless it is a single item.
+    Errors of `items` are raised here, after the items before them. At most `depth` items wait, of `most` bytes
+    together, by `size`, unless it is a single item. Where no place is free the thread waits, or with `latest` a new
+    item takes the place of the oldest, as suits a camera.
     """
 
     def __init__(

@@ -49,23 +49,11 @@ def run_all(
 ) -> Iterator[tuple[int, ResultT]]:
     """Yield the number of each item and the result of a piece of work for it as it is ready, with a progress bar.
 
-    Parameters
-    ----------
-    work : called with an item; with `frames` and one item at a time also with ``progress``, which takes a number of
-        frames, and the number of all where it becomes known. With several jobs or a cluster it is pickled, and so are
-        items and results.
-    items : what to work on.
-    jobs : processes of this machine.
-    cluster : address of a Dask scheduler, such as ``tcp://host:8786``, whose workers do the work instead.
-    unit : noun of the items, for the bar over all of them.
-    name : name of an item.
-    frames : number of frames of an item, None where it is unknown; each item then has its own bar.
-    lost : makes the result of an item whose worker was lost, from the item and a message; by default this is an error.
-
-    Raises
-    ------
-    CaffeCompatError
-        `work` failed, or a worker was lost.
+    The work is done by `jobs` processes, or by the workers of the Dask scheduler at `cluster`, tcp://host:8786; `work`,
+    items and results are pickled then. The bar counts items, whose noun is `unit`. Where one item is worked on at a
+    time and `frames` returns its number of frames, None if it is unknown, each has its own bar: `work` is called with
+    ``progress``, too, which takes a number of frames, and the number of all where it becomes known. `lost` makes the
+    result of an item whose worker was lost, from the item and a message; by default this is an error.
     """
     alone = cluster is None and (jobs == 1 or len(items) == 1)
     if alone and frames is not None:

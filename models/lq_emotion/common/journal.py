@@ -14,34 +14,13 @@ from lq_emotion.common.json_files import contents_of, read_json, write_json
 class Journal:
     """A JSON file that records which pieces of work are done, from what, and which files they wrote.
 
-    The file holds ``{.., "done": {NAME: {"fingerprint": .., "files": {FILE: SHA256, ..}, ..}, ..}}``. A piece of work
-    is done if its fingerprint is that of the present inputs and settings, and its files, which each process reads once,
-    hold what was written.
-
-    Parameters
-    ----------
-    path : the JSON file; it need not exist.
-    root : the folder that the names of files are relative to; None for absolute names.
-    hint : what to do about a damaged journal.
-
-    Attributes
-    ----------
-    details : contents of the file other than ``done``.
-    exists : whether there is such a file.
-
-    Raises
-    ------
-    FileError
-        The file is damaged.
+    The file contains ``{.., "done": {NAME: {"fingerprint": .., "files": {FILE: SHA256, ..}, ..}, ..}}``; it need not
+    exist. A piece of work is done if its fingerprint is that of the present inputs and settings, and its files, which
+    each process reads once, contain what was written. Their names are relative to `root`, absolute without one; `hint`
+    is what to do about a damaged journal. `details` are the contents other than ``done``.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        root: Path | None = None,
-        hint: str = "remove it and run again",
-    ) -> None:
+    def __init__(self, path: Path, *, root: Path | None = None, hint: str = "remove it and run again") -> None:
         self.path = path
         self._root = root
         content = read_json(path)

@@ -33,36 +33,29 @@ class WorkerLostError(CaffeCompatError):
     """A process ended before its work was done."""
 
 
-class Processes:
+class Processes(ProcessPoolExecutor):
     """A pool of processes, made by `processes` or `pools`."""
 
-    def __init__(self, pool: ProcessPoolExecutor) -> None:
-        self._pool = pool
-
-    def submit(self, task: Callable[_P, _R], /, *args: _P.args, **options: _P.kwargs) -> Future[_R]:
+    def submit(self, fn: Callable[_P, _R], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_R]:
         """Begin a task as soon as a process is free; functions, arguments and results are pickled."""
-        return self._pool.submit(_perform, task, args, options)
+        return super().submit(_perform, fn, args, kwargs)
 
 
 @contextmanager
 def pools(jobs: int) -> Iterator[Callable[[int], Processes]]:
-    """Yield a function that starts a pool of some size; all pools end with the context.
+    """Yield a function that starts a pool of some size; all pools end with the context, and share the processor.
 
     If the context is left with an error, running tasks are dropped. Scripts need the usual
     ``if __name__ == "__main__":``, because the processes import them.
-
-    Parameters
-    ----------
-    jobs : processes of all pools together, which share the processor.
     """
     context = multiprocessing.get_context("spawn")
     reading, writing = context.Pipe(duplex=False)
     threads = max((os.cpu_count() or 1) // jobs, 1)
-    started: list[ProcessPoolExecutor] = []
+    started: list[Processes] = []
 
     def start(size: int) -> Processes:
-        started.append(ProcessPoolExecutor(size, context, initializer=_begin, initargs=(reading, threads)))
-        return Processes(started[-1])
+        started.append(Processes(size, context, initializer=_begin, initargs=(reading, threads)))
+        return started[-1]
 
     try:
         yield start
@@ -82,13 +75,8 @@ def processes(jobs: int) -> Iterator[Processes]:
         try:
             yield start(jobs)
         except BrokenProcessPool:
-            raise WorkerLostError(
-                "a process was lost, perhaps because memory ran out",
-                code="worker-lost",
-                field="--jobs",
-                value=jobs,
-                hint="fewer --jobs need less memory",
-            ) from None
+            problem, hint = "a process was lost, perhaps because memory ran out", "fewer --jobs need less memory"
+            raise WorkerLostError(problem, code="worker-lost", field="--jobs", value=jobs, hint=hint) from None
 
 
 def as_done(jobs: int, task: Callable[..., _R], arguments: Iterable[tuple[Any, ...]]) -> Generator[_R]:

@@ -20,48 +20,34 @@ _OPTION = "option"
 
 @dataclass(frozen=True, kw_only=True)
 class _Option:
-    """How a command reads a field.
-
-    Attributes
-    ----------
-    help : one line; the default is added to it.
-    least, most, above : limits of a number, or of each number of several.
-    read : reads the text of one value, for types that argparse does not know.
-    metavar : placeholder of the value in the help.
-    group : heading in the help.
-    name : name of the option, if it is not that of the field.
-    shown : the default in the help, if it is not the value itself.
-    positional : the value has no option before it.
-    repeated : the option is given once for each of several values.
-    offered : the command has the option; otherwise only the range is used.
-    add, collect : add the options of a value that has several, and make it of the parsed arguments.
-    """
+    """How a command reads a field; limits are those of a number, or of each number of several."""
 
     help: str = ""
+    """One line; the default is added to it."""
     least: float | None = None
     most: float | None = None
     above: float | None = None
     read: Callable[[str], Any] | None = None
+    """Reads the text of one value, for types that argparse does not know."""
     metavar: str | tuple[str, ...] | None = None
     group: str = ""
+    """Heading in the help."""
     name: str | None = None
+    """Name of the option, if it is not that of the field."""
     shown: str | None = None
+    """The default in the help, if it is not the value itself."""
     positional: bool = False
     repeated: bool = False
+    """The option is given once for each of several values."""
     offered: bool = True
+    """The command has the option; otherwise only the range is used."""
     add: Callable[[argparse.ArgumentParser], None] | None = None
+    """Adds the options of a value that has several; `collect` makes it of the parsed arguments."""
     collect: Callable[[argparse.Namespace], Any] | None = None
 
 
 def option(default: Any = MISSING, help: str = "", **about: Any) -> Any:  # noqa: A002
-    """Return a field of settings that is an option, too.
-
-    Parameters
-    ----------
-    default : value without the option, which is required if there is none.
-    help : one line; the default is added to it.
-    about : the attributes of `_Option`.
-    """
+    """Return a field of settings that is an option, too, required without a default; `about` are those of `_Option`."""
     metadata = {_OPTION: _Option(help=help, **about)}
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata, kw_only=True)
@@ -162,18 +148,7 @@ def _add(parser: argparse._ActionsContainer, one: Field[Any], about: _Option, hi
 
 
 def settings_of(args: argparse.Namespace, settings: type[SettingsT], **values: Any) -> SettingsT:
-    """Return the settings that the parsed arguments describe.
-
-    Parameters
-    ----------
-    args : arguments of a parser with the options of `settings`.
-    settings : a class of settings.
-    values : fields that are no options, or replace them.
-
-    Raises
-    ------
-    DataError
-    """
+    """Return the settings that the arguments of a parser with their options describe; `values` replace fields."""
     hints = get_type_hints(settings)
     for one in fields(settings):
         about = one.metadata.get(_OPTION)

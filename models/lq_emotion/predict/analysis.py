@@ -62,12 +62,8 @@ class SeenFace:
 class Analysis:
     """Find, follow and judge the faces of one source.
 
-    Parameters
-    ----------
-    detector : finds the faces of images, or the boxes of a video.
-    estimators : the nets.
-    follow : give a face the same id in consecutive frames; images of a folder have nothing to do with each other.
-    alone : take one frame at a time: of live sources, whose next frame is a while away.
+    With `follow` a face has the same id in consecutive frames; images of a folder have nothing to do with each other.
+    With `alone` frames are taken one at a time: those of live sources, whose next frame is a while away.
     """
 
     def __init__(

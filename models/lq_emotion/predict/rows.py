@@ -41,11 +41,8 @@ _FACE: tuple[Column, ...] = (
 class Rows:
     """The columns of a source and the rows of its frames.
 
-    Parameters
-    ----------
-    estimators : the nets; with several, their columns begin with the net's name and a dot.
-    named : the frames are images with names, for which there is a column ``file``.
-    abstain : leave the values empty that are not to be trusted.
+    With several nets, their columns begin with the net's name and a dot. Images that are `named` have a column
+    ``file``. With `abstain`, values that are not to be trusted are empty.
     """
 
     def __init__(self, estimators: Sequence[Estimator], *, named: bool, abstain: bool = False) -> None:

@@ -102,14 +102,7 @@ def predict_one(
 ) -> Outcome:
     """Write the rows, the overlay and the page of a source, unless an earlier run did; its errors are in the outcome.
 
-    Parameters
-    ----------
-    source : where the frames come from.
-    settings : what to do.
-    out : folder of the results; None puts them next to the source.
-    instruments : nets and detector; by default those that the settings name.
-    lines : stream for JSON lines, in place of the file of rows.
-    progress : called with a number of frames, and the number of all as far as it is known.
+    See `predict`; `progress` is called with a number of frames, and the number of all as far as it is known.
     """
     started = time.perf_counter()
     try:
