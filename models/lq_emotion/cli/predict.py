@@ -67,13 +67,7 @@ def _show(outcomes: Sequence[Outcome], command: PredictCommand) -> None:
 
 
 def _offer_missing(settings: PredictSettings) -> None:
-    """Offer to fetch models that are not installed; without a terminal, name the command that does.
-
-    Raises
-    ------
-    DataError
-        Models are missing.
-    """
+    """Offer to fetch models that are not installed; without a terminal, name the command that does in an error."""
     from lq_emotion.nets.known.installation import fetch
     from lq_emotion.nets.known.model import KNOWN
     from lq_emotion.nets.known.store import Store

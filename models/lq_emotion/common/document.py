@@ -59,7 +59,6 @@ class Figure:
     """Name of the file, without its suffix."""
     png: bytes
     caption: str
-    """What it shows."""
     alt: str
     """The same in fewer words, for screen readers."""
 
@@ -109,7 +108,7 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """Return what is missing, in one line per item."""
+        """Return the notes, which name what is missing, a line each."""
         blocks = (block for section in self.sections for block in section.blocks)
         return [block.text for block in blocks if isinstance(block, Text) and block.kind == "note"]
 

@@ -19,7 +19,7 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True)
 class JobOutcome(Record):
-    """How the work on one of many items went; each kind of work adds fields."""
+    """The outcome of the work on one of many items; each kind of work adds fields."""
 
     name: str
     status: Literal["done", "incomplete", "failed"]

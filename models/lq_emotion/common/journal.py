@@ -37,7 +37,7 @@ class Journal:
                         raise FileError(problem, code="unsafe", file=path, field=name, value=outside[0], hint=hint)
 
     def entry(self, name: str) -> dict[str, Any]:
-        """Return what is noted about a piece of work; nothing if it was never done."""
+        """Return the entry of a piece of work; empty if it was never done."""
         return self._done.get(name, {})
 
     def is_done(self, name: str, fingerprint: str) -> bool:
@@ -69,7 +69,7 @@ class Journal:
         """Refuse files without a journal: someone else wrote them."""
         foreign = next((path for path in paths if path.exists()), None)
         if foreign is not None and not self.exists:
-            problem = f"holds {foreign.name}, which no {maker} wrote"
+            problem = f"contains {foreign.name}, which no {maker} wrote"
             hint = "choose another folder: --out"
             raise FileError(problem, code="foreign-files", file=self.path.parent, hint=hint)
 

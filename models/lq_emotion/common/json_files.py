@@ -24,9 +24,8 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         raise FileError(f"is not JSON: {error}", code="syntax", file=path, hint="remove it") from None
     if not isinstance(content, dict):
-        raise FileError(
-            "holds no JSON object, as a command writes it", code="wrong-format", file=path, hint="remove it"
-        )
+        problem = "contains no JSON object, as a command writes it"
+        raise FileError(problem, code="wrong-format", file=path, hint="remove it")
     return content
 
 

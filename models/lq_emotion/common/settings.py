@@ -20,7 +20,7 @@ _OPTION = "option"
 
 @dataclass(frozen=True, kw_only=True)
 class _Option:
-    """How a command reads a field; limits are those of a number, or of each number of several."""
+    """An option of a command; limits are those of a number, or of each number of several."""
 
     help: str = ""
     """One line; the default is added to it."""

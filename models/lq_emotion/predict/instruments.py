@@ -16,12 +16,7 @@ from lq_emotion.predict.settings import PredictSettings
 
 
 def require_detector(name: str) -> None:
-    """Refuse a detector that is neither known by name nor a path of boxes.
-
-    Raises
-    ------
-    DataError
-    """
+    """Refuse a detector that is neither known by name nor a path of boxes."""
     if name not in DETECTORS and not Path(name).exists():
         hint = f"use {', '.join(DETECTORS)}, or the path of a file or folder of boxes"
         raise DataError("unknown detector", code="name-unknown", field="--detector", value=name, hint=hint)
@@ -35,31 +30,19 @@ class Instruments:
     detector: FaceDetector | None
 
     def detector_of(self, stem: str, boxes: Path) -> FaceDetector | Boxes:
-        """Return the detector, or the boxes of a source: the file `boxes`, or NAME.mat or NAME.csv in that folder.
-
-        Raises
-        ------
-        CaffeCompatError
-            The file of boxes is missing or damaged.
-        """
+        """Return the detector, or the boxes of a source: the file `boxes`, or NAME.mat or NAME.csv in that folder."""
         if self.detector is not None:
             return self.detector
         path = boxes_in(boxes, stem) if boxes.is_dir() else boxes
         if path is None:
-            problem = f"holds neither {stem}.mat nor {stem}.csv"
+            problem = f"contains neither {stem}.mat nor {stem}.csv"
             raise FileError(problem, code="file-missing", file=boxes, field="--detector")
         return Boxes(path)
 
 
 @lru_cache(maxsize=1)
 def load_instruments(settings: PredictSettings) -> Instruments:
-    """Load the nets and the detector; the last ones are kept for the next source.
-
-    Raises
-    ------
-    CaffeCompatError
-        A model is unknown, missing or damaged; values are to be left out and no net has a calibration.
-    """
+    """Load the nets and the detector; the last ones stay in memory for the next source."""
     device = choose_device(settings.device)
     loaded = [load_model(name, device=device) for name in settings.models]
     names = [model.name for model in loaded]

@@ -18,7 +18,7 @@ from lq_emotion.predict.analysis import Estimate, Estimator, SeenFace
 from lq_emotion.video.frames import Frame
 
 UNFINISHED = ".unfinished"
-_GROUP = 10_000  # rows that Parquet holds in memory: about 2 MiB
+_GROUP = 10_000  # rows that wait in memory for Parquet: about 2 MiB
 
 Cell: TypeAlias = int | float | str | bool | None
 Row: TypeAlias = Sequence[Cell]

@@ -207,27 +207,12 @@ def predict(
     instruments: Instruments | None = None,
     say: Say = print,
 ) -> list[Outcome]:
-    """Write rows, overlays and pages; a source that fails does not stop the others.
+    """Write rows, overlays and pages; return an outcome per source, whose failure does not stop the others.
 
-    Parameters
-    ----------
-    sources : see `video.sources.find_sources`.
-    settings : what to do with each.
-    out : folder of all results; by default they are next to their sources.
-    jobs : sources at a time, each in a process.
-    cluster : address of a Dask scheduler, whose workers read the sources; each needs access to files and models.
-    lines : stream for JSON lines in place of files with rows.
-    instruments : nets and detector, for one job; by default those that the settings name.
-    say : called with each line for the user.
-
-    Returns
-    -------
-    One outcome per source, in the order of the sources.
-
-    Raises
-    ------
-    CaffeCompatError
-        A setting is wrong, a model is missing, or two sources have the same results; nothing has been written.
+    Results are in `out`, by default next to their sources; with `lines` the rows are JSON lines of a stream instead.
+    `jobs` sources are read at a time, each in a process, or by the workers of the Dask scheduler at `cluster`, which
+    need access to files and models. `instruments` are for one job; by default those that the settings name. Settings
+    that are wrong, missing models and two sources with the same results are refused before anything is written.
     """
     settings = settings or PredictSettings()
     folder = None if out is None else Path(out).resolve()

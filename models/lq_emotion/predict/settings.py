@@ -11,7 +11,7 @@ from lq_emotion.video.frames import Selection
 
 @dataclass(frozen=True, kw_only=True)
 class PredictSettings(Settings):
-    """What to do with every source."""
+    """Settings for every source."""
 
     models: tuple[str, ...] = option(
         ("mini-xception",), "name of a model, or a caffemodel; may be repeated. See lq-emotion models", name="--model",

@@ -60,7 +60,7 @@ class Errors(Record):
 
 @dataclass(frozen=True)
 class Likelihood(Record):
-    """How likely the class stays."""
+    """The probability that the class stays."""
 
     change: Forest
     """The part of such faces whose class is another."""
@@ -78,7 +78,7 @@ class Likelihood(Record):
 
 @dataclass(frozen=True)
 class Agreement(Record):
-    """How often a classifier names the same class as on the undegraded face."""
+    """The part of the faces for which a classifier names the same class as on the undegraded face."""
 
     limit: float
     """The low end of the interval must be this high."""

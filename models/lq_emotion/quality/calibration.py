@@ -42,7 +42,7 @@ _UNITS = {
 
 
 class Trust(NamedTuple):
-    """How far the estimates for one face can be trusted."""
+    """Trust in the estimates for one face."""
 
     low: tuple[float, ...]
     high: tuple[float, ...]

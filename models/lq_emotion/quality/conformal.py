@@ -39,7 +39,7 @@ _STEPS = 20
 _SLACK = 1.25  # an interval is narrow enough up to this factor of that on undegraded faces
 _STAYS = 0.8  # default limit of agreement
 _MOSTLY = 0.5
-_BLIND = ("size", "sharpness", "contrast")  # what is left to learn from where bits are unknown
+_BLIND = ("size", "sharpness", "contrast")  # measures to learn from where bits are unknown
 _KNOWN = (*_BLIND, "bits")
 _OUTER = 0.001  # part of the samples beyond each end of a range
 
@@ -226,8 +226,8 @@ def _shares(stays: Doubles, part: Groups, groups: Groups) -> tuple[Doubles, Doub
     _, members = np.unique(groups, return_inverse=True)
     shape = part.max() + 1, members.max() + 1
     cells = np.ravel_multi_index((part, members), shape)
-    faces, kept = (np.bincount(cells, each, math.prod(shape)).reshape(shape) for each in (np.ones_like(stays), stays))
-    return faces, np.divide(kept, faces, out=np.zeros(shape), where=faces > 0)
+    faces, same = (np.bincount(cells, each, math.prod(shape)).reshape(shape) for each in (np.ones_like(stays), stays))
+    return faces, np.divide(same, faces, out=np.zeros(shape), where=faces > 0)
 
 
 def _proportions(faces: Doubles, shares: Doubles, level: float) -> Doubles:
@@ -241,8 +241,8 @@ def _proportions(faces: Doubles, shares: Doubles, level: float) -> Doubles:
     one = np.divide(1, faces, out=np.zeros_like(faces), where=there).sum(axis=1) / people
     single = mean * (1 - mean) * (people - 1)
     varies, independent = float(((shares - mean[:, None])[there] ** 2).sum()), float((single * one).sum())
-    room = float(single.sum()) - independent
-    alike = min(max((varies - independent) / room, 0.0), 1.0) if room > 0 else 1.0
+    span = float(single.sum()) - independent
+    alike = min(max((varies - independent) / span, 0.0), 1.0) if span > 0 else 1.0
     few = (norm.ppf((1 + level) / 2) / t.ppf((1 + level) / 2, faces.shape[1] - 1)) ** 2
     trials = few * people / (alike + (1 - alike) * one)
     hits, tail = mean * trials, (1 - level) / 2

@@ -19,7 +19,7 @@ _LEAF = -1
 class Forest(Record):
     """The mean of several regression trees.
 
-    The nodes of all trees stand in common lists. A sample goes from a root to a leaf: to `below` where its measure is
+    The nodes of all trees are in common lists. A sample goes from a root to a leaf: to `below` where its measure is
     at most the threshold, else to `above`.
     """
 
@@ -41,7 +41,7 @@ class Forest(Record):
         count = len(self.feature)
         places = (*self.roots, *(place for place in (*self.below, *self.above) if place != _LEAF))
         fits = {count} == {len(self.threshold), len(self.below), len(self.above), len(self.value)}
-        # children stand behind their parents: every walk ends
+        # children come after their parents: every walk ends
         forward = all(
             feature == _LEAF or min(below, above) > node
             for node, (feature, below, above) in enumerate(zip(self.feature, self.below, self.above, strict=False))

@@ -70,7 +70,7 @@ def _sources(settings: CalibrationSettings, dimensions: Sequence[str]) -> list[S
 def _answers(model: LoadedModel, sources: Sequence[Source], grid: Grid, folder: Path, say: Say) -> dict[str, Samples]:
     """Return the answers on each recording in which there is a face; they are stored in the folder."""
     steps = len(grid.scales) * len(grid.qps)
-    say(f"{len(sources)} recordings, each degraded in {steps} ways; answers are kept in {folder}")
+    say(f"{len(sources)} recordings, each degraded in {steps} ways; answers are stored in {folder}")
     parts = {}
     collected = collect(model, sources, grid, folder)
     with tqdm(collected, total=len(sources), unit=" recordings", disable=None, leave=False) as bar:

@@ -12,7 +12,7 @@ from lq_emotion.faces.boxfiles import boxes_in
 
 @dataclass(frozen=True, kw_only=True)
 class Reading(Settings):
-    """How recordings are read."""
+    """Reading of recordings."""
 
     frames: int = option(250, "first frames of a recording; a long one does not outweigh the others", least=1)
     delay: float = option(0.0, "delay of the labels in seconds", least=0)
@@ -28,7 +28,7 @@ class Reading(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(Settings):
-    """How recordings are degraded: by every scale, at every QP."""
+    """Degradation of recordings: by every scale, at every QP."""
 
     scales: tuple[float, ...] = option((1, 2, 3, 4, 6, 8, 12), "factors to shrink by", least=1)
     qps: tuple[int, ...] = option((20, 28, 36, 44), "quantisers", least=0, most=51)

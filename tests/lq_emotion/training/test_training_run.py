@@ -204,7 +204,7 @@ def test_the_folder_of_another_training_is_not_changed_unless_fresh(copy, tmp_pa
 
 def test_a_folder_of_foreign_files_is_not_changed(h5, tmp_path, capsys):
     (tmp_path / "train.log").write_text("mine")
-    assert "holds train.log, which no training wrote" in failed(capsys, "--h5", h5, "--out", tmp_path, *SMALL)
+    assert "contains train.log, which no training wrote" in failed(capsys, "--h5", h5, "--out", tmp_path, *SMALL)
     assert (tmp_path / "train.log").read_text() == "mine"
     assert "a folder is expected" in failed(capsys, "--h5", h5, "--out", tmp_path / "train.log", *SMALL)
 

@@ -119,7 +119,7 @@ def test_other_settings_are_refused_and_nothing_is_changed(made):
 def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
     (tmp_path / "photos.txt").write_text("mine")
     stderr = failed(capsys, "data", "make", "recordings", "--out", tmp_path, "--train", 1)
-    assert f"{tmp_path}: holds photos.txt, which no data make recordings wrote" in stderr
+    assert f"{tmp_path}: contains photos.txt, which no data make recordings wrote" in stderr
     assert [path.name for path in tmp_path.iterdir()] == ["photos.txt"]
 
 
