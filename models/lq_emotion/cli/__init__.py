@@ -45,7 +45,7 @@ _COMMANDS = {
         "study:CLOUD_ROBOTICS",
         "Facial Expression Recognition for Cloud Robotics (Maclean 2021)",
     ),
-    "study train": ("train", "train one of the authors' nets; options override the authors' net and solver"),
+    "study train": ("study:TRAIN", "train one of the authors' nets; options override the authors' net and solver"),
     "study evaluate": (
         "evaluate:EVALUATE",
         "predict valence or arousal of prepared recordings, and score it: RMSE, CC, CCC",

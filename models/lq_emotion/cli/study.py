@@ -1,4 +1,4 @@
-"""``lq-emotion study run`` and ``study report``: a study whose settings are the options; its tables and its report."""
+"""``lq-emotion study run``, ``study train`` and ``study report``: studies, their trainings and their reports."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
-from lq_emotion.cli.command import Command
+from lq_emotion.cli.command import Command, imported
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.studies.cloud_robotics.plan import CloudPlan
 from lq_emotion.studies.robust_lq.plan import StudyPlan
+from lq_emotion.training.settings import TrainingResults, TrainingSettings
 from lq_emotion.workflow.study import StudySettings
 
 if TYPE_CHECKING:
@@ -71,6 +72,15 @@ def _cloud_robotics(results: CloudResults) -> str:
     return tables_markdown(results)
 
 
+def _show_training(results: TrainingResults, _settings: TrainingSettings) -> None:
+    tests = list(results.test_loss.items())
+    if tests:
+        (first, first_loss), (last, last_loss) = tests[0], tests[-1]
+        print(f"\ntest loss {first_loss:.4g} at iteration {first}, {last_loss:.4g} at iteration {last}")
+    for path in results.files:
+        print(f"  {path}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReportSettings(Settings):
     """Settings of ``study report``."""
@@ -101,4 +111,5 @@ ROBUST_LQ = study_command("robust_lq.study:STUDY", StudyPlan, _robust_lq, _ROBUS
 CLOUD_ROBOTICS = study_command(
     "cloud_robotics.study:STUDY", CloudPlan, _cloud_robotics, ("tables.md", "link/table.json")
 )
+TRAIN = Command(TrainingSettings, imported("training.training_run:train"), _show_training)
 REPORT = Command(ReportSettings, _report, _show_report)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from caffe_compat.errors import NetError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
 from lq_emotion.nets.names import Net
-from lq_emotion.nets.switches import AS_CODE, PaperSwitches
+from lq_emotion.nets.switches import AS_CODE, PaperSwitches, add_switches, chosen_switches, format_setting
 
 FROM_FILLERS = Path("none")
 _FIELDS = ("type", "max_iter", "base_lr", "test_interval", "display", "snapshot", "random_seed")
@@ -45,6 +47,21 @@ class Changes(Settings):
             solver.test_iter[:] = [self.test_iter]
 
 
+def _switches(args: argparse.Namespace) -> PaperSwitches:
+    """Return the switches; one that changes nothing in the training of the net is refused if it was named."""
+    from lq_emotion.nets.definitions import builder, parts
+
+    net = args.net
+    for name, value in args.switch:
+        touched = parts(name, value)
+        if touched and f"train {net}" not in touched and not (name == "input_size" and builder(net).own_size):
+            hint = f"it affects {', '.join(touched)}; use `lq-emotion study run robust-lq`, which applies all switches"
+            raise NetError(
+                f"has no effect on net {net}", code="conflict", field=name, value=format_setting(value), hint=hint
+            )
+    return chosen_switches(args)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Settings):
     """Settings of the training of one of the authors' nets.
@@ -61,7 +78,7 @@ class TrainingSettings(Settings):
         "vlqr_non_joint need those of pretrain, or `none`", metavar="FILE",
     )  # fmt: skip
     changes: Changes = field(default_factory=Changes)
-    switches: PaperSwitches = AS_CODE
+    switches: PaperSwitches = option(AS_CODE, add=add_switches, collect=_switches)
     device: str = option("auto", "auto, cpu, cuda or cuda:N")
     fresh: bool = option(False, "discard earlier results instead of continuing")
     aside: Path | None = None
