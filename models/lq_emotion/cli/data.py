@@ -1,4 +1,4 @@
-"""``lq-emotion data prepare``, ``data h5`` and ``data degrade``: crops of faces, files to train on, degraded videos."""
+"""``lq-emotion data``: synthetic data, crops of faces, files to train on, degraded videos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,56 @@ from lq_emotion.datasets.avec.layout import Layout, avec_name, dimension_root
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, chosen_partitions, partitions_of
 from lq_emotion.datasets.clips.recordings import write_recordings
 from lq_emotion.datasets.clips.table import ClipSettings, read_clips
+from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings, make_ferplus
+from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
+from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
 from lq_emotion.video.degrade import DegradedVideo, degrade_video
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeSettings(Settings):
+    """Settings of every ``data make``."""
+
+    out: Path = option(help="a new folder, or one from an earlier run", metavar="DIR")
+    fresh: bool = option(False, "discard earlier data")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingsSettings(MakeSettings):
+    """Settings of ``data make recordings``."""
+
+    data: SyntheticSettings = field(default_factory=SyntheticSettings)
+    jobs: int = option(1, "recordings in parallel", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RavdessSettings(MakeSettings):
+    """Settings of ``data make ravdess``."""
+
+    data: RavdessTreeSettings = field(default_factory=RavdessTreeSettings)
+    jobs: int = option(1, "clips in parallel", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FerplusSettings(MakeSettings):
+    """Settings of ``data make ferplus``."""
+
+    data: FerTreeSettings = field(default_factory=FerTreeSettings)
+
+
+def _make_recordings(settings: RecordingsSettings, say: Say) -> None:
+    make_recordings(settings.out, settings.data, jobs=settings.jobs, fresh=settings.fresh, say=say)
+    data = settings.data
+    say(f"{settings.out}: {data.train} train and {data.dev} dev synthetic recordings of {data.frames} frames")
+
+
+def _make_ravdess(settings: RavdessSettings, say: Say) -> None:
+    make_ravdess(settings.out, settings.data, jobs=settings.jobs, fresh=settings.fresh, say=say)
+    say(f"{settings.out}: {len(settings.data.files)} synthetic clips of {settings.data.actors} actors")
+
+
+def _make_ferplus(settings: FerplusSettings, say: Say) -> None:
+    make_ferplus(settings.out, settings.data, fresh=settings.fresh, say=say)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +199,9 @@ def _show_degraded(result: DegradedVideo, settings: DegradeSettings) -> None:
     )
 
 
+RECORDINGS = Command(RecordingsSettings, _make_recordings, json=False)
+RAVDESS = Command(RavdessSettings, _make_ravdess, json=False)
+FERPLUS = Command(FerplusSettings, _make_ferplus, json=False)
 PREPARE = Command(PrepareCommand, _prepare, _show_prepared, _failures)
 H5 = Command(H5Command, _h5, _show_h5)
 DEGRADE = Command(DegradeSettings, _degrade, _show_degraded)

@@ -1,4 +1,4 @@
-"""``lq-emotion study run``, ``study train`` and ``study report``: studies, their trainings and their reports."""
+"""``lq-emotion study``: studies, their trainings, evaluations and reports; `study rd` and `study sr` import torch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lq_emotion.cli.command import Command, imported
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import Settings, option
+from lq_emotion.evaluation.settings import Evaluation, EvaluationSettings, Submission, SubmissionSettings
 from lq_emotion.studies.cloud_robotics.plan import CloudPlan
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.training.settings import TrainingResults, TrainingSettings
@@ -19,7 +20,6 @@ from lq_emotion.workflow.study import StudySettings
 
 if TYPE_CHECKING:
     from lq_emotion.report.build import Written
-    from lq_emotion.studies.cloud_robotics.results import CloudResults
     from lq_emotion.studies.robust_lq.results import StudyResults
 
 
@@ -66,12 +66,6 @@ def _robust_lq(results: Sequence[StudyResults]) -> str:
     return "\n".join(map(table_markdown, results))
 
 
-def _cloud_robotics(results: CloudResults) -> str:
-    from lq_emotion.studies.cloud_robotics.tables import tables_markdown
-
-    return tables_markdown(results)
-
-
 def _show_training(results: TrainingResults, _settings: TrainingSettings) -> None:
     tests = list(results.test_loss.items())
     if tests:
@@ -79,6 +73,42 @@ def _show_training(results: TrainingResults, _settings: TrainingSettings) -> Non
         print(f"\ntest loss {first_loss:.4g} at iteration {first}, {last_loss:.4g} at iteration {last}")
     for path in results.files:
         print(f"  {path}")
+
+
+def _evaluate(settings: EvaluationSettings, say: Say) -> Evaluation | tuple[Evaluation, ...]:
+    """Return the evaluation, or those of both dimensions."""
+    from lq_emotion.evaluation.evaluate import evaluate
+
+    results = evaluate(settings, say)
+    return results[0] if len(results) == 1 else results
+
+
+def _show_evaluation(results: Evaluation | tuple[Evaluation, ...], settings: EvaluationSettings) -> None:
+    if isinstance(results, tuple):
+        for one in results:
+            _show_scores(one, settings.out / one.labels)
+    else:
+        _show_scores(results, settings.out)
+
+
+def _show_scores(results: Evaluation, out: Path) -> None:
+    from caffe_compat.errors import printable
+    from lq_emotion.common.plain_text import table_lines
+    from lq_emotion.evaluation.tables import describe, score_table
+
+    print()
+    for line in table_lines(score_table(results)):
+        print(line)
+    for line in describe(results):
+        print(printable(line))
+    if results.files:
+        for name in (*results.files, "predictions"):
+            print(f"  {out / name}")
+
+
+def _show_submission(results: Submission, settings: SubmissionSettings) -> None:
+    for name in (*results.files, "submission.json"):
+        print(f"  {settings.out / name}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +139,12 @@ _ROBUST_LQ_FILES = (
 )
 ROBUST_LQ = study_command("robust_lq.study:STUDY", StudyPlan, _robust_lq, _ROBUST_LQ_FILES)
 CLOUD_ROBOTICS = study_command(
-    "cloud_robotics.study:STUDY", CloudPlan, _cloud_robotics, ("tables.md", "link/table.json")
+    "cloud_robotics.study:STUDY",
+    CloudPlan,
+    imported("studies.cloud_robotics.tables:tables_markdown"),
+    ("tables.md", "link/table.json"),
 )
 TRAIN = Command(TrainingSettings, imported("training.training_run:train"), _show_training)
+EVALUATE = Command(EvaluationSettings, _evaluate, _show_evaluation)
+SUBMISSION = Command(SubmissionSettings, imported("evaluation.submission:write_submission"), _show_submission)
 REPORT = Command(ReportSettings, _report, _show_report)
