@@ -66,6 +66,8 @@ class H5Settings(Settings):
     triplets: Literal["repaired", "clean"] | None = option(
         None, "use three consecutive frames as channels", group=_MULTI
     )
+    label_frame: Literal["first", "middle", "last"] = option("first", offered=False)
+    """The frame of three whose label is used."""
 
     @property
     def options(self) -> Options:
@@ -75,6 +77,7 @@ class H5Settings(Settings):
             keep_clean=self.keep_clean, mix_epochs=self.mix_epochs, augmentation=self.augment,
             keep_unflipped=self.keep_unflipped, mean_sub=self.mean_sub, norm=self.norm,
             remainder="keep" if self.keep_remainder else "drop", triplets=self.triplets or "repaired",
+            label_frame=self.label_frame,
         )  # fmt: skip
 
     def folder(self) -> str:
