@@ -12,7 +12,7 @@ from lq_emotion.cli.command import Command
 from lq_emotion.common.document import counted
 from lq_emotion.common.plain_text import table_lines
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, cluster_option, option
 from lq_emotion.crops.h5 import H5Results, H5Settings, make_h5
 from lq_emotion.crops.prepare import Preparation, prepare, table
 from lq_emotion.crops.recording import PreparationSettings
@@ -94,9 +94,7 @@ class PrepareCommand(Settings):
         None, "folder of face boxes, NAME.mat or NAME.csv (default: detect faces)", metavar="FOLDER", group="faces"
     )
     jobs: int = option(1, "recordings in parallel", least=1, group="work")
-    cluster: str | None = option(
-        None, "run on a Dask cluster; its scheduler: tcp://host:8786", metavar="ADDRESS", group="work"
-    )
+    cluster: str | None = cluster_option("work")
     fresh: bool = option(False, "discard earlier results", group="work")
 
     def __post_init__(self) -> None:

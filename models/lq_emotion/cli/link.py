@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from caffe_compat.errors import DataError
 from lq_emotion.cli.command import Command
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, device_option, option
 from lq_emotion.studies.cloud_robotics.link.choice import (
     Choice,
     Demand,
@@ -58,7 +58,7 @@ class LinkSettings(Settings):
     frames: int = option(100, "largest number of frames", least=1, group="loopback")
     model: str = option("mini-xception", "name of a model, or a caffemodel", metavar="MODEL", group="loopback")
     detector: str = option("mtcnn", "mtcnn, ultra-light, ultra-light-slim or haar", group="loopback")
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", group="loopback")
+    device: str = device_option("loopback")
 
 
 def _link(settings: LinkSettings, say: Say) -> LinkResults:

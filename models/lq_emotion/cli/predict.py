@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from caffe_compat.errors import DataError
 from lq_emotion.cli.command import Command, teller
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, cluster_option, option
 from lq_emotion.predict.settings import PredictSettings
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ class PredictCommand(Settings):
     )
     jsonl: bool = option(False, "print each row as a JSON object to stdout, frame by frame; no files", group="results")
     jobs: int = option(1, "sources in parallel", least=1, group="work")
-    cluster: str | None = option(
-        None, "run on a Dask cluster; its scheduler: tcp://host:8786", metavar="ADDRESS", group="work"
-    )
+    cluster: str | None = cluster_option("work")
     json: bool = option(False, "print a summary as JSON to stdout and progress to stderr", group="work")
 
     def __post_init__(self) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from caffe_compat.errors import SolverError
-
-_KINDS = "auto, cpu, cuda or cuda:N"
+from lq_emotion.common.settings import DEVICES
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -17,9 +16,9 @@ def choose_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise SolverError("no such device", code="name-unknown", field="--device", value=name, hint=_KINDS) from None
+        raise SolverError("no such device", code="name-unknown", field="--device", value=name, hint=DEVICES) from None
     if device.type not in {"cpu", "cuda"}:
-        raise SolverError("is not supported", code="unsupported", field="--device", value=name, hint=_KINDS)
+        raise SolverError("is not supported", code="unsupported", field="--device", value=name, hint=DEVICES)
     if device.type == "cuda" and (device.index or 0) >= count:
         problem = f"this machine has {count} CUDA devices"
         raise SolverError(problem, code="out-of-range", field="--device", value=name, hint="--device cpu")

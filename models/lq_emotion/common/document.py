@@ -126,6 +126,11 @@ def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
     return (text.lstrip("+-") if not float(text) else text).replace("-", "−")
 
 
+def without_markup(text: str) -> str:
+    """Return text without the marks of code and strong text."""
+    return text.replace("**", "").replace("`", "")
+
+
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun: ``1 frame``, ``2 frames``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

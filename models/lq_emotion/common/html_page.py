@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from caffe_compat.errors import printable
-from lq_emotion.common.document import Block, Column, Figure, Report, Row, Table, Text
+from lq_emotion.common.document import Block, Column, Figure, Report, Row, Table, Text, without_markup
 
 STYLE = """\
 :root {
@@ -138,7 +138,9 @@ def _figure(figure: Figure) -> str:
 def _table(table: Table) -> str:
     """Return a table, which scrolls in its own frame if it is wider than the page."""
     starts = _starts(table.columns)
-    lines = [f'<div class="table" tabindex="0" role="region" aria-label="{html.escape(_plain(table.caption))}">']
+    lines = [
+        f'<div class="table" tabindex="0" role="region" aria-label="{html.escape(without_markup(table.caption))}">'
+    ]
     lines.append(f"<table>\n<caption>{_inline(table.caption)}</caption>\n<thead>")
     lines += _heads(table.columns, starts)
     lines.append("</thead>\n<tbody>")
@@ -193,7 +195,3 @@ def _inline(text: str) -> str:
     escaped = re.sub(r"\bs = (?=\d)", "s\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", escaped)
     strong = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escaped)
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", strong)
-
-
-def _plain(text: str) -> str:
-    return text.replace("**", "").replace("`", "")

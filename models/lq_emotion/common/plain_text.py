@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from caffe_compat.errors import printable
-from lq_emotion.common.document import Block, Figure, Row, Table, Text
+from lq_emotion.common.document import Block, Figure, Row, Table, Text, without_markup
 
 _KINDS = {"plain": "", "note": "note: ", "warning": "warning: "}
 
@@ -58,4 +58,4 @@ def _cells(row: Row) -> list[str] | str:
 
 
 def _plain(text: str) -> str:
-    return printable(text).replace("**", "").replace("`", "")
+    return without_markup(printable(text))

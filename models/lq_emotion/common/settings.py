@@ -16,6 +16,7 @@ from lq_emotion.common.records import Record
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 _OPTION = "option"
+DEVICES = "auto, cpu, cuda or cuda:N"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,16 @@ def option(default: Any = MISSING, help: str = "", **about: Any) -> Any:  # noqa
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata, kw_only=True)
     return field(default=default, metadata=metadata, kw_only=True)
+
+
+def device_option(group: str = "") -> Any:
+    """Return a field of settings: the device that nets run on; see `common.devices`."""
+    return option("auto", DEVICES, group=group)
+
+
+def cluster_option(group: str = "") -> Any:
+    """Return a field of settings: the address of a Dask scheduler."""
+    return option(None, "run on a Dask cluster; its scheduler: tcp://host:8786", metavar="ADDRESS", group=group)
 
 
 class Settings(Record):

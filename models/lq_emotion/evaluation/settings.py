@@ -8,7 +8,7 @@ from pathlib import Path
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.records import Record
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, device_option, option
 from lq_emotion.datasets.avec.partitions import Partitions, add_partitions, partitions_of
 from lq_emotion.evaluation.postprocess import PostProcessing, Search
 from lq_emotion.metrics.regression import Convention, Score
@@ -35,7 +35,7 @@ class PredictionSettings(Settings):
         None, "delay of the gold standard in seconds, including what prepare removed (default: as prepared)", least=0,
         metavar="S",
     )  # fmt: skip
-    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    device: str = device_option()
     mean: float | None = None
     std: float | None = option(None, above=0, offered=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, device_option, option
 from lq_emotion.video.frames import Selection
 
 
@@ -21,7 +21,7 @@ class PredictSettings(Settings):
         "mtcnn", "mtcnn, ultra-light, ultra-light-slim, haar, or a file or folder of face boxes", metavar="DETECTOR",
         group="nets",
     )  # fmt: skip
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", group="nets")
+    device: str = device_option("nets")
     selection: Selection = field(default_factory=Selection)
     timeout: float = option(
         10.0, "seconds after which a silent stream counts as stalled", least=0.1, metavar="S", group="frames"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, device_option, option
 from lq_emotion.faces.boxfiles import boxes_in
 
 
@@ -53,4 +53,4 @@ class CalibrationSettings(Settings):
         "classifier the least probability that the class stays (default 0.8)", least=0,
     )  # fmt: skip
     out: Path | None = option(None, "file to write (default: NAME.calibration.json next to the weights)")
-    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    device: str = device_option()

@@ -11,7 +11,7 @@ from typing import Literal
 from caffe_compat.errors import NetError
 from caffe_compat.schema import caffe_pb2 as pb
 from lq_emotion.common.records import Record
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, device_option, option
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import AS_CODE, PaperSwitches, add_switches, chosen_switches, format_setting
 
@@ -79,7 +79,7 @@ class TrainingSettings(Settings):
     )  # fmt: skip
     changes: Changes = field(default_factory=Changes)
     switches: PaperSwitches = option(AS_CODE, add=add_switches, collect=_switches)
-    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    device: str = device_option()
     fresh: bool = option(False, "discard earlier results instead of continuing")
     aside: Path | None = None
 

@@ -15,7 +15,7 @@ from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.records import Record
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import DEVICES, Settings, option
 from lq_emotion.datasets.avec.partitions import Partitions, chosen_partitions
 from lq_emotion.metrics.regression import Score
 from lq_emotion.nets.names import FACTORS, Method, parse_label
@@ -75,7 +75,7 @@ class VerifySettings(Settings):
         None, "a Python with genuine Caffe, as a third engine (default: this Python, if it has Caffe)",
         metavar="PYTHON",
     )  # fmt: skip
-    device: str = option("auto", "device of this engine: auto, cpu, cuda or cuda:N")
+    device: str = option("auto", f"device of this engine: {DEVICES}")
 
     @property
     def partitions(self) -> Partitions | None:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from lq_emotion.common.folders import locked, require_folder
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import Settings, absolute, option
+from lq_emotion.common.settings import Settings, absolute, cluster_option, device_option, option
 from lq_emotion.workflow.stages import Ledger, Stage, perform
 
 LEDGER = "ledger.json"
@@ -26,11 +26,9 @@ class StudySettings(Settings):
     out: Path = option(help="folder for all results", metavar="ROOT")
     seed: int = option(0, "random seed", least=0)
     jobs: int = option(1, "stages in parallel", least=1)
-    cluster: str | None = option(
-        None, "run the stages on a Dask cluster; its scheduler: tcp://host:8786", metavar="ADDRESS"
-    )
+    cluster: str | None = cluster_option()
     threads: int = option(2, "threads per stage; results differ in the last bits between thread counts", least=1)
-    device: str = option("auto", "auto, cpu, cuda or cuda:N")
+    device: str = device_option()
     dry_run: bool = option(False, "list the stages, whether they are done, and how long the others will take")
 
     @property

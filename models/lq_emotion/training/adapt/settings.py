@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from lq_emotion.common.records import Record
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import Settings, device_option, option
 from lq_emotion.datasets.clips.table import ClipSettings
 from lq_emotion.metrics.regression import Score
 
@@ -33,7 +33,7 @@ class AdaptSettings(Settings):
         0.001, "rate of the last layer, by Adam; a tenth of it for all layers", above=0, group="training"
     )
     seed: int = option(0, "seed of the new head and of the order of the faces", least=0, group="training")
-    device: str = option("auto", "auto, cpu, cuda or cuda:N", group="training")
+    device: str = device_option("training")
     fresh: bool = option(False, "discard earlier results instead of continuing", group="training")
 
 
