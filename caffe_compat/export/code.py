@@ -72,7 +72,7 @@ class Sources:
         package = origin.partition(".")[0]
         if package in {"torch", *sys.stdlib_module_names}:
             self.imports.add(statement)
-        elif isinstance(value, ModuleType) or package not in {"", scope.__name__.partition(".")[0]}:
+        elif isinstance(value, ModuleType) or _owner(package) not in {"", _owner(scope.__name__)}:
             raise NotPortableError(f"its code needs {origin}")
         elif inspect.isclass(value) or inspect.isfunction(value):
             self.add(value)
@@ -124,6 +124,12 @@ class Sources:
         if value is None or isinstance(value, bool | int | float):
             return repr(value)
         raise NotPortableError(f"a value of type {type(value).__name__} cannot be written")
+
+
+def _owner(module: str) -> str:
+    """Return the package whose code a module is; the engine's errors are in a package below it."""
+    package = module.partition(".")[0]
+    return "caffe_compat" if package == "caffe_compat_base" else package
 
 
 def _global_names(table: symtable.SymbolTable) -> Iterator[str]:

@@ -25,11 +25,6 @@ REFUSED = {
     "infogain_blob": "InfogainLoss",
     "lstm": "LSTM",
     "rnn": "RNN",
-    "sigmoid_ce": "SigmoidCrossEntropyLoss",
-    "sigmoid_ce_ignore": "SigmoidCrossEntropyLoss",
-    "softmax_loss": "SoftmaxWithLoss",
-    "softmax_loss_ignore": "SoftmaxWithLoss",
-    "softmax_loss_spatial": "SoftmaxWithLoss",
 }
 """Cases whose layer needs more than torch, and its type."""
 
