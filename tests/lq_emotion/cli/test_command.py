@@ -9,7 +9,6 @@ import pytest
 from lq_emotion.cli.command import Command
 from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option, settings_of
-from tests.refusals import refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +97,6 @@ def test_wrong_values_are_wrong_usage(words, problem, capsys):
         called("x", *words)
     assert stop.value.code == 2
     assert problem in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("values", "flag", "hint"),
-    [
-        ({"rate": -1.0}, "--rate", "expected a number above 0"),
-        ({"hidden": 0}, "--hidden", "expected an integer, 1 or more"),
-    ],
-)
-def test_records_refuse_values_out_of_range(values, flag, hint):
-    with refused("out-of-range", field=flag, hint=hint):
-        Outer(source="x", **values)
 
 
 def test_stored_settings_out_of_range_are_a_value_error():

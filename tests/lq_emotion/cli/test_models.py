@@ -7,11 +7,11 @@ import pytest
 from caffe_compat.build.net import load_net
 from caffe_compat.build.weights import save_weights
 from lq_emotion import prototxt
-from lq_emotion.cli import main
+from tests.lq_emotion import commands
 
 
 def run(*args):
-    return main(["models", *map(str, args)])
+    return commands.run("models", *args)
 
 
 @pytest.fixture(autouse=True)
@@ -47,16 +47,14 @@ def test_show_prints_limits_and_preprocessing(capsys):
 
 
 def test_an_unknown_name_is_one_line(capsys):
-    assert run("show", "mini-xeption") == 1
-    error = capsys.readouterr().err
+    error = commands.failed(capsys, "models", "show", "mini-xeption")
     assert error.count("\n") == 1
     assert "did you mean 'mini-xception'?" in error
 
 
 def test_every_name_is_checked_before_anything_is_fetched(home, capsys):
-    assert run("get", "mini-xception", "nothing") == 1
+    assert "nothing" in commands.failed(capsys, "models", "get", "mini-xception", "nothing")
     assert not home.exists()
-    assert "nothing" in capsys.readouterr().err
 
 
 def test_added_weights_are_listed_and_shown(tmp_path, capsys):

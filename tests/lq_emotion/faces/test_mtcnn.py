@@ -108,16 +108,13 @@ def test_the_eye_further_left_comes_first_in_a_mirrored_image(nets, astronaut):
     assert face.landmarks[3][0] < face.landmarks[4][0]
 
 
-def test_a_face_smaller_than_the_smallest_is_not_looked_for(nets, astronaut):
-    assert Mtcnn(nets, smallest=250)([astronaut]) == [[]]
-
-
 @pytest.mark.parametrize("shape", [(1, 1, 3), (11, 500, 3), (12, 12, 3), (20, 21, 3)])
 def test_an_image_too_small_for_a_face_has_none(nets, shape):
     assert Mtcnn(nets)([np.full(shape, 128, np.uint8)]) == [[]]
 
 
-def test_no_images_have_no_faces(nets):
+def test_a_face_smaller_than_the_smallest_is_not_looked_for_and_no_images_have_none(nets, astronaut):
+    assert Mtcnn(nets, smallest=250)([astronaut]) == [[]]
     assert Mtcnn(nets)([]) == []
 
 

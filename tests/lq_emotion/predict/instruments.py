@@ -1,6 +1,7 @@
 """Small nets and a detector of bright squares, and clips with such squares."""
 
 import numpy as np
+import torch
 
 from caffe_compat import load_net
 from caffe_compat.build.preprocess import Preprocessing
@@ -9,6 +10,7 @@ from caffe_compat.formats.files import parse_text
 from caffe_compat.schema.caffe_pb2 import NetParameter
 from lq_emotion.faces.face import Face
 from lq_emotion.nets.known.face_crop import FaceCrop
+from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels
 from lq_emotion.predict.analysis import Estimator
@@ -32,18 +34,25 @@ def definition_of(outputs):
     return parse_text(NET.format(outputs=len(outputs.names), softmax=softmax), NetParameter)
 
 
-def estimator(folder, outputs, *, name="net", weight=0.0, bias=(), calibration=None):
-    """Return an estimator whose net adds `bias` to `weight` times the mean of the crop (0 to 1)."""
+def made_model(folder, outputs, *, name="net", weight=0.0, bias=0.0):
+    """Write a net that adds `bias` to `weight` times the mean of the crop (0 to 1), of each output or of all; load it."""
     net = load_net(definition_of(outputs), seed=0)
-    net.state_dict()["fc.weight"].fill_(weight / 64)
-    net.state_dict()["fc.bias"].zero_()
-    for place, value in enumerate(bias):
-        net.state_dict()["fc.bias"][place] = value
+    net.state_dict()["fc.weight"].copy_(torch.tensor(weight).reshape(-1, 1) / 64)
+    net.state_dict()["fc.bias"].copy_(torch.tensor(bias))
     weights = folder / f"{name}.caffemodel"
     save_weights(net, weights)
     preprocessing = Preprocessing(channels="GRAY", resize=(8, 8), raw_scale=1 / 255)
-    model = LoadedModel(name, net, preprocessing, outputs, FaceCrop(), weights, "none: it is made up")
-    return Estimator(model, calibration)
+    return LoadedModel(name, net, preprocessing, outputs, FaceCrop(), weights, "none: it is made up")
+
+
+def described(model):
+    """Write the files that describe a model's weights next to them, as a user's own net has them; return the weights."""
+    write_sidecars(model.weights, definition_of(model.outputs), model.preprocessing, model.outputs, None)
+    return model.weights
+
+
+def estimator(folder, outputs, *, calibration=None, **made):
+    return Estimator(made_model(folder, outputs, **made), calibration)
 
 
 class SizeCalibration:

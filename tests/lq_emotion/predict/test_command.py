@@ -5,18 +5,15 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from caffe_compat.build.preprocess import save_preprocessing
-from caffe_compat.formats.files import write_text
 from lq_emotion.nets.known import installation
 from tests.lq_emotion.commands import failed, run
-from tests.lq_emotion.predict.instruments import DIMENSIONS, definition_of, estimator, frames_with_squares
-from tests.lq_emotion.processes import ENVIRONMENT, program
+from tests.lq_emotion.predict.instruments import DIMENSIONS, described, frames_with_squares, made_model
+from tests.lq_emotion.processes import ENVIRONMENT, eventually, program
 from tests.lq_emotion.video.clips import write_clip
 
 
@@ -25,14 +22,11 @@ def net(tmp_path):
     """Options for a net of the user's own, and for boxes in place of a detector."""
     folder = tmp_path / "net"
     folder.mkdir()
-    own = estimator(folder, DIMENSIONS, weight=1.0)
-    save_preprocessing(own.model.preprocessing, own.model.weights)
-    write_text(definition_of(DIMENSIONS), folder / "net.prototxt")
-    (folder / "net.labels.txt").write_text("valence\t-1\t1\ttest\n")
+    weights = described(made_model(folder, DIMENSIONS, weight=1.0))
     times = np.arange(3000) / 25
     lines = [f"{time:.3f},{3 + number % 8},9,16,16\n" for number, time in enumerate(times)]
     (folder / "boxes.csv").write_text("time,left,top,width,height\n" + "".join(lines))
-    return "--model", own.model.weights, "--detector", folder / "boxes.csv", "--device", "cpu"
+    return "--model", weights, "--detector", folder / "boxes.csv", "--device", "cpu"
 
 
 def clip(folder, count, name="clip.mp4", height=48, width=96):
@@ -63,11 +57,6 @@ def test_a_reader_of_json_lines_may_go(tmp_path, net):
     assert process.returncode == 1
 
 
-def test_options_that_exclude_each_other_are_refused(tmp_path, net, capsys):
-    stderr = failed(capsys, "predict", clip(tmp_path, 1), *net, "--jsonl", "--overlay")
-    assert "--jsonl" in stderr
-
-
 def test_an_interrupt_is_one_line_and_leaves_no_finished_rows(tmp_path, net, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -85,14 +74,19 @@ def test_a_missing_model_names_the_command_that_fetches_it(tmp_path, capsys, mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4"]
 
 
-def test_abstaining_needs_a_calibration(tmp_path, net, capsys):
-    assert "lq-emotion calibrate" in failed(capsys, "predict", clip(tmp_path, 1), *net, "--abstain")
-
-
-def test_a_source_that_cannot_be_read_is_an_error_of_one_line(tmp_path, net, capsys):
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        pytest.param(("good.mp4", "--jsonl", "--overlay"), "--jsonl", id="options that exclude each other"),
+        pytest.param(("good.mp4", "--abstain"), "lq-emotion calibrate", id="abstaining without a calibration"),
+        pytest.param(("bad.mp4", "--json"), "bad.mp4", id="a source that cannot be read"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error_of_one_line(words, problem, tmp_path, net, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    clip(tmp_path, 1, "good.mp4")
     (tmp_path / "bad.mp4").write_text("no video")
-    stderr = failed(capsys, "predict", tmp_path / "bad.mp4", *net, "--json")
-    assert "bad.mp4" in stderr.splitlines()[-1]
+    assert problem in failed(capsys, "predict", *words, *net).splitlines()[-1]
 
 
 @pytest.mark.slow
@@ -102,9 +96,7 @@ def test_after_a_kill_the_same_command_ends_with_the_same_files(tmp_path, net):
     words = ("predict", path, *net, "--overlay")
     with subprocess.Popen(program(*words, "--out", out), env=ENVIRONMENT, stdout=subprocess.DEVNULL) as process:
         unfinished = out / "clip.estimates.csv.unfinished"
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (unfinished.is_file() and unfinished.stat().st_size > 5000):
-            time.sleep(0.01)
+        assert eventually(lambda: unfinished.is_file() and unfinished.stat().st_size > 5000)
         process.send_signal(signal.SIGKILL)
     assert unfinished.read_text().count("\n") > 20
     assert not (out / "clip.estimates.csv").exists()

@@ -189,19 +189,13 @@ def test_the_same_command_does_not_do_its_work_again_and_other_settings_do(tmp_p
     assert not run(path, None, net).before
 
 
-def test_the_rows_of_someone_else_are_not_overwritten(tmp_path):
-    path = clip(tmp_path, frames_with_squares(2))
-    (tmp_path / "clip.estimates.csv").write_text("mine")
-    outcome = run(path, None, estimator(tmp_path, DIMENSIONS))
-    assert (outcome.status, (tmp_path / "clip.estimates.csv").read_text()) == ("failed", "mine")
-
-
-def test_an_overlay_of_someone_else_is_not_overwritten_once_there_are_rows(tmp_path):
+@pytest.mark.parametrize(("name", "rows"), [("clip.estimates.csv", False), ("clip.overlay.mp4", True)])
+def test_a_file_of_someone_else_is_not_overwritten_even_once_there_are_rows(tmp_path, name, rows):
     path, net = clip(tmp_path, frames_with_squares(2)), estimator(tmp_path, DIMENSIONS)
-    assert run(path, None, net).status == "done"
-    (tmp_path / "clip.overlay.mp4").write_text("mine")
-    outcome = run(path, None, net, settings=PredictSettings(overlay=True, page=False))
-    assert (outcome.status, (tmp_path / "clip.overlay.mp4").read_text()) == ("failed", "mine")
+    assert not rows or run(path, None, net).status == "done"
+    (tmp_path / name).write_text("mine")
+    outcome = run(path, None, net, settings=PredictSettings(overlay=rows, page=False))
+    assert (outcome.status, (tmp_path / name).read_text()) == ("failed", "mine")
 
 
 def test_a_link_in_place_of_unfinished_rows_is_not_followed(tmp_path):

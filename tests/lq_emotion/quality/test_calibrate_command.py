@@ -4,13 +4,14 @@ import json
 
 import pytest
 
+from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.quality import Calibration
 from tests.lq_emotion.commands import draw_recordings, failed, run
-from tests.lq_emotion.quality.test_samples import MEAN_NET, TWO_CLASSES, VALENCE, build
+from tests.lq_emotion.predict.instruments import DIMENSIONS, described, made_model
 
 for package in ("av", "sklearn"):
     pytest.importorskip(package)
-PREPROCESSING = {"version": 1, "channels": "GRAY", "resize": [8, 8], "raw_scale": 1 / 255}
+CLASSES = Labels(("bright", "dark"))
 
 
 @pytest.fixture(scope="module")
@@ -19,14 +20,10 @@ def recordings(tmp_path_factory):
     return draw_recordings(folder, train=1, dev=6, frames=50, size=(160, 160))
 
 
-def weights(folder, definition, labels):
+def weights(folder, outputs):
     """Write a net with the files that describe it; return its caffemodel."""
     folder.mkdir()
-    rows = definition.count("num_output: 2") + 1
-    build(folder, definition, VALENCE, [[(1 - 2 * row) / 64] * 64 for row in range(rows)])
-    (folder / "net.preprocess.json").write_text(json.dumps({**PREPROCESSING, "input": "data"}))
-    (folder / "net.labels.txt").write_text(labels)
-    return folder / "net.caffemodel"
+    return described(made_model(folder, outputs, weight=(1.0, -1.0)[: len(outputs.names)]))
 
 
 def common(recordings):
@@ -35,7 +32,7 @@ def common(recordings):
 
 
 def test_a_net_is_calibrated_on_labelled_recordings_and_judged_by_the_file_beside_it(recordings, tmp_path, capsys):
-    net = weights(tmp_path / "net", MEAN_NET, "valence\t-1\t1\tsynthetic\n")
+    net = weights(tmp_path / "net", DIMENSIONS)
     argv = ("calibrate", recordings, "--model", net, *common(recordings), "--json")
     assert run(*argv) == 0
     captured = capsys.readouterr()
@@ -57,7 +54,7 @@ def test_a_net_is_calibrated_on_labelled_recordings_and_judged_by_the_file_besid
 
 
 def test_a_classifier_is_calibrated_on_videos_without_labels(recordings, tmp_path, capsys):
-    net = weights(tmp_path / "net", TWO_CLASSES, "bright\ndark\n")
+    net = weights(tmp_path / "net", CLASSES)
     videos = sorted((recordings / "recordings_video").glob("dev_*.mp4"))
     assert run("calibrate", *videos, "--model", net, *common(recordings)) == 0
     assert "the class stays in 80%" in capsys.readouterr().out
@@ -67,17 +64,17 @@ def test_a_classifier_is_calibrated_on_videos_without_labels(recordings, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("definition", "labels", "path", "problem"),
+    ("outputs", "path", "problem"),
     [
-        (MEAN_NET, "valence\t-1\t1\tsynthetic\n", "recordings_video/dev_1.mp4", "needs labels"),
-        (TWO_CLASSES, "bright\ndark\n", "", "pass video files"),
-        (TWO_CLASSES, "bright\ndark\n", "recordings_video/dev_1.mp4", "there are 1 recordings, 50% needs at least 5"),
+        (DIMENSIONS, "recordings_video/dev_1.mp4", "needs labels"),
+        (CLASSES, "", "pass video files"),
+        (CLASSES, "recordings_video/dev_1.mp4", "there are 1 recordings, 50% needs at least 5"),
     ],
 )
 def test_recordings_that_do_not_fit_are_one_error_before_anything_is_written(
-    recordings, tmp_path, capsys, definition, labels, path, problem
+    recordings, tmp_path, capsys, outputs, path, problem
 ):
-    net = weights(tmp_path / "net", definition, labels)
+    net = weights(tmp_path / "net", outputs)
     before = sorted(net.parent.iterdir())
     assert problem in failed(capsys, "calibrate", recordings / path, "--model", net, *common(recordings))
     assert sorted(net.parent.iterdir()) == before

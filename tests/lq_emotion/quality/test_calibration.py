@@ -71,56 +71,46 @@ def test_an_interval_is_the_expected_error_times_the_factor_of_the_size():
     assert large.high == (pytest.approx(0.6),)
 
 
-def test_a_face_that_is_too_small_is_not_trusted_and_the_reason_has_numbers():
-    fine, small = VALENCE.judge([[0.1], [0.1]], [condition(), condition(size=14)])
-    assert (fine.trusted, fine.why) == (True, "")
-    assert not small.trusted
-    assert small.why == "face is 14 px; below 24 px errors exceed 0.30 at 90%"
+ALL_MEASURES = "face is 14 px, sharpness is 200, recent frames took 0.4 bits per pixel; under such conditions"
+NOISE = "sharpness is 700; the calibration has 400 at most for a face of 14 px"
 
 
-def test_too_few_bits_are_named():
-    calibration = replace(VALENCE, errors=(errors(difficulty=BITS, enough={"bits": 0.05}),))
-    (verdict,) = calibration.judge([[0.0]], [condition(bits=0.02)])
-    assert verdict.why == "recent frames took 0.02 bits per pixel; below 0.05 errors exceed 0.30 at 90%"
-
-
-def test_where_no_measure_alone_is_to_blame_all_are_named():
-    calibration = replace(VALENCE, errors=(errors(enough={"size": 10.0, "sharpness": 5.0}),))
-    (verdict,) = calibration.judge([[0.0]], [condition(size=14)])
-    assert verdict.why == (
-        "face is 14 px, sharpness is 200, recent frames took 0.4 bits per pixel; "
-        "under such conditions errors exceed 0.30 at 90%"
-    )
+@pytest.mark.parametrize(
+    ("changes", "measures", "why"),
+    [
+        pytest.param({}, {}, "", id="trusted"),
+        pytest.param({}, {"size": 900}, "", id="large face"),
+        pytest.param({}, {"bits": 24}, "", id="many bits"),
+        pytest.param({}, {"size": 14}, "face is 14 px; below 24 px errors exceed 0.30 at 90%", id="small face"),
+        pytest.param(
+            {"errors": (errors(difficulty=BITS, enough={"bits": 0.05}),)}, {"bits": 0.02},
+            "recent frames took 0.02 bits per pixel; below 0.05 errors exceed 0.30 at 90%", id="too few bits",
+        ),
+        pytest.param(
+            {"errors": (errors(enough={"size": 10.0, "sharpness": 5.0}),)}, {"size": 14},
+            f"{ALL_MEASURES} errors exceed 0.30 at 90%", id="no measure alone is to blame",
+        ),
+        pytest.param({}, {"size": 4}, "face is 4 px; the calibration covers 8 to 132 px", id="size not covered"),
+        ({}, {"brightness": 250}, "brightness is 250; the calibration covers 60 to 190"),
+        ({}, {"contrast": 3}, "contrast is 3; the calibration covers 20 to 70"),
+        ({}, {"sharpness": 5000}, "sharpness is 5e+03; the calibration covers 20 to 900"),
+        pytest.param(
+            {"sharpest": ((8.0, 250.0), (20.0, 400.0), (40.0, 900.0))}, {"size": 14, "sharpness": 700}, NOISE,
+            id="noise on a small face does not pass for detail",
+        ),
+        pytest.param(
+            {"sharpest": ((8.0, 250.0), (20.0, 400.0), (40.0, 900.0))}, {"sharpness": 700}, "", id="sharp large face"
+        ),
+    ],
+)  # fmt: skip
+def test_the_reason_not_to_trust_has_measures_and_numbers(changes, measures, why):
+    (verdict,) = replace(VALENCE, **changes).judge([[0.0]], [condition(**measures)])
+    assert (verdict.trusted, verdict.why) == (not why, why)
 
 
 def test_without_bits_the_interval_is_that_of_unknown_bits():
     known, unknown = VALENCE.judge([[0.0], [0.0]], [condition(), condition(bits=math.nan)])
     assert (known.high, unknown.high) == ((pytest.approx(0.2),), (pytest.approx(0.3),))
-
-
-@pytest.mark.parametrize(
-    ("measures", "why"),
-    [
-        ({"size": 4}, "face is 4 px; the calibration covers 8 to 132 px"),
-        ({"brightness": 250}, "brightness is 250; the calibration covers 60 to 190"),
-        ({"contrast": 3}, "contrast is 3; the calibration covers 20 to 70"),
-        ({"sharpness": 5000}, "sharpness is 5e+03; the calibration covers 20 to 900"),
-    ],
-)
-def test_what_the_calibration_does_not_hold_is_not_trusted(measures, why):
-    (verdict,) = VALENCE.judge([[0.0]], [condition(**measures)])
-    assert (verdict.trusted, verdict.why) == (False, why)
-
-
-def test_noise_on_a_small_face_does_not_pass_for_detail():
-    calibration = replace(VALENCE, sharpest=((8.0, 250.0), (20.0, 400.0), (40.0, 900.0)))
-    noisy, sharp = calibration.judge([[0.0], [0.0]], [condition(size=14, sharpness=700), condition(sharpness=700)])
-    assert noisy.why == "sharpness is 700; the calibration has 400 at most for a face of 14 px"
-    assert sharp.trusted
-
-
-def test_large_faces_and_many_bits_are_not_unusual():
-    assert all(verdict.trusted for verdict in VALENCE.judge([[0], [0]], [condition(size=900), condition(bits=24)]))
 
 
 def test_every_dimension_must_be_narrow_enough():
@@ -168,16 +158,13 @@ def test_a_calibration_is_kept_beside_the_weights(tmp_path, calibration):
     "change",
     [{"version": 1}, {"errors": []}, {"ranges": {}}, {"level": "high"}, {"agreement": AGREEMENT.to_json()}],
 )
-def test_a_damaged_calibration_is_refused(tmp_path, change):
+def test_a_missing_or_damaged_calibration_is_refused(tmp_path, change):
     file = tmp_path / "net.calibration.json"
+    with refused("file-missing", file=file):
+        Calibration.load(file)
     file.write_text(json.dumps(VALENCE.to_json() | change))
     with refused("damaged-file", file=file):
         Calibration.load(file)
-
-
-def test_a_missing_calibration_is_refused(tmp_path):
-    with refused("file-missing"):
-        Calibration.load(tmp_path / "none.json")
 
 
 def test_the_summary_leaves_the_forests_out():

@@ -1,55 +1,22 @@
 """Answers on degraded recordings: conditions, boxes and labels that belong together; done once."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from caffe_compat.build.net import load_net
-from caffe_compat.build.preprocess import Preprocessing
-from caffe_compat.build.weights import save_weights
 from lq_emotion.faces.face import Face
-from lq_emotion.nets.known.face_crop import FaceCrop
-from lq_emotion.nets.known.loading import LoadedModel
-from lq_emotion.nets.known.outputs import Dimension, Dimensions, Labels
+from lq_emotion.nets.known.outputs import Labels
 from lq_emotion.quality.measures import MEASURES
 from lq_emotion.quality.samples import FaceTrack, Source, answer, collect, degraded_answers, join
 from lq_emotion.quality.settings import Grid
+from tests.lq_emotion.predict.instruments import DIMENSIONS, made_model
 
 pytest.importorskip("av")
-MEAN_NET = """
-input: "data" input_dim: 1 input_dim: 1 input_dim: 8 input_dim: 8
-layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 1 } }
-"""
-TWO_CLASSES = MEAN_NET.replace("num_output: 1", "num_output: 2") + (
-    'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" }'
-)
-VALENCE = Dimensions((Dimension("valence", -1, 1, "test"),))
 
 
 @pytest.fixture
 def model(tmp_path):
     """A net that answers with the mean of the face, 0 to 1."""
-    return build(tmp_path, MEAN_NET, VALENCE, [[1 / 64] * 64])
-
-
-def build(folder: Path, definition, outputs, weights):
-    (folder / "net.prototxt").write_text(definition)
-    net = load_net(folder / "net.prototxt", seed=0)
-    state = net.state_dict()
-    state["fc.weight"].copy_(state["fc.weight"].new_tensor(weights))
-    state["fc.bias"].fill_(0)
-    save_weights(net, folder / "net.caffemodel")
-    preprocessing = Preprocessing("GRAY", resize=(8, 8), raw_scale=1 / 255)
-    return LoadedModel(
-        name="test",
-        net=net,
-        preprocessing=preprocessing,
-        outputs=outputs,
-        crop=FaceCrop(),
-        weights=folder / "net.caffemodel",
-        limits="",
-    )
+    return made_model(tmp_path, DIMENSIONS, weight=1.0)
 
 
 def clip(count=4, **changes):
@@ -91,8 +58,7 @@ def test_a_clip_without_a_face_has_no_samples(model):
 
 
 def test_without_labels_the_truth_is_the_answer_on_the_undegraded_face(tmp_path):
-    weights = [[1 / 64] * 64, [0.0] * 64]
-    model = build(tmp_path, TWO_CLASSES, Labels(("bright", "dark")), weights)
+    model = made_model(tmp_path, Labels(("bright", "dark")), weight=(1.0, 0.0))
     samples = degraded_answers(model, clip(labels=None), Grid(scales=(4,), qps=(44,)))
     means = np.array([100, 140, 160]) / 255
     assert samples.truth[:, 0] == pytest.approx(1 / (1 + np.exp(-means)), abs=1e-4)

@@ -7,49 +7,32 @@ from lq_emotion.faces.face import Face
 from lq_emotion.nets.known.face_crop import FaceCrop
 from tests.refusals import refused
 
-
-def frame():
-    return np.arange(8 * 10 * 3, dtype=np.uint8).reshape(8, 10, 3)
+FRAME = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
 
 
-def test_a_box_is_cut_as_it_is():
-    crop = FaceCrop(square=False).cut(frame(), Face(2, 1, 4, 3, 1.0))
-    np.testing.assert_array_equal(crop, frame()[1:4, 2:6])
+@pytest.mark.parametrize(
+    ("rule", "box", "expected"),
+    [
+        pytest.param({"square": False}, (2, 1, 4, 3), FRAME[1:4, 2:6], id="a box as it is"),
+        pytest.param({}, (2, 1, 4, 6), FRAME[1:7, 1:7], id="the shorter side grows around the same centre"),
+        pytest.param({"margin": 0.1}, (10, 20, 20, 20), FRAME[18:42, 8:32], id="the margin is a part of the side"),
+        pytest.param(
+            {"square": False}, (-2, 48, 4, 4), FRAME[[48, 49, 49, 49]][:, [0, 0, 0, 1]], id="edges are repeated outside"
+        ),
+        pytest.param(
+            {"square": False, "transposed": True}, (2, 1, 4, 3), FRAME[1:4, 2:6].transpose(1, 0, 2), id="transposed"
+        ),
+        pytest.param({}, (2, 2, 0, 0), FRAME[2:3, 2:3], id="at least one pixel"),
+    ],
+)
+def test_a_box_is_cut_by_the_rule(rule, box, expected):
+    np.testing.assert_array_equal(FaceCrop(**rule).cut(FRAME, Face(*box, 1.0)), expected)
 
 
-def test_the_shorter_side_grows_to_the_longer_around_the_same_centre():
-    np.testing.assert_array_equal(FaceCrop().cut(frame(), Face(2, 1, 4, 6, 1.0)), frame()[1:7, 1:7])
-
-
-def test_the_margin_is_a_part_of_the_side():
-    image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
-    np.testing.assert_array_equal(FaceCrop(margin=0.1).cut(image, Face(10, 20, 20, 20, 1.0)), image[18:42, 8:32])
-
-
-def test_what_lies_outside_the_frame_repeats_its_edge():
-    crop = FaceCrop(square=False).cut(frame(), Face(-2, 6, 4, 4, 1.0))
-    assert crop.shape == (4, 4, 3)
-    np.testing.assert_array_equal(crop[0], frame()[6][[0, 0, 0, 1]])
-    np.testing.assert_array_equal(crop[3], crop[1])
-
-
-def test_a_transposed_crop_has_rows_for_columns():
-    crop = FaceCrop(square=False, transposed=True).cut(frame(), Face(2, 1, 4, 3, 1.0))
-    np.testing.assert_array_equal(crop, frame()[1:4, 2:6].transpose(1, 0, 2))
-
-
-def test_a_box_smaller_than_a_pixel_gives_one_pixel():
-    assert FaceCrop().cut(frame(), Face(2, 2, 0, 0, 1.0)).shape == (1, 1, 3)
-
-
-def test_a_box_outside_the_frame_is_refused():
-    with refused("out-of-range", field="face"):
-        FaceCrop().cut(frame(), Face(20, 1, 4, 4, 1.0))
-
-
-def test_a_box_that_is_not_finite_is_refused():
-    with refused("not-finite"):
-        FaceCrop().cut(frame(), Face(float("nan"), 1, 4, 4, 1.0))
+@pytest.mark.parametrize(("left", "code"), [(40, "out-of-range"), (float("nan"), "not-finite")])
+def test_a_box_outside_the_frame_or_not_finite_is_refused(left, code):
+    with refused(code, field="face"):
+        FaceCrop().cut(FRAME, Face(left, 1, 4, 4, 1.0))
 
 
 @pytest.mark.parametrize("margin", [float("nan"), 1e308, -0.5])

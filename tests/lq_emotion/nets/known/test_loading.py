@@ -42,11 +42,8 @@ def mini(tmp_path):
 
 
 def files(folder):
-    return {
-        "definition": folder / "deploy.prototxt",
-        "preprocess": folder / "pre.preprocess.json",
-        "labels": folder / "names.txt",
-    }
+    names = {"definition": "deploy.prototxt", "preprocess": "pre.preprocess.json", "labels": "names.txt"}
+    return {kind: folder / name for kind, name in names.items()}
 
 
 def test_recognised_weights_load_by_path(mini, tmp_path):
@@ -102,28 +99,25 @@ def test_as_many_labels_as_outputs_are_needed(own):
 
 
 @pytest.mark.parametrize(
-    ("name", "code"), [("mini-xeption", "name-unknown"), ("mini-xception", "not-prepared"), ("MTCNN", "invalid")]
+    ("load", "name", "code", "hint"),
+    [
+        (load_model, "mini-xeption", "name-unknown", "mini-xception"),
+        (
+            load_model,
+            "mini-xception",
+            "not-prepared",
+            "lq-emotion models get mini-xception",
+        ),  # though a folder has its name
+        (load_parts, "mtcnn", "not-prepared", "lq-emotion models get mtcnn"),
+        (load_model, "MTCNN", "invalid", ""),
+        (load_model, "./x.caffemodel", "file-missing", ""),
+    ],
 )
-def test_a_name_that_cannot_be_loaded(name, code, tmp_path):
-    with refused(code):
-        load_model(name, home=tmp_path)
-
-
-def test_a_folder_with_a_models_name_is_not_the_model(tmp_path, monkeypatch):
+def test_what_cannot_be_loaded_is_refused(load, name, code, hint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mini-xception").mkdir()
-    with refused("not-prepared"):
-        load_model("mini-xception", home=tmp_path / "home")
-
-
-def test_a_model_that_is_not_installed_names_the_command(tmp_path):
-    with refused("not-prepared", hint="lq-emotion models get mtcnn"):
-        load_parts("mtcnn", home=tmp_path)
-
-
-def test_a_file_that_does_not_exist(tmp_path):
-    with refused("file-missing"):
-        load_model(tmp_path / "x.caffemodel")
+    with refused(code, hint=hint):
+        load(name, home=tmp_path / "home")
 
 
 def test_an_added_model_loads_by_name(own, tmp_path):
@@ -135,17 +129,13 @@ def test_an_added_model_loads_by_name(own, tmp_path):
     assert model.preprocessing.resize == (8, 8)
 
 
-def test_recognised_weights_are_added_under_their_name(mini, tmp_path):
-    name, _ = add_model(mini, Store(tmp_path / "home"))
-    assert name == "mini-xception"
-    assert load_model("mini-xception", home=tmp_path / "home").outputs.names[3] == "happy"
-
-
-def test_recognised_weights_may_have_a_name_of_their_own(mini, tmp_path):
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_recognised_weights_are_added_under_their_name_or_one_of_their_own_with_its_labels(name, mini, tmp_path):
     (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\nf\ng\n")
-    name, _ = add_model(mini, Store(tmp_path / "home"), name="mine", labels=tmp_path / "names.txt")
-    assert name == "mine"
-    assert load_model("mine", home=tmp_path / "home").outputs == Labels(tuple("abcdefg"))
+    options = {"name": name, "labels": tmp_path / "names.txt"} if name else {}
+    added, _ = add_model(mini, Store(tmp_path / "home"), **options)
+    assert added == (name or "mini-xception")
+    assert load_model(added, home=tmp_path / "home").outputs.names[3] == ("d" if name else "happy")
 
 
 def test_the_nets_of_a_detector_are_added_one_by_one(tmp_path):
