@@ -8,15 +8,14 @@ import pytest
 from lq_emotion.common.ahead import Ahead
 
 
-@pytest.fixture(autouse=True)
-def no_thread_is_left():
-    yield
-    assert "ahead" not in {thread.name for thread in threading.enumerate()}
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "ahead"]
 
 
 def test_items_come_in_order():
     with Ahead(range(50), 3) as ahead:
         assert list(ahead) == list(range(50))
+    assert threads() == []
 
 
 def test_an_error_comes_after_the_items_before_it():
@@ -28,11 +27,13 @@ def test_an_error_comes_after_the_items_before_it():
     with pytest.raises(ValueError, match="lost"), Ahead(items(), 3) as ahead:
         items_before.extend(iter(ahead))
     assert items_before == [1]
+    assert threads() == []
 
 
 def test_the_thread_ends_with_the_block_though_items_are_left():
     with Ahead(iter(int, 1), 2) as ahead:
         assert next(iter(ahead)) == 0
+    assert threads() == []
 
 
 def test_a_live_source_does_not_wait_for_its_reader_and_a_late_reader_gets_the_latest():
@@ -42,10 +43,10 @@ def test_a_live_source_does_not_wait_for_its_reader_and_a_late_reader_gets_the_l
         yield from range(1000)
         done.set()
 
-    with Ahead(items(), 1, latest=True) as ahead:
+    with Ahead(items(), 2, latest=True) as ahead:
         assert done.wait(10)  # 0.1 s an item would be 100 s
         time.sleep(0.05)
-        assert list(ahead) == [999]
+        assert list(ahead) == [998, 999]
 
 
 @pytest.mark.parametrize(("size", "waiting"), [(4, 2), (20, 1)])
@@ -63,3 +64,4 @@ def test_large_items_wait_in_small_numbers(size, waiting):
         time.sleep(0.3)
         assert len(fetched) <= 1 + waiting + 1  # taken, waiting, and one for which there is no room
         assert list(iterator) == [1, 2, 3, 4, 5]
+    assert threads() == []

@@ -37,14 +37,20 @@ def gold(name, dimension="valence"):
     return values
 
 
-def write(root, dimension="valence", *, delay=0, side=SIDE):
-    """Write crops whose every pixel is the label; late labels repeat their first value."""
+def late(values, delay):
+    """Labels that are late by frames repeat their first value."""
+    return np.r_[[values[0]] * delay, values[: len(values) - delay]]
+
+
+def write(root, dimension="valence", *, delay=0, side=SIDE, partitions=None):
+    """Write crops whose every pixel is the label before its delay."""
     folder = root / "data" / "raw_data" / "HQ"
     for name, count in FRAMES.items():
         values = gold(name, dimension)
         video = np.broadcast_to(values, (side, side, count))
-        labels = np.r_[[values[0]] * delay, values[: count - delay]]
-        save_crops(folder / f"{name}.mat", video, **{dimension: labels})
+        save_crops(folder / f"{name}.mat", video, **{dimension: late(values, delay)})
+    if partitions is not None:
+        (root / "data/partitions.csv").write_text(partitions)
     return folder
 
 
@@ -80,39 +86,26 @@ def evaluated(options, folder, out, **chosen):
     return results.to_json()["scores"]
 
 
+STORED = "name,partition\nP1,train\nP2,dev\ndev_1,\ndev_2,dev\n"
+
+
 @pytest.mark.parametrize(
-    ("chosen", "names"),
+    ("names", "written", "chosen"),
     [
-        ({}, ("dev_1", "dev_2")),
-        ({"partitions": chosen_partitions(dev=["P2", "dev_1"])}, ("P2", "dev_1")),
-        ({"names": ("P1",)}, ("P1",)),
+        (("dev_1", "dev_2"), {}, {}),
+        (("P2", "dev_1"), {}, {"partitions": chosen_partitions(dev=["P2", "dev_1"])}),
+        (("P1",), {}, {"names": ("P1",)}),
+        pytest.param(("P2", "dev_2"), {"partitions": STORED}, {}, id="stored partitions"),
+        pytest.param(("dev_1", "dev_2"), {"dimension": "arousal"}, {}, id="arousal"),
+        pytest.param(("dev_1", "dev_2"), {"delay": LATE}, {"delay": 0.04 * LATE}, id="late labels"),
     ],
 )
-def test_evaluate_scores_the_chosen_recordings(net, data, tmp_path, chosen, names):
-    scores = evaluated(net[1], data, tmp_path / "out", **chosen)
+def test_evaluate_scores_the_chosen_recordings(net, tmp_path, names, written, chosen):
+    scores = evaluated(net[1], write(tmp_path / "root", **written), tmp_path / "out", **chosen)
     assert set(scores) == {*names, "concatenated", "mean"}
-    require(net[0], scores["concatenated"], [gold(name) for name in names])
-    for name in names:
-        require(net[0], scores[name], [gold(name)])
-
-
-def test_evaluate_scores_stored_partitions(net, tmp_path):
-    folder = write(tmp_path / "root")
-    (tmp_path / "root/data/partitions.csv").write_text("name,partition\nP1,train\nP2,dev\ndev_1,\ndev_2,dev\n")
-    scores = evaluated(net[1], folder, tmp_path / "out")
-    assert set(scores) == {"P2", "dev_2", "concatenated", "mean"}
-    require(net[0], scores["concatenated"], [gold("P2"), gold("dev_2")])
-
-
-def test_evaluate_scores_arousal(net, tmp_path):
-    scores = evaluated(net[1], write(tmp_path / "root", "arousal"), tmp_path / "out")
-    require(net[0], scores["concatenated"], [gold(name, "arousal") for name in ("dev_1", "dev_2")])
-
-
-def test_evaluate_scores_late_labels_at_their_delay(net, tmp_path):
-    scores = evaluated(net[1], write(tmp_path / "root", delay=LATE), tmp_path / "out", delay=0.04 * LATE)
-    late = [np.r_[[gold(name)[0]] * LATE, gold(name)[:-LATE]] for name in ("dev_1", "dev_2")]
-    require(net[0], scores["concatenated"], late)
+    labels = [late(gold(name, written.get("dimension", "valence")), written.get("delay", 0)) for name in names]
+    for part, expected in (("concatenated", labels), *zip(names, ([one] for one in labels), strict=True)):
+        require(net[0], scores[part], expected)
 
 
 def test_rd_scores_what_the_codec_leaves(net, data, tmp_path):

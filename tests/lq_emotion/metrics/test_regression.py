@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from lq_emotion.metrics.delay import delay_in_frames, grid_index, shift, shift_gold
+from lq_emotion.metrics.delay import delay_in_frames, shift, shift_gold
 from lq_emotion.metrics.regression import ccc, mean_score, score
 from tests.refusals import refused
 
@@ -86,10 +86,6 @@ def test_delays_are_rounded_to_frames_of_40_ms():
             delay_in_frames(invalid)
     with refused("out-of-range", field="delay"):
         delay_in_frames(math.nan)
-
-
-def test_decimal_times_lie_on_the_grid():
-    assert np.array_equal(grid_index([round(0.04 * i, 2) for i in range(7501)]), np.arange(7501))
 
 
 @pytest.mark.parametrize(

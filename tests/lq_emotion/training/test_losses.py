@@ -7,13 +7,6 @@ from lq_emotion.metrics.regression import CONVENTIONS, ccc
 from lq_emotion.training.losses import ccc_loss
 from tests.refusals import refused
 
-P, G = [2.5, 0.0, 2.0, 8.0], [3.0, -0.5, 2.0, 7.0]
-
-
-@pytest.mark.parametrize(("convention", "value"), [("avec", 0.733301), ("population", 0.976789), ("sample", 0.977735)])
-def test_the_loss_of_a_published_vector_in_each_convention(convention, value):
-    assert 1 - ccc_loss(torch.tensor(P), torch.tensor(G), convention).item() == pytest.approx(value, abs=1e-6)
-
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_the_loss_is_1_minus_ccc(convention):
@@ -64,4 +57,4 @@ def test_too_few_or_unequal_values_are_refused(a, b):
 
 def test_an_unknown_convention_is_refused_with_a_list_of_conventions():
     with refused("name-unknown", field="convention", hint="avec, population, sample"):
-        ccc_loss(torch.tensor(P), torch.tensor(G), "lin")
+        ccc_loss(torch.zeros(4), torch.zeros(4), "lin")

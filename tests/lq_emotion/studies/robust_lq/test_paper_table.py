@@ -119,23 +119,9 @@ def numbers(out):
 
 
 def test_killed_at_random_moments_it_ends_in_the_same_table(recordings, tmp_path):
-    quick = (
-        "--as",
-        "paper",
-        "--switch",
-        "loss=ccc",
-        "--rows",
-        "LR",
-        "Joint-OA",
-        "--scales",
-        "12",
-        "16",
-        "--threads",
-        "1",
-    )
-    assert run(*arguments(recordings, tmp_path / "whole", *quick, "--iterations", "60")) == 0
-    assert (
-        kill(arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60"), 6, begun=(1, 2), seconds=4) > 1
-    )
-    assert run(*arguments(recordings, tmp_path / "killed", *quick, "--iterations", "60")) == 0
+    quick = ("--as=paper", "--switch=loss=ccc", "--rows", "LR", "Joint-OA", "--scales", "12", "16", "--threads=1")
+    whole, killed = (arguments(recordings, tmp_path / name, *quick, "--iterations=60") for name in ("whole", "killed"))
+    assert run(*whole) == 0
+    assert kill(killed, 6, begun=(1, 2), seconds=4) > 1
+    assert run(*killed) == 0
     assert numbers(tmp_path / "killed") == numbers(tmp_path / "whole")

@@ -85,15 +85,8 @@ def plan(recordings, tmp_path):
     for name in ("Train", "Set5"):
         (images / name).mkdir(parents=True)
         Image.new("L", (48, 48)).save(images / name / "image.bmp")
-    return StudyPlan(
-        recordings=recordings,
-        out=tmp_path / "out",
-        parts=(Part.TABLE,),
-        rows=METHODS,
-        scales=(3,),
-        preset="small",
-        images=images,
-    )
+    chosen = {"parts": (Part.TABLE,), "rows": METHODS, "scales": (3,), "preset": "small"}
+    return StudyPlan(recordings=recordings, out=tmp_path / "out", images=images, **chosen)
 
 
 def stages_by_name(plan):
@@ -185,14 +178,12 @@ def test_a_wrong_switch_is_wrong_usage(text, message, tmp_path, capsys):
     assert re.search(message, stderr)
 
 
-def test_a_constant_rate_needs_no_validation_recordings(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("text", "needed"), [("validation=train", "lr_on_plateau=on"), ("input_size=own", "quadrant_pooling")]
+)
+def test_a_setting_without_one_that_it_needs_is_one_line(text, needed, tmp_path, capsys):
     files = ("--recordings", tmp_path, "--out", tmp_path / "out")
-    assert "lr_on_plateau=on" in failed(capsys, *TABLE, *files, "--switch", "validation=train")
-
-
-def test_settings_that_do_not_go_together_are_one_line(tmp_path, capsys):
-    files = ("--recordings", tmp_path, "--out", tmp_path / "out")
-    assert "quadrant_pooling" in failed(capsys, *TABLE, *files, "--switch", "input_size=own")
+    assert needed in failed(capsys, *TABLE, *files, "--switch", text)
     assert not (tmp_path / "out").exists()
 
 
@@ -328,11 +319,9 @@ def test_patches_are_as_large_as_what_the_net_makes_and_as_gray_as_the_faces(rec
         folder.mkdir(parents=True)
         steps = np.tile(np.repeat(np.uint8([0, 255]), 48), (96, 1))
         Image.fromarray(steps).save(folder / "face.png")
-    changes = {"sr": {"scale_stride": 4}}
+    settings = {"preset": "small", "changes": {"sr": {"scale_stride": 4}}, "switches": switches}
     (tmp_path / "sr/3").mkdir(parents=True, exist_ok=True)
-    do_sr_data(
-        StudyPlan(recordings=recordings, out=tmp_path, preset="small", changes=changes, switches=switches), 3, print
-    )
+    do_sr_data(StudyPlan(recordings=recordings, out=tmp_path, **settings), 3, print)
     with h5py.File(tmp_path / "sr/3/test.h5") as file:
         assert file["label"].shape[1:] == (1, label, label)
         black, white = float(file["label"][...].min()), float(file["label"][...].max())

@@ -56,20 +56,15 @@ def test_the_coded_points_of_a_sweep_are_faces(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [("256,", "0,"), ("24.5", "much"), ("0.76", "nan"), ("accuracy,0.77", "ccc,0.77"), ("kbps", "rate")],
-)
-def test_a_damaged_table_is_refused(tmp_path, change):
-    with refused("damaged-file", file="table.csv"):
-        read_table(write(tmp_path / "table.csv", CSV.replace(*change)))
-
-
-@pytest.mark.parametrize(
-    "change", [("0.77", "7"), ("x264,28", "evil,28"), ("x264,28", "x264,300"), ("0.77,", "0.77,-1")]
-)
-def test_a_value_out_of_range_is_refused_with_its_line(tmp_path, change):
-    with refused("damaged-file", file="table.csv", line=3):
-        read_table(write(tmp_path / "table.csv", CSV.replace(*change)))
+    ("old", "new", "line"),
+    [
+        ("256,", "0,", 2), ("24.5", "much", 2), ("0.76", "nan", 2), ("accuracy,0.77", "ccc,0.77", None), ("kbps", "rate", 2),
+        ("0.77", "7", 3), ("x264,28", "evil,28", 3), ("x264,28", "x264,300", 3), ("0.77,", "0.77,-1", 3),
+    ],
+)  # fmt: skip
+def test_a_damaged_table_is_refused_with_its_line(tmp_path, old, new, line):
+    with refused("damaged-file", file="table.csv", line=line):
+        read_table(write(tmp_path / "table.csv", CSV.replace(old, new)))
 
 
 def test_a_table_without_points_is_refused(tmp_path):
@@ -112,11 +107,14 @@ def test_actors_are_drawn_where_given():
     assert operating_point(VERSION, COSTS, (True, False), ("01", "01"), model="LSTM").low is None
 
 
-def test_cells_must_be_coded_and_whole():
-    for version, costs, correct, code in [
+@pytest.mark.parametrize(
+    ("version", "costs", "correct", "code"),
+    [
         (Version(256, 144, 5), COSTS, (True, True), "out-of-range"),
         (VERSION, (), (), "empty"),
         (VERSION, COSTS, (True,), "mismatch"),
-    ]:
-        with refused(code):
-            operating_point(version, costs, correct, model="LSTM")
+    ],
+)
+def test_cells_must_be_coded_and_whole(version, costs, correct, code):
+    with refused(code):
+        operating_point(version, costs, correct, model="LSTM")
