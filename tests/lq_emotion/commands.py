@@ -9,6 +9,7 @@ import numpy as np
 
 from caffe_compat import load_net
 from caffe_compat.build.weights import save_weights
+from caffe_compat.formats.files import read_net, write_text
 from lq_emotion import prototxt
 from lq_emotion.cli import main
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
@@ -33,6 +34,15 @@ def failed(capsys, *argv, code=1):
     stderr = capsys.readouterr().err
     assert "Traceback" not in stderr
     return stderr
+
+
+def assert_nothing_is_left_to_do(capsys, *argv):
+    """Run a study again that has ended: no stage begins, and a dry run lists none."""
+    capsys.readouterr()
+    assert run(*argv) == run(*argv, "--dry-run") == 0
+    stdout = capsys.readouterr().out
+    assert "begins" not in stdout
+    assert "to do" not in stdout
 
 
 def quiet(_line):
@@ -82,6 +92,15 @@ def draw_weights(path, seed=3, definition=DEPLOY):
     """Write the weights that a shipped net's fillers draw."""
     save_weights(load_net(prototxt.path(definition), seed=seed), path)
     return path
+
+
+def write_three_frame_net(folder):
+    """Write the authors' deploy form for three frames a sample, as `data h5 --triplets` makes them, and drawn weights."""
+    net = read_net(prototxt.path(DEPLOY))
+    net.input_dim[1] = 3
+    write_text(net, folder / "three.prototxt")
+    save_weights(load_net(net, seed=3), folder / "three.caffemodel")
+    return folder / "three.prototxt", folder / "three.caffemodel"
 
 
 def linear_net(folder, side, *, weight, bias):

@@ -21,8 +21,7 @@ from lq_emotion.training.run import Run, TrainingIdentity, claim
 from matlab_ports import run_eval
 from matlab_ports.matfile import loadmat, savemat
 from tests.lq_emotion import commands
-from tests.lq_emotion.commands import draw_weights
-from tests.lq_emotion.three_frames import write_three_frame_net
+from tests.lq_emotion.commands import draw_weights, write_three_frame_net
 from tests.refusals import refused
 
 FRAMES = {"dev_1": 12, "dev_2": 9, "dev_10": 7}

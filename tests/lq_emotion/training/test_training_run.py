@@ -163,11 +163,19 @@ def test_frozen_layers_keep_the_super_resolution_weights(h5, sr_weights, tmp_pat
     assert "with other weights to start from" in failed(capsys, *command, "--weights=none")
 
 
-@pytest.mark.parametrize("net", ["vlqr", "vlqr_non_joint"])
-def test_a_net_that_starts_from_super_resolution_weights_requires_them(net, h5, tmp_path, capsys):
-    err = failed(capsys, "--net", net, "--h5", h5, "--out", tmp_path / "out", "--iterations=1", *SMALL)
-    assert "vlqr" in err
-    assert "--weights none" in err
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("--net=vlqr", ("vlqr", "--weights none")),  # starts from super-resolution weights
+        ("--net=vlqr_non_joint", ("vlqr_non_joint", "--weights none")),
+        ("--device=tpu9", ("--device = 'tpu9'",)),
+    ],
+)
+def test_missing_weights_and_an_unknown_device_are_refused_before_anything_is_written(
+    word, parts, h5, tmp_path, capsys
+):
+    err = failed(capsys, "--h5", h5, "--out", tmp_path / "out", "--iterations=1", *SMALL, word)
+    assert all(part in err for part in parts), err
     assert not (tmp_path / "out").exists()
 
 
@@ -228,9 +236,3 @@ def test_faces_of_another_size_are_refused(tmp_path, capsys):
     h5 = write_h5(tmp_path / "small", side=16)
     err = failed(capsys, "--h5", h5, "--out", tmp_path / "out", "--iterations=1", *SMALL)
     assert "layer 'conv3'" in err
-
-
-def test_an_unknown_device_is_refused(h5, tmp_path, capsys):
-    err = failed(capsys, "--h5", h5, "--out", tmp_path / "out", "--device=tpu9")
-    assert "--device = 'tpu9'" in err
-    assert not (tmp_path / "out").exists()

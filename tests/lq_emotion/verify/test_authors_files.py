@@ -16,7 +16,7 @@ from lq_emotion.datasets.avec.times import frame_times, snap_times
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import prepare_dataset
 from matlab_ports.prepare_h5_files import prepare_h5_files
-from tests.lq_emotion.commands import draw_recordings, draw_weights, failed, run
+from tests.lq_emotion.commands import TABLE, draw_recordings, draw_weights, failed, run
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
 
@@ -60,7 +60,7 @@ def root(authors, tmp_path):
 def study(authors, root, *more):
     files = ["--recordings", authors.avec, "--out", root]
     nets = ["--rows", "HR", "LR", "--scales", "4", "--preset", "small", "--iterations", "2"]
-    return ["study", "run", "robust-lq", *files, *nets, "--only", "table", *more]
+    return [*TABLE, *files, *nets, *more]
 
 
 def crops_of(folder):

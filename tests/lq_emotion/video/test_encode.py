@@ -116,7 +116,6 @@ def test_the_coded_side_is_even_and_not_below_the_minimum(side, min_side, expect
 def test_codecs_without_nal_units_have_only_a_total():
     video = encode(moving_blob(24), "vp9", qp=24)
     assert video.vcl_bits is None
-    assert video.vcl_bits is None
     assert video.total_bits > 0
 
 

@@ -14,15 +14,12 @@ PARTICIPANTS = {"train_1": "P16", "train_2": "P17", "dev_1": "P19"}
 CHOICE = ("--train", "P16", "P17", "--dev", "P19")
 
 
-def synthetic_recola(folder, frames):
-    """Synthetic recordings in RECOLA's layout, without partitions."""
-    drawn = draw_recordings(folder / "drawn", train=2, frames=frames, seed=2)
-    return trees.as_recola(drawn, folder / "RECOLA", PARTICIPANTS)
-
-
 @pytest.fixture(scope="module")
 def recola(tmp_path_factory):
-    return synthetic_recola(tmp_path_factory.mktemp("recola"), 50)
+    """Synthetic recordings in RECOLA's layout, without partitions."""
+    folder = tmp_path_factory.mktemp("recola")
+    drawn = draw_recordings(folder / "drawn", train=2, frames=50, seed=2)
+    return trees.as_recola(drawn, folder / "RECOLA", PARTICIPANTS)
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +66,6 @@ def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, c
     (tmp_path / "who.csv").write_text("name,partition\nP16,train\nP17,train\nP19,dev\n")
     assert run(*table, "--partitions", tmp_path / "who.csv") == 0
     assert "to do  score HR on HQ" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_table_runs_on_the_chosen_recordings(tmp_path):
-    files = ("--recordings", synthetic_recola(tmp_path, 190), "--out", tmp_path)
-    rows = ("--rows", "HR", "--scales", 3, "--preset", "demo", "--iterations", 1)
-    assert run(*TABLE, *files, *rows, *CHOICE) == 0
-    scores = json.loads((tmp_path / "scores/HR_on_HQ/scores.json").read_text())["scores"]
-    assert list(scores) == ["P19", "concatenated", "mean"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings, make_fer
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
 from lq_emotion.nets.known.installation import write_sidecars
 from lq_emotion.nets.small_resnet import small_resnet
-from tests.lq_emotion.commands import quiet, run
+from tests.lq_emotion.commands import assert_nothing_is_left_to_do, quiet, run
 from tests.lq_emotion.processes import kill
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -79,11 +79,7 @@ def test_one_command_fills_every_table_and_a_second_does_nothing(data, undisturb
     assert {(point["height"], point["fps"], point["qp"]) for point in table["points"]} == {
         (height, rate, qp) for height in (90, 45) for rate in (30, 10) for qp in (24, 40)
     }
-    capsys.readouterr()
-    assert run(*arguments(data, undisturbed)) == 0
-    assert "begins" not in capsys.readouterr().out
-    assert run(*arguments(data, undisturbed, "--dry-run")) == 0
-    assert "to do" not in capsys.readouterr().out
+    assert_nothing_is_left_to_do(capsys, *arguments(data, undisturbed))
 
 
 def test_a_study_killed_at_ten_random_moments_ends_with_the_same_numbers(data, undisturbed, tmp_path):

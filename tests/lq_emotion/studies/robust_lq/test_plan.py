@@ -18,7 +18,7 @@ from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.stages import coded_models, stages
 from lq_emotion.training.settings import Changes
-from tests.lq_emotion.commands import TABLE, drawn_files, run
+from tests.lq_emotion.commands import TABLE, assert_nothing_is_left_to_do, drawn_files, run
 from tests.lq_emotion.processes import kill
 from tests.refusals import refused
 
@@ -192,14 +192,8 @@ def test_one_command_ends_in_the_table_and_a_second_does_nothing(recordings, und
     assert hr["weights_sha256"] == hashlib.sha256((undisturbed / hr["weights"]).read_bytes()).hexdigest()
     assert "SYNTHETIC" in (undisturbed / "table" / "table.md").read_text()
     before = numbers(undisturbed)
-    capsys.readouterr()
-    assert run(*arguments(recordings, undisturbed)) == 0
-    output = capsys.readouterr().out
-    assert "begins" not in output
-    assert "train Joint-OA: done before" in output
+    assert_nothing_is_left_to_do(capsys, *arguments(recordings, undisturbed))
     assert numbers(undisturbed) == before
-    assert run(*arguments(recordings, undisturbed), "--dry-run") == 0
-    assert "to do" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

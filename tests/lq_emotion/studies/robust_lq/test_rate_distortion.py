@@ -18,9 +18,8 @@ from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
 from matlab_ports.matfile import loadmat, open_frames
 from tests.lq_emotion import commands
-from tests.lq_emotion.commands import draw_weights
+from tests.lq_emotion.commands import draw_weights, write_three_frame_net
 from tests.lq_emotion.processes import kill
-from tests.lq_emotion.three_frames import write_three_frame_net
 from tests.refusals import refused
 
 pytest.importorskip("av")

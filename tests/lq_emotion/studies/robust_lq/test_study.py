@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.lq_emotion.commands import STUDY, drawn_files, run
+from tests.lq_emotion.commands import STUDY, assert_nothing_is_left_to_do, drawn_files, run
 from tests.lq_emotion.processes import kill
 
 pytestmark = pytest.mark.slow
@@ -54,11 +54,7 @@ def test_one_command_fills_every_part_and_a_second_does_nothing(recordings, undi
     assert all(f"**Figure {number}.**" in report for number in (1, 2, 3))
     assert "| Joint-OA less | CCC | interval" in report
     assert "Super-resolution learnt at s, and at 4. Best of each factor in bold" in report
-    capsys.readouterr()
-    assert run(*arguments(recordings, undisturbed)) == 0
-    assert "begins" not in capsys.readouterr().out
-    assert run(*arguments(recordings, undisturbed, "--dry-run")) == 0
-    assert "to do" not in capsys.readouterr().out
+    assert_nothing_is_left_to_do(capsys, *arguments(recordings, undisturbed))
 
 
 def test_a_study_killed_at_ten_random_moments_ends_with_the_same_numbers(recordings, undisturbed, tmp_path):

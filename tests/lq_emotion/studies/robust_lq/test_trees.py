@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from lq_emotion.datasets.avec.gold import read_gold
-from tests.lq_emotion.commands import draw_recordings, run
+from tests.lq_emotion.commands import STUDY, assert_nothing_is_left_to_do, draw_recordings, run
 from tests.lq_emotion.datasets.avec import trees
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
@@ -50,7 +50,7 @@ def files(tree):
 def study(tree, root, *more):
     """Run a tiny study of a tree, which must stay as it is; return table.json."""
     before = files(tree)
-    assert run("study", "run", "robust-lq", "--recordings", tree, "--out", root, *TINY, *more) == 0
+    assert run(*STUDY, "--recordings", tree, "--out", root, *TINY, *more) == 0
     assert files(tree) == before
     return json.loads((root / "table/table.json").read_text())
 
@@ -65,9 +65,7 @@ def test_avecs_package_with_an_unlabelled_test_partition(avec, tmp_path, capsys)
     assert [path.name for path in (root / "submission/valence").glob("*.arff")] == ["test_1.arff"]
     assert read_gold(root / "submission/valence/test_1.arff").time.size == FRAMES
     assert sorted(path.stem for path in (root / "data/raw_data/LR3").iterdir()) == ["dev_1", "train_1"]
-    capsys.readouterr()
-    assert run("study", "run", "robust-lq", "--recordings", avec, "--out", root, *TINY, "--dry-run") == 0
-    assert "to do" not in capsys.readouterr().out
+    assert_nothing_is_left_to_do(capsys, *STUDY, "--recordings", avec, "--out", root, *TINY)
 
 
 def test_recola(recola, tmp_path):
