@@ -169,25 +169,3 @@ def test_triplets_are_refused_before_training(root, capsys):
     assert "train_1.h5: channels = 3" in message
     assert "caffe-compat train" in message
     assert not (root / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("file", "phase", "change"),
-    [
-        ("h5_files/HQ/h5.json", None, {"train": 5}),
-        ("h5_files/HQ/h5.json", "train", {"files": 5}),
-        ("h5_files/HQ/h5.json", "test", {"position": "first"}),
-        ("data/prepare.json", None, {"recordings": 5}),
-        ("data/prepare.json", None, {"recordings": [{}]}),
-    ],
-)
-def test_a_malformed_file_is_one_error_with_its_name(file, phase, change, root, capsys):
-    command = ("data", "h5", "--out", root, "--chunk", 8)
-    assert run(*command) == 0
-    path = root / file
-    record = json.loads(path.read_text()) if path.is_file() else {}
-    (record[phase] if phase else record).update(change)
-    write_json(record, path)
-    (line,) = failed(capsys, *command).splitlines()
-    assert line.startswith(f"lq-emotion: error: {path}: unexpected contents")
-    assert "remove it" in line

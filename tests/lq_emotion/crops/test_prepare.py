@@ -301,10 +301,7 @@ def test_a_dask_cluster_prepares_recordings(tree, out):
 
 def test_previews_of_crops_and_labels_are_drawn(tree, out):
     prepare(tree, out, names=["dev_1"], jobs=1, say=quiet)
-    assert sorted(path.name for path in (out / "data" / "figures").iterdir()) == [
-        "dev_1_crops.png",
-        "dev_1_labels.png",
-    ]
+    assert sorted(path.name for path in (out / "data" / "figures").iterdir()) == ["dev_1_crops.png", "dev_1_labels.png"]
 
 
 def test_results_of_earlier_runs_stay_in_the_report(tree, out):
@@ -358,18 +355,3 @@ def test_a_full_disk_is_one_error_and_leaves_no_partial_file(tree, out):
 def test_an_unwritable_output_folder_is_refused(tree, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert "lq-emotion: error: " in failed(capsys, "data", "prepare", "--recordings", tree, "--out", tmp_path / "file")
-
-
-@pytest.mark.parametrize(
-    "entry", [{"outcome": 5}, {"outcome": {"status": "done"}}, {"done": [1]}, {"done": {"boxes": {}}}]
-)
-def test_a_malformed_journal_is_an_error_with_its_name(tree, out, entry, capsys):
-    words = ["data", "prepare", "--recordings", tree, "--out", out, "--names", "dev_1", "--no-figures", "--jobs=1"]
-    assert run(*words) == 0
-    path = out / "data/journal/dev_1.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **entry}))
-    capsys.readouterr()
-    assert run(*words) == 1
-    output = "".join(capsys.readouterr())
-    assert f"{path}: unexpected contents" in output
-    assert "Traceback" not in output

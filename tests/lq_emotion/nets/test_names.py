@@ -3,16 +3,7 @@
 import pytest
 
 from lq_emotion.nets.definitions import builder
-from lq_emotion.nets.names import (
-    FACTORS,
-    Method,
-    Net,
-    crops_folder,
-    factor_in,
-    factor_of_crops,
-    method_in,
-    parse_label,
-)
+from lq_emotion.nets.names import FACTORS, Method, Net, crops_folder, factor_in, factor_of_crops, method_in, parse_label
 from lq_emotion.studies.robust_lq.published import METHODS
 from lq_emotion.studies.robust_lq.recipes import recipe
 

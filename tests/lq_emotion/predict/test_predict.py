@@ -206,29 +206,6 @@ def test_a_link_in_place_of_unfinished_rows_is_not_followed(tmp_path):
     assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"outcome": None}, {"outcome": []}, {"outcome": {}}, {"outcome": {"name": 5, "status": "done"}},
-        {"outcome": {"name": "clip", "status": "done", "frames": "many"}},
-        {"outcome": {"name": "clip", "status": "done", "files": 7}}, {"files": 7}, {"fingerprint": None}, {"files": None},
-    ],
-)  # fmt: skip
-def test_a_damaged_journal_is_named(tmp_path, damage):
-    source = clip(tmp_path, frames_with_squares(2))
-    net = estimator(tmp_path, DIMENSIONS)
-    journal = tmp_path / "clip.estimates.json"
-    run(source, None, net)
-    stored = json.loads(journal.read_text())
-    stored["done"]["predict"] |= damage
-    journal.write_text(json.dumps(stored))
-    outcome = run(source, None, net)
-    if damage == {"fingerprint": None}:
-        assert outcome.status == "done"
-    else:
-        assert (outcome.status, "clip.estimates.json" in outcome.error) == ("failed", True)
-
-
 def test_an_overlay_is_no_source_of_the_next_run(tmp_path):
     path = clip(tmp_path, frames_with_squares(2))
     run(path, None, estimator(tmp_path, DIMENSIONS), settings=PredictSettings(overlay=True, page=False))

@@ -155,8 +155,7 @@ def test_a_calibration_is_kept_beside_the_weights(tmp_path, calibration):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"version": 1}, {"errors": []}, {"ranges": {}}, {"level": "high"}, {"agreement": AGREEMENT.to_json()}],
+    "change", [{"version": 1}, {"errors": []}, {"ranges": {}}, {"level": "high"}, {"agreement": AGREEMENT.to_json()}]
 )
 def test_a_missing_or_damaged_calibration_is_refused(tmp_path, change):
     file = tmp_path / "net.calibration.json"

@@ -296,25 +296,6 @@ def test_a_missing_folder_is_refused(tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
-MALFORMED = {
-    "table/table.json": ({"cells": 5}, "Table 1"),
-    "scores/HR_on_HQ/scores.json": ({"scores": []}, "All evaluations"),
-    "runs/HR/train.json": ({"changes": [5]}, "What was run"),
-    "rd/rd.json": ({"points": {"a": 1}}, "Rate and distortion"),
-    "data/prepare.json": ({"recordings": 5}, "What was run"),
-    "../recordings/synthetic.json": ({"frames": []}, "What was run"),
-}
-
-
-@pytest.mark.parametrize("file", MALFORMED)
-def test_a_malformed_file_is_named_in_its_part(file, root):
-    change, part = MALFORMED[file]
-    path = (root / file).resolve()
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    notes = report_page(root).sections[part]["notes"]
-    assert any(f"{path}: unexpected contents" in note for note in notes)
-
-
 def test_a_codec_that_leads_out_of_the_folder_is_refused(root):
     path = root / "rd/rd.json"
     results = json.loads(path.read_text())

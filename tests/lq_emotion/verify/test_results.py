@@ -5,13 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lq_emotion.verify.settings import (
-    Verification,
-    VerifiedFile,
-    earlier,
-    read_signed,
-    replaced,
-)
+from lq_emotion.verify.settings import Verification, VerifiedFile, earlier, read_signed, replaced
 from tests.refusals import refused
 
 PASSED = Verification(

@@ -147,10 +147,6 @@ def flip_exponent(path):
     flip(path, path.read_bytes().index(struct.pack("<f", value)) + 3, bit=6)  # the exponent's highest bit
 
 
-def cut_fc4(blobs):
-    blobs["fc4"][0] = blobs["fc4"][0][:, :6399]
-
-
 def clear_conv2(blobs):
     blobs["conv2"][0].ravel()[5000:6000] = 0
 
@@ -182,11 +178,6 @@ DAMAGE = {
         lambda path: renamed(path, "conv2", "convolution2"),
         "class/HQ.caffemodel: layer 'convolution2': CNN+D, the nearest network, has no layer",
         "did you mean 'conv2'?",
-    ),
-    "wrong shape": (
-        lambda path: changed(path, cut_fc4),
-        "layer 'fc4': blobs[0]: weights have shape (300, 6399), the net expects (300, 6400)",
-        "CNN+D, the nearest network",
     ),
     "truncated": (lambda path: truncate(path, 7_000_000), "class/HQ.caffemodel: layer[", "truncated or malformed"),
     **{
@@ -374,12 +365,3 @@ def test_a_foreign_file_is_not_replaced(folder, tmp_path, verify):
     assert code == 1
     assert result == {"mine": 1}
     assert "is not a result of lq-emotion verify (--fresh replaces it)" in output
-
-
-@pytest.mark.parametrize("change", [{"files": 5}, {"files": [{"file": "class/HQ.caffemodel"}]}])
-def test_a_signed_result_that_is_misshapen_is_an_error_with_its_name(change, passed, tmp_path, folder, verify):
-    path = tmp_path / "then.json"
-    path.write_text(json.dumps(signed({**json.loads(passed.read_text()), **change})))
-    code, result, output = verify(folder, "--against", path)
-    assert (code, result) == (1, None)
-    assert f"{path}: unexpected contents" in output

@@ -122,20 +122,9 @@ def test_a_stage_that_writes_nothing_is_an_error(tmp_path):
         done(tmp_path, [Stage("idle", lambda: None, {}, (), (tmp_path / "never",))])
 
 
-@pytest.mark.parametrize(
-    ("text", "code"),
-    [
-        ('{"half": ', "syntax"),
-        ("[1]", "wrong-format"),
-        ('{"done": 1}', "damaged-file"),
-        ('{"done": {"one": 5}}', "damaged-file"),
-        ('{"done": {"one": {"fingerprint": "a", "files": {"../b": "c"}}}}', "unsafe"),
-        ('{"done": {"one": {"fingerprint": "a", "files": {"/b": "c"}}}}', "unsafe"),
-    ],
-)
-def test_a_malformed_ledger_is_refused(tmp_path, text, code):
-    (tmp_path / "ledger.json").write_text(text)
-    with refused(code, file="ledger.json", hint="remove it"):
+def test_a_ledger_that_lists_a_file_outside_of_its_folder_is_refused(tmp_path):
+    (tmp_path / "ledger.json").write_text('{"done": {"one": {"fingerprint": "a", "files": {"../b": "c"}}}}')
+    with refused("unsafe", file="ledger.json", hint="remove it"):
         Ledger(tmp_path / "ledger.json")
 
 

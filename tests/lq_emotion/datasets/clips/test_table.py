@@ -46,9 +46,7 @@ def test_a_table_of_classes_numbers_them_in_order(tmp_path):
 def test_labels_of_frames_are_linear_between_their_times_and_missing_outside(tmp_path):
     path = written(tmp_path, "file,person\nanna.mp4,a\nben.jpg,b\n")
     frames = written(
-        tmp_path,
-        "file,time,valence,arousal\nanna.mp4,1,0,4\nanna.mp4,2,1,4\nben.jpg,0,0,0\n",
-        "frames.csv",
+        tmp_path, "file,time,valence,arousal\nanna.mp4,1,0,4\nanna.mp4,2,1,4\nben.jpg,0,0,0\n", "frames.csv"
     )
     table = read_clips(path, ClipSettings(frame_labels=frames, split=(0.5, 0.5, 0)))
     values = table.labels(table.clips[0], [0.5, 1.25, 2.5])

@@ -2,13 +2,7 @@
 
 import pytest
 
-from lq_emotion.studies.cloud_robotics.paper import (
-    Aggregation,
-    Reading,
-    clip_accuracy,
-    implied_accuracy,
-    table_1,
-)
+from lq_emotion.studies.cloud_robotics.paper import Aggregation, Reading, clip_accuracy, implied_accuracy, table_1
 
 MORE_THAN_FIVE_VOTES = {
     "neutral": 936, "happiness": 872, "surprise": 341, "sadness": 295, "anger": 219, "disgust": 7, "fear": 50,

@@ -5,10 +5,7 @@ import pytest
 
 from lq_emotion.metrics.uncertainty import Moments, holm, joined_score
 from lq_emotion.nets.names import Method
-from lq_emotion.studies.robust_lq.comparisons import (
-    Comparisons,
-    compare_methods,
-)
+from lq_emotion.studies.robust_lq.comparisons import Comparisons, compare_methods
 from lq_emotion.studies.robust_lq.recipes import Variant
 from lq_emotion.studies.robust_lq.tables import comparison_tables, page_markdown
 from tests.refusals import refused

@@ -10,17 +10,16 @@ from PIL import Image
 
 from lq_emotion.evaluation.predictor import load_predictor
 from lq_emotion.metrics.regression import Score, score
-from lq_emotion.studies.robust_lq.rate_distortion import EnlargedFrames, psnr, rate, rises, shrunk
+from lq_emotion.studies.robust_lq.rate_distortion import Coded, EnlargedFrames, psnr, rises, shrunk
 from lq_emotion.studies.robust_lq.rd_results import Point, SweepResults
 from lq_emotion.video.codecs import CODECS
 from lq_emotion.video.encode import encode
 from matlab_ports import imresize
 from matlab_ports.eval_video import eval_video
-from matlab_ports.matfile import loadmat, open_frames
+from matlab_ports.matfile import loadmat
 from tests.lq_emotion import commands
 from tests.lq_emotion.commands import draw_weights, write_three_frame_net
 from tests.lq_emotion.processes import kill
-from tests.refusals import refused
 
 pytest.importorskip("av")
 FRAMES = {"dev_1": 12, "dev_2": 9}
@@ -66,15 +65,6 @@ def swept(data, weights, tmp_path_factory):
 def read(out):
     with (out / "rd.csv").open() as file:
         return {(r["codec"], r["scale"], r["qp"], r["model"]): r for r in csv.DictReader(file)}
-
-
-def test_small_frames_are_the_crops_by_imresize_rounded_to_whole_numbers(data):
-    with open_frames(data / "dev_1.mat", "video") as frames:
-        small = shrunk(frames, 3, 12)
-    video = loadmat(data / "dev_1.mat")["video"].astype(np.float32)
-    expected = [np.floor(255 * imresize(video[:, :, t], 1 / 3).astype(float) + 0.5) for t in range(12)]
-    assert small.shape == (12, 32, 32)
-    assert np.array_equal(small, np.stack(expected).astype(np.uint8))
 
 
 def test_values_outside_of_8_bits_are_clipped():
@@ -238,9 +228,7 @@ def test_a_net_of_three_frames_is_refused_before_anything_is_written(data, tmp_p
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("change", [{"frames": "x"}, {"total_bits": "many"}, {"psnr": -1}])
-def test_a_malformed_cell_is_an_error_with_its_name(change, swept, tmp_path):
-    path = tmp_path / "dev_1.json"
-    path.write_text(json.dumps({**json.loads((swept / "cells/s3_x264_qp24/dev_1.json").read_text()), **change}))
-    with refused("damaged-file", file=path):
-        rate([path])
+@pytest.mark.parametrize("change", [{"frames": 0}, {"psnr": -1.0}])
+def test_coded_frames_have_pixels_and_no_negative_psnr(change):
+    with pytest.raises(ValueError, match="pixels with a PSNR of"):
+        Coded(**{"frames": 1, "height": 2, "width": 3, "psnr": None, **change})
