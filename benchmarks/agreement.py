@@ -94,7 +94,7 @@ def main() -> None:
     model = load_model(args.model)
     sources = video_sources(args.videos, Reading(frames=args.frames, boxes=args.boxes))
     samples = join([degraded_answers(model, source.read(), GRID) for source in sources])
-    result = measured(samples, Calibration.beside(model.weights))
+    result = measured(samples, Calibration.of_weights(model.weights))
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "agreement.json").write_text(json.dumps(result, indent=2))
     (args.out / "agreement.md").write_text(markdown(result))

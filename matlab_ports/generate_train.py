@@ -164,7 +164,7 @@ def _list_images(folder: Path, pattern: str | Sequence[str]) -> list[Path]:
     matching = {path for glob in patterns for path in folder.glob(glob)}
     paths = sorted(path for path in matching if path.is_file() and not path.name.startswith("."))
     if not paths:
-        problem, hint = f"holds no {', '.join(patterns)}", "name the folder of the images, or another pattern"
+        problem, hint = f"contains no {', '.join(patterns)}", "name the folder of the images, or another pattern"
         raise PortError(problem, code="file-missing", file=folder, field="pattern", hint=hint)
     return paths
 

@@ -58,7 +58,7 @@ def imread(filename: str | Path) -> npt.NDArray[Any]:
         raise PortError(f"cannot be read as an image: {reason}", code="damaged-file", file=path) from None
     if deep or mode not in ("1", "L", "RGB", "I;16"):
         kind = "indices into a colormap" if mode == "P" else f"pixels of kind {mode}{', 16 bits each' if deep else ''}"
-        raise PortError(f"holds {kind}", code="unsupported", file=path, hint="convert it to 8-bit RGB")
+        raise PortError(f"contains {kind}", code="unsupported", file=path, hint="convert it to 8-bit RGB")
     return pixels.copy()
 
 

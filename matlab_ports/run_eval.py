@@ -208,7 +208,7 @@ def read_labels(data_path: str | Path, file_name: Sequence[str], label: str | No
     missing = [name for name in file_name if not mat_path(data_path, name).is_file()]
     if missing:
         available = sorted(path.stem for path in Path(data_path).glob("*.mat")) if Path(data_path).is_dir() else []
-        hint = f"it holds {', '.join(available)}" if available else "prepare_dataset writes them"
+        hint = f"it contains {', '.join(available)}" if available else "prepare_dataset writes them"
         problem = f"lacks {', '.join(f'{name}.mat' for name in missing)}"
         raise PortError(problem, code="file-missing", file=data_path, field="file_name", hint=hint)
     return {name: _read_labels(mat_path(data_path, name), label) for name in file_name}

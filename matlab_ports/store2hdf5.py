@@ -52,7 +52,7 @@ def _write(file: h5py.File, name: str, values: Array, start: Sequence[int]) -> N
     """Call ``h5write(file, name, single(values), start, size(values))``, `start` 1-based."""
     dataset = file[name]
     if tuple(dataset.shape[1:]) != values.shape[-2::-1] or tuple(start[:-1]) != (1,) * (values.ndim - 1):
-        problem = f"samples have shape {values.shape[:-1]} at {tuple(start)}, the file holds {dataset.shape[:0:-1]}"
+        problem = f"samples have shape {values.shape[:-1]} at {tuple(start)}, the file has {dataset.shape[:0:-1]}"
         raise PortError(problem, code="shape-mismatch", file=file.filename, field=f"/{name}")
     first = start[-1] - 1
     last = first + values.shape[-1]

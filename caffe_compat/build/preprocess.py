@@ -110,7 +110,7 @@ class Preprocessing:
         Parameters
         ----------
         image : (height, width) or (height, width, 3) with values of 0 to 255, bytes or floats.
-        order : of its channels, "RGB" (Pillow, matplotlib) or "BGR" (OpenCV).
+        order : order of its channels, "RGB" (Pillow, matplotlib) or "BGR" (OpenCV).
 
         Raises
         ------
@@ -177,7 +177,7 @@ def preprocessing_of(
     ----------
     net : definition with a Data, ImageData, MemoryData or WindowData layer.
     phase : "TEST" or "TRAIN".
-    base_dir : where a mean_file is looked for after the working directory; by default the definition's folder.
+    base_dir : folder searched for a mean_file after the working directory; by default the definition's folder.
 
     Raises
     ------

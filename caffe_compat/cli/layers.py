@@ -59,6 +59,6 @@ def _fork_layers(types: Sequence[Layer]) -> str:
     """Return the list of docs/forks.md: the file that each layer follows, and its check."""
     return "".join(
         f"- **{layer.type}** ({', '.join(layer.forks)}): {layer.summary}. "
-        f"{layer.witness or 'No check'}: `{layer.origin}`\n"
+        f"{layer.evidence or 'No check'}: `{layer.origin}`\n"
         for layer in types
     )

@@ -26,7 +26,17 @@ from caffe_compat.definition.forks import FORKS, Schema
 from caffe_compat.errors import CaffeCompatError, Code, NetError
 from caffe_compat.formats.extras import where
 from caffe_compat.layers.custom_params import Defaults, own_message
-from caffe_compat.layers.facts import Coordinates, Drawing, Gradient, Memories, OnnxWriter, Reads, Source, View, Witness
+from caffe_compat.layers.facts import (
+    Coordinates,
+    Drawing,
+    Evidence,
+    Gradient,
+    Memories,
+    OnnxWriter,
+    Reads,
+    Source,
+    View,
+)
 from caffe_compat.layers.functions import Function
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -198,7 +208,7 @@ class Layer:
     """Whether a fork's type is taken only where its fork is named, or no other type fits."""
     origin: ClassVar[str] = ""
     """Of a fork's type, the file in the fork's repository that the type follows."""
-    witness: ClassVar[Witness | None] = None
+    evidence: ClassVar[Evidence | None] = None
     """Of a fork's type, the reference that it was checked against."""
     own: ClassVar[Mapping[str, Defaults]] = {}
     """Parameters of a type of the user's own: message name -> field -> default (docs/own_layers.md)."""

@@ -52,7 +52,7 @@ class Source(enum.Enum):
     FILES = enum.auto()
 
 
-class Witness(enum.StrEnum):
+class Evidence(enum.StrEnum):
     """The reference that a fork's layer type was checked against, the strongest first."""
 
     RECORDED = "Recording"

@@ -36,18 +36,18 @@ _DAMAGE = (
     OSError, EOFError, ValueError, KeyError, TypeError, IndexError, RuntimeError, NotImplementedError, SyntaxError,
     OverflowError, MemoryError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
 )  # fmt: skip
-"""What zipfile, NumPy's headers, JSON and torch raise for bytes that make no sense."""
+"""The exceptions of zipfile, NumPy's headers, JSON and torch for damaged bytes."""
 _SUFFIX = re.compile(r"\.(solverstate|caffemodel)(\.h5)?$")
 
 
 @dataclass(frozen=True)
 class Place:
-    """The state of a run that Caffe's snapshots do not hold.
+    """The state of a run that Caffe's snapshots do not contain.
 
     Attributes
     ----------
-    sources : of the net that is trained.
-    tests : of the nets it is tested with; none where another worker tests.
+    sources : data sources of the net that is trained.
+    tests : data sources of the nets it is tested with; none where another worker tests.
     rng : generator of the shuffles.
     device : its random state is kept in addition to the CPU's.
     workers : each has a random state of its own; their data positions are the same.
@@ -82,7 +82,7 @@ def write_resume(
     Parameters
     ----------
     weights : the snapshot's weights: the file is of use with these very ones only.
-    random : of :func:`random_states`.
+    random : the result of :func:`random_states`.
     """
     entries: dict[str, npt.NDArray[Any]] = {"shuffle": place.rng.state, **random}
     for name, source in _named(place):
@@ -155,7 +155,7 @@ def _array(content: bytes) -> npt.NDArray[Any]:
         raise ValueError("an entry is no array")
     shape, fortran, kind = np.lib.format.read_array_header_1_0(stream)
     if kind.kind not in "iu" or fortran or math.prod(shape) * kind.itemsize != len(content) - stream.tell():
-        raise ValueError(f"an entry declares {kind} of shape {shape} and holds {len(content) - stream.tell()} bytes")
+        raise ValueError(f"an entry declares {kind} of shape {shape} and has {len(content) - stream.tell()} bytes")
     return np.frombuffer(content, kind, offset=stream.tell()).reshape(shape).copy()
 
 

@@ -1,6 +1,6 @@
 """Names and delay of a recording's labels, as its MAT-file states them next to the frames.
 
-The authors' scripts know ``valence`` only. Files of the same form may hold ``arousal`` instead or too, and ``delay``:
+The authors' scripts know ``valence`` only. Files of the same form may have ``arousal`` instead or too, and ``delay``:
 by how many seconds the labels were shifted back to meet the faces they describe.
 """
 
@@ -28,7 +28,7 @@ def read_label_name(path: str | Path) -> str:
     names = read_label_names(path)
     if len(names) > 1:
         raise PortError(
-            f"holds labels of both {' and '.join(names)}", code="ambiguous", file=path, hint="keep one of them"
+            f"contains labels of both {' and '.join(names)}", code="ambiguous", file=path, hint="keep one of them"
         )
     return names[0] if names else LABELS[0]
 

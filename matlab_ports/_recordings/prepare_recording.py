@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
 
     Attributes
     ----------
-    name : of the recording.
+    name : the recording's name.
     rows : rows in the table of frame times.
     faces : faces in the file.
     no_face : rows whose box is zero.

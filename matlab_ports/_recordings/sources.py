@@ -47,7 +47,7 @@ class Sources:
         names = [read_label_names(path) or LABELS[:1] for path in self.paths]
         for path, held in zip(self.paths, names, strict=True):
             if held != names[0]:
-                problem = f"holds labels of {' and '.join(held)}, {self.paths[0].name} of {' and '.join(names[0])}"
+                problem = f"contains labels of {' and '.join(held)}, {self.paths[0].name} of {' and '.join(names[0])}"
                 raise PortError(problem, code="mismatch", file=path)
         labels = [_read_labels(path, names[0]) for path in self.paths]
         with ExitStack() as stack, ThreadPoolExecutor(threads) as pool:

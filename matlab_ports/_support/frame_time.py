@@ -40,5 +40,5 @@ def frame_time(path: str | Path) -> npt.NDArray[np.float64]:
             problem = f"the time is {cells[1].strip()}, expected a finite number"
             raise PortError(problem, code="not-finite", file=path, line=number)
     if not times:
-        raise PortError("holds no times", code="empty", file=path)
+        raise PortError("contains no times", code="empty", file=path)
     return np.array(times)

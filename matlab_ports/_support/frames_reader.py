@@ -245,5 +245,5 @@ def require_matfile(path: Path) -> None:
 
 def unknown_variables(path: Path, names: Sequence[str], available: Sequence[str]) -> PortError:
     """Return the error for variables that a file lacks."""
-    problem, hint = f"has no variable {', '.join(names)}", f"it holds {', '.join(available) or 'none'}"
+    problem, hint = f"has no variable {', '.join(names)}", f"it contains {', '.join(available) or 'none'}"
     return PortError(problem, code="field-missing", file=path, hint=hint)

@@ -236,7 +236,7 @@ def matrix_head(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> byte
 def require_size(name: str, nbytes: int) -> None:
     """Refuse a variable that is too large for -v6 and -v7."""
     if nbytes > LIMIT:
-        problem = f"has {nbytes} bytes, a variable of -v6 or -v7 holds at most {LIMIT}"
+        problem = f"has {nbytes} bytes, a variable of -v6 or -v7 has at most {LIMIT}"
         raise PortError(problem, code="too-large", field=name, hint="use version -v7.3")
 
 

@@ -1,4 +1,4 @@
-"""Nets in 8 bits, run by onnxruntime beside float32, and what the report says of them."""
+"""Nets in 8 bits, run by onnxruntime next to float32, and the report on them."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Fully convolutional nets take batches and maps of every size, in every format that holds operations."""
+"""Fully convolutional nets take batches and maps of every size, in every format of operations."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whatever a message holds, it comes back: through text, through binary, and through protobuf's own parser."""
+"""Every message comes back as it was: through text, through binary, and through protobuf's own parser."""
 
 import random
 import struct

@@ -1,4 +1,4 @@
-"""Our caffe.proto says what Caffe's own says, and lives beside it."""
+"""Our caffe.proto declares what Caffe's own declares, and both can be imported together."""
 
 import json
 

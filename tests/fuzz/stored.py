@@ -86,7 +86,7 @@ class Stored:
         return kind, file, self.read(file)
 
     def restore(self, file: Path) -> bool:
-        """Go on from the state beside it; where it is refused nothing has changed."""
+        """Go on from the state next to it; where it is refused nothing has changed."""
         solver = self.solver()
         before = [blob.detach().clone() for blobs in caffe_blobs(solver.net).values() for blob in blobs]
         try:
@@ -108,7 +108,7 @@ class Stored:
         return code == 0
 
     def read(self, file: Path) -> bool:
-        """Read JSON as a sidecar of weights and as what a run's folder holds."""
+        """Read JSON as a sidecar of weights and as a file of a run's folder."""
         try:
             read_json(file)
             read_preprocessing(file)

@@ -93,21 +93,21 @@ def agree(
     torch.manual_seed(1)
     for _ in range(forwards):
         tops = plain.net.every_blob(plain.inputs)
-    witness = Net([message_of(node.spec) for node in net.caffe.nodes], blobs, phase)
+    reference = Net([message_of(node.spec) for node in net.caffe.nodes], blobs, phase)
     for layer in masks:
-        bottom, top = witness.layer(layer).param.bottom[0], witness.layer(layer).param.top[0]
+        bottom, top = reference.layer(layer).param.bottom[0], reference.layer(layer).param.top[0]
         assert (tops[bottom] != 0).all()
-        witness.layer(layer).mask = (tops[top] != 0).numpy()
+        reference.layer(layer).mask = (tops[top] != 0).numpy()
     for _ in range(forwards):
-        expected = witness.forward(data)
+        expected = reference.forward(data)
     assert feed or {blob: value.shape for blob, value in expected.items()} == net.caffe.shapes
     _same("every_blob", tops, expected, tolerance)
 
     seeds = {blob: values.draw(rng, expected[blob].shape) for blob in net.returns if expected[blob].dtype.kind == "f"}
     seeds = {blob: seed for blob, seed in seeds.items() if tops[blob].requires_grad and blob not in dict(net.losses)}
-    gradients = witness.backward(seeds)
-    parameters = {(slot.layer, slot.index): witness.layer(slot.layer).diffs[slot.index] for slot in net.params}
-    blobs_after = {(layer.param.name, i): b for layer in witness.layers for i, b in enumerate(layer.blobs)}
+    gradients = reference.backward(seeds)
+    parameters = {(slot.layer, slot.index): reference.layer(slot.layer).diffs[slot.index] for slot in net.params}
+    blobs_after = {(layer.param.name, i): b for layer in reference.layers for i, b in enumerate(layer.blobs)}
     plain.backward(tops, seeds)
     plain.check("every_blob", gradients, parameters, blobs_after, tolerance)
     for name, run in (("fused", fused), ("exact", exact)):

@@ -127,7 +127,7 @@ def test_accounts_name_every_field_of_caffe_or_of_every_fork_that_has_the_type(n
 @pytest.mark.parametrize("name", [name for name, layer in LAYERS.items() if layer.forks])
 def test_a_forks_type_states_its_source_and_its_witness(name: str) -> None:
     assert LAYERS[name].origin.endswith((".cpp", ".cu"))
-    assert LAYERS[name].witness is not None
+    assert LAYERS[name].evidence is not None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Convolutions beyond their bottom, pooling with kernel_h beside kernel_size, and empty batches."""
+"""Convolutions beyond their bottom, pooling with both kernel_h and kernel_size, and empty batches."""
 
 import pytest
 import torch

@@ -11,7 +11,7 @@ from matlab_ports.generate_h5 import Options, generate_h5
 from matlab_ports.matfile import savemat
 from matlab_ports.store2hdf5 import hdf5_file, store2hdf5
 from tests.matlab_ports.h5_recordings import SIZE, assert_same, contents, names, recordings, save
-from tests.reference import matlab_generate_h5 as witness
+from tests.reference import matlab_generate_h5 as reference
 from tests.refusals import refused
 
 
@@ -65,8 +65,8 @@ def test_every_option_equals_the_transcription_of_the_script(changed, mix, mode,
     options = Options(mode=mode, mix=mix, mix_lr=(2, 3), **changed)
     generate_h5(data, SIZE, tmp_path / "a", 5, options, stream=RandStream(7), threads=2)
     path = tmp_path / ("a.h5" if mode == "single" else "a_1.h5")
-    expected = witness.generate_h5(
-        recordings(), SIZE, 5, witness.stream(7), mode=mode, mix=mix, mix_lr=(2, 3), **changed
+    expected = reference.generate_h5(
+        recordings(), SIZE, 5, reference.stream(7), mode=mode, mix=mix, mix_lr=(2, 3), **changed
     )
     assert expected[0].shape == (20, 3 if mode == "multi" else 1, SIZE, SIZE)
     assert_same(contents(path), expected)
@@ -77,7 +77,7 @@ def test_the_file_equals_that_of_the_scripts_loop_byte_for_byte(chunksz, length,
     """With 330 frames in chunks of 5, the index of chunks has two levels."""
     inputs = recordings((length, 4))
     generate_h5(save(tmp_path, inputs), SIZE, tmp_path / "a", chunksz)
-    data, label = (values.T for values in witness.generate_h5(inputs, SIZE, chunksz, witness.stream()))
+    data, label = (values.T for values in reference.generate_h5(inputs, SIZE, chunksz, reference.stream()))
     (tmp_path / "b.h5").touch()
     with hdf5_file(tmp_path / "b.h5") as file:
         for start in range(0, data.shape[-1], chunksz):
@@ -91,7 +91,7 @@ def test_consecutive_calls_share_a_stream(data, tmp_path):
     for name in ("a", "b"):
         generate_h5(data, SIZE, tmp_path / name, 5, Options(mix=True, mix_lr=(2, 3)), stream=stream)
     assert stream.position == 4 * 23
-    second = witness.generate_h5(recordings(), SIZE, 5, witness.stream(0, 46), mix=True, mix_lr=(2, 3))
+    second = reference.generate_h5(recordings(), SIZE, 5, reference.stream(0, 46), mix=True, mix_lr=(2, 3))
     assert_same(contents(tmp_path / "b.h5"), second)
 
 
@@ -110,7 +110,7 @@ def test_neither_threads_nor_the_class_of_the_frames_change_the_file(tmp_path):
 
 def test_multi_mode_spreads_samples_over_files(data, tmp_path):
     done = generate_h5(data, SIZE, tmp_path / "a", 5, Options(mode="multi", split=2))
-    whole = witness.generate_h5(recordings(), SIZE, 1, witness.stream(), mode="multi")
+    whole = reference.generate_h5(recordings(), SIZE, 1, reference.stream(), mode="multi")
     assert [path.name for path in done.savepaths] == ["a_1.h5", "a_2.h5"]
     assert (done.samples, done.written) == (23, 20)  # 11 each, of which 10 fill chunks
     for number, path in enumerate(done.savepaths):
@@ -139,8 +139,8 @@ def test_clean_triplets_are_degraded_frame_by_frame(data, tmp_path):
     options = Options(mode="multi", triplets="clean", mix=True, mix_lr=(2, 3))
     done = generate_h5([data[0]], SIZE, tmp_path / "a", 1, options)
     assert done.position == 7 + 5
-    video, draws = recordings()[0][0], witness.stream().random_sample(12)
-    frames = [witness.degrade(video[:, :, t], (2, 3)[int(np.ceil(2 * draws[t])) - 1]) for t in range(7)]
+    video, draws = recordings()[0][0], reference.stream().random_sample(12)
+    frames = [reference.degrade(video[:, :, t], (2, 3)[int(np.ceil(2 * draws[t])) - 1]) for t in range(7)]
     data_, _ = contents(tmp_path / "a_1.h5")
     for sample, t in enumerate(np.argsort(draws[7:])):
         np.testing.assert_array_equal(data_[sample], np.float32([frame.T for frame in frames[t : t + 3]]))
@@ -194,7 +194,7 @@ def test_the_remainder_can_be_kept(data, tmp_path):
     for chunksz in (5, 100):
         done = generate_h5(data, SIZE, tmp_path / "a", chunksz, Options(remainder="keep"))
         assert done.written == 23
-        assert_same(contents(tmp_path / "a.h5"), witness.generate_h5(recordings(), SIZE, 1, witness.stream()))
+        assert_same(contents(tmp_path / "a.h5"), reference.generate_h5(recordings(), SIZE, 1, reference.stream()))
         with h5py.File(tmp_path / "a.h5") as file:
             assert file["data"].chunks == (chunksz, 1, SIZE, SIZE)
 
@@ -235,7 +235,7 @@ FRAMES, LABELS = recordings((7,))[0]
         ({"video": FRAMES, "valence": np.where(np.arange(7) > 4, np.nan, LABELS)}, "not-finite", {"field": "valence"}),
         ({"video": FRAMES, "valence": LABELS[:5]}, "wrong-count", {}),
         ({"video": FRAMES[:5], "valence": LABELS}, "shape-mismatch", {"field": "video", "hint": "inputsz"}),
-        ({"video": FRAMES}, "field-missing", {"hint": "it holds video"}),
+        ({"video": FRAMES}, "field-missing", {"hint": "it contains video"}),
         ({"video": FRAMES[..., 0], "valence": np.ones((3, 4))}, "shape-mismatch", {"field": "valence"}),
         (lambda path: path.write_bytes(path.read_bytes()[:-300]), "damaged-file", {}),
         (lambda path: path.unlink(), "file-missing", {}),

@@ -21,7 +21,7 @@ from matlab_ports._recordings.sources import Sources
 from matlab_ports.generate_h5 import Options
 from matlab_ports.matfile import savemat
 from tests.matlab_ports.h5_recordings import SIZE, assert_same, contents, names, recordings, save
-from tests.reference import matlab_generate_h5 as witness
+from tests.reference import matlab_generate_h5 as reference
 from tests.refusals import refused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +109,7 @@ def test_a_run_with_other_random_numbers_starts_over(data, tmp_path, monkeypatch
     done = generate_h5(data, SIZE, tmp_path / "a", 5, stream=RandStream(1))
     assert done.resumed == 0
     assert names(tmp_path) == ["a.h5", "data"]
-    assert_same(contents(tmp_path / "a.h5"), witness.generate_h5(recordings((40, 60)), SIZE, 5, witness.stream(1)))
+    assert_same(contents(tmp_path / "a.h5"), reference.generate_h5(recordings((40, 60)), SIZE, 5, reference.stream(1)))
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("Can't write data")])
@@ -248,9 +248,11 @@ def test_prepare_h5_files_continues_the_stream_for_the_test_set(data, tmp_path):
     assert (train.position, test.position) == (80, 200)
     settings = {"mix": True, "mix_lr": (2, 3), "mean_sub": True}
     first, second = recordings((40, 60))
-    assert_same(contents(tmp_path / "train.h5"), witness.generate_h5([first], SIZE, 5, witness.stream(), **settings))
     assert_same(
-        contents(tmp_path / "test.h5"), witness.generate_h5([second], SIZE, 5, witness.stream(0, 80), **settings)
+        contents(tmp_path / "train.h5"), reference.generate_h5([first], SIZE, 5, reference.stream(), **settings)
+    )
+    assert_same(
+        contents(tmp_path / "test.h5"), reference.generate_h5([second], SIZE, 5, reference.stream(0, 80), **settings)
     )
     _, test = prepare_h5_files(*paths, **TWO_FILES, train_statistics=True)
     assert test.mean == train.mean
@@ -330,7 +332,7 @@ def test_an_interrupted_runs_file_is_removed_as_soon_as_its_chunks_are_copied(da
     assert generate_h5(data, SIZE, tmp_path / "a", 5).resumed == 35
     assert partial[0] == 2
     assert partial[-1] == 1
-    assert_same(contents(tmp_path / "a.h5"), witness.generate_h5(recordings((40, 60)), SIZE, 5, witness.stream()))
+    assert_same(contents(tmp_path / "a.h5"), reference.generate_h5(recordings((40, 60)), SIZE, 5, reference.stream()))
 
 
 def test_nothing_is_written_without_a_folder_or_labels(data, tmp_path):

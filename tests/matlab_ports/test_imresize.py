@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from matlab_ports import im2double, imread, imresize, modcrop, rgb2ycbcr
 from matlab_ports._support.contributions import contributions, cube, cubic
-from tests.reference import matlab_imresize as witness
+from tests.reference import matlab_imresize as reference
 from tests.refusals import refused
 
 module = importlib.import_module("matlab_ports.imresize")
@@ -190,12 +190,12 @@ def cases(draw):
     return image, (draw(st.integers(1, 20)), draw(st.integers(1, 20)))
 
 
-@given(cases(), st.sampled_from(sorted(witness.KERNELS)), st.booleans())
+@given(cases(), st.sampled_from(sorted(reference.KERNELS)), st.booleans())
 @settings(max_examples=150)
 def test_any_size_class_and_method_equals_the_transcription(case, method, antialiasing):
     image, size = case
     scale = (size[0] / image.shape[0], size[1] / image.shape[1])
-    expected = witness.imresize(image, scale, size, method, antialiasing)
+    expected = reference.imresize(image, scale, size, method, antialiasing)
     np.testing.assert_array_equal(imresize(image, size, method, antialiasing=antialiasing), expected)
 
 
@@ -205,7 +205,7 @@ def test_any_scale_equals_the_transcription(case, scale):
     image, _ = case
     size = [math.ceil(scale * n) for n in image.shape]
     np.testing.assert_array_equal(
-        imresize(image, scale), witness.imresize(image, (scale, scale), size, "bicubic", True)
+        imresize(image, scale), reference.imresize(image, (scale, scale), size, "bicubic", True)
     )
 
 

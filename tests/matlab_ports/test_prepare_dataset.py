@@ -11,7 +11,7 @@ from matlab_ports._recordings.prepare_recording import read_ahead
 from matlab_ports._support.frame_time import frame_time
 from matlab_ports.matfile import loadmat, savemat
 from matlab_ports.prepare_dataset import prepare_dataset, prepare_recording
-from tests.reference import matlab_prepare_dataset as witness
+from tests.reference import matlab_prepare_dataset as reference
 from tests.refusals import refused
 from tests.videos import random_frames, write_video
 
@@ -65,15 +65,15 @@ def run(recording, target, **options):
 @pytest.mark.parametrize("lr", [1, 3, 5])
 def test_every_branch_returns_the_scripts_bits(recording, tmp_path, lr):
     (prepared,) = run(recording, tmp_path / "out", lr=lr)
-    expected = witness.prepare(
+    expected = reference.prepare(
         recording["frames"], recording["text"], recording["bbox"], recording["times"], recording["gsd"],
         recording["times"], side=SIDE, lr=lr,
     )  # fmt: skip
     variables = loadmat(tmp_path / "out" / "dev_1.mat")
     assert list(variables) == ["video", "valence", "video_time"]
-    for (name, values), reference in zip(variables.items(), expected, strict=True):
+    for (name, values), exact in zip(variables.items(), expected, strict=True):
         assert values.dtype == np.float64, name
-        np.testing.assert_array_equal(values, reference)
+        np.testing.assert_array_equal(values, exact)
     assert prepared[1:6] == (len(BOXES), len(USABLE), 2, 3, False)
 
 

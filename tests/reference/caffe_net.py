@@ -71,7 +71,7 @@ class Net:
         )
 
     def backward(self, seeds=None):
-        """Take gradients of blobs beside those of the losses; return the gradients of the inputs, add to the blobs'."""
+        """Take gradients of blobs in addition to those of the losses; return the gradients of the inputs, add to the blobs'."""
         diffs = {version: np.zeros_like(value) for version, value in self.values.items()}
         for blob, seed in (seeds or {}).items():
             diffs[self.version[blob]] += seed

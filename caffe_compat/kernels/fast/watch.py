@@ -34,7 +34,7 @@ PIECE = 1 << 18
 TYPE = (1 << 40) - 1
 """The bits of a TensorImpl's word that are the values' type and device; flags of their order follow."""
 VERSION = 24
-"""Where a dict has the number of its last change, as in CPython up to 3.12."""
+"""The offset in a dict of the number of its last change, as in CPython up to 3.12."""
 
 
 @functools.cache

@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import ENGINE, Account, BlobDef, Layer, LayerSpec, constant, register
-from caffe_compat.layers.facts import OnnxWriter, Witness
+from caffe_compat.layers.facts import Evidence, OnnxWriter
 
 
 class BNModule(nn.Module):
@@ -63,7 +63,7 @@ class BN(Layer):
     forks = ("pspnet", "yjxiong", "happynear")
     summary = "normalisation with slope and bias; frozen"
     origin = "src/caffe/layers/bn_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     accounts = {"bn_param": Account(read=("slope_filler", "bias_filler", "momentum", "eps", "frozen"), ignored=ENGINE)}
 
     def complete(self, spec: LayerSpec) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, LayerSpec, register
-from caffe_compat.layers.facts import Witness
+from caffe_compat.layers.facts import Evidence
 from caffe_compat.layers.pooling import Pooling
 
 
@@ -17,7 +17,7 @@ class CeilModePooling(Pooling):
     forks = ("pr3057",)
     summary = "pooling with ceil_mode in place of round_mode"
     origin = "src/caffe/layers/pooling_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     accounts = {
         "pooling_param": Account(
             read=(*Pooling.accounts["pooling_param"].read, "ceil_mode"),

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.layers.facts import Gradient, OnnxWriter, Witness
+from caffe_compat.layers.facts import Evidence, Gradient, OnnxWriter
 from caffe_compat.layers.labels import indices, precise
 from caffe_compat.layers.losses import UNREAD, Loss
 
@@ -50,7 +50,7 @@ class CtcLoss(Loss):
     forks = ("crnn",)
     summary = "connectionist temporal classification"
     origin = "src/caffe/layers/ctc_loss_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     unforced = 1
     accounts = {
         "ctc_loss_param": Account(
@@ -100,7 +100,7 @@ class ContinuationIndicator(Layer):
     forks = ("crnn",)
     summary = "0 at the first step, 1 at the others"
     origin = "src/caffe/layers/continuation_indicator_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     gradient = Gradient.STOPS
     bottoms = exactly(0)
     accounts = {"continuation_indicator_param": Account(read=("time_step", "batch_size"))}
@@ -151,7 +151,7 @@ class LabelsequenceAccuracy(Layer):
     forks = ("crnn",)
     summary = "fraction of label sequences that are read without an error"
     origin = "src/caffe/layers/labelsequence_accuracy_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     gradient = Gradient.REFUSED
     no_gradient = (0, 1)
     is_result = True

@@ -11,7 +11,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, register
-from caffe_compat.layers.facts import Gradient, OnnxType, OnnxWriter, Witness
+from caffe_compat.layers.facts import Evidence, Gradient, OnnxType, OnnxWriter
 from caffe_compat.layers.forks.boxes import Array, BoxCode, overlaps
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
 from caffe_compat.schema import forks_pb2 as fb
@@ -220,7 +220,7 @@ class DetectionOutput(Layer):
     forks = ("ssd",)
     summary = "boxes with scores, after non-maximum suppression"
     origin = "src/caffe/layers/detection_output_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     gradient = Gradient.REFUSED
     is_result = True
     open_axis = 2

@@ -16,7 +16,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.formats.files import read_bytes
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.layers.facts import Gradient, Witness
+from caffe_compat.layers.facts import Evidence, Gradient
 from caffe_compat.layers.forks.boxes import Array, Size, in_pixels, overlaps, pixel_overlaps
 from caffe_compat.layers.forks.detection import background_label
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
@@ -124,7 +124,7 @@ class DetectionEvaluate(Layer):
     forks = ("ssd",)
     summary = "rates detections; rows for the solver's average precision"
     origin = "src/caffe/layers/detection_evaluate_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     gradient = Gradient.REFUSED
     no_gradient = (0, 1)
     is_result = True

@@ -10,7 +10,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.facts import Reads, Witness
+from caffe_compat.layers.facts import Evidence, Reads
 from caffe_compat.layers.labels import check_row_labels, class_indices, precise
 from caffe_compat.layers.losses import UNREAD, Loss
 
@@ -61,7 +61,7 @@ class CenterLoss(Loss):
     forks = ("caffe-face",)
     summary = "half the mean squared distance from the center of the class"
     origin = "src/caffe/layers/center_loss_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     no_gradient = (1,)
     unforced = 1
     accounts = {
@@ -189,7 +189,7 @@ class MarginInnerProduct(Layer):
     forks = ("sphereface",)
     summary = "inner product with normalised weights and an angular margin; second top: lambda"
     origin = "tools/caffe-sphereface/src/caffe/layers/margin_inner_product_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     reads = Reads.BOTTOM
     bottoms = exactly(2)
     tops = exactly(2)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import OnnxWriter, Operand, Witness
+from caffe_compat.layers.facts import Evidence, OnnxWriter, Operand
 
 
 class InterpModule(nn.Module):
@@ -60,7 +60,7 @@ class Interp(Layer):
     forks = ("pspnet", "deeplab")
     summary = "bilinear resizing, corners aligned"
     origin = "src/caffe/layers/interp_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     accounts = {"interp_param": Account(read=("height", "width", "zoom_factor", "shrink_factor", "pad_beg", "pad_end"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
@@ -113,7 +113,7 @@ class YOLOUpsample(Layer):
     forks = ("yolov3",)
     summary = "nearest neighbour, by a whole factor"
     origin = "src/caffe/layers/upsample_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     accounts = {"upsample_param": Account(read=("scale",))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:

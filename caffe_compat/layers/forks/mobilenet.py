@@ -11,7 +11,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.convolution import Convolution
-from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
+from caffe_compat.layers.facts import Evidence, OnnxWriter, Reads
 from caffe_compat.layers.functions import Convolve
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -26,7 +26,7 @@ class DepthwiseConvolution(Convolution):
     forks = ("depthwise",)
     summary = "convolution with one channel in each group"
     origin = "caffe/src/caffe/layers/depthwise_conv_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
         message, channels = spec.param.convolution_param, spec.bottoms[0][1] if len(spec.bottoms[0]) == 4 else 0
@@ -51,7 +51,7 @@ class ConvolutionDepthwise(Convolution):
     forks = ("mobilenet",)
     summary = "depthwise convolution"
     origin = "src/caffe/layers/conv_dw_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     bottoms = exactly(1)
     tops = exactly(1)
     accounts = {
@@ -110,7 +110,7 @@ class ReLU6(Layer):
     forks = ("mobilenet", "yolov3")
     summary = "rectified linear, at most 6"
     origin = "src/caffe/layers/relu6_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     reads = Reads.BOTTOM
     accounts = {
         "relu6_param": Account(rejected={"negative_slope": "some of the forks read it and some do not; leave it out"})
@@ -144,7 +144,7 @@ class ShuffleChannel(Layer):
     forks = ("shufflenet",)
     summary = "interleaves the channels of groups"
     origin = "shuffle_channel_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     keeps_values = True
     accounts = {"shuffle_channel_param": Account(read=("group",))}
 

@@ -15,7 +15,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, LayerSpec, exactly, register
 from caffe_compat.layers.class_losses import LOG_FLT_MIN
-from caffe_compat.layers.facts import Witness
+from caffe_compat.layers.facts import Evidence
 from caffe_compat.layers.forks.boxes import BoxCode
 from caffe_compat.layers.forks.detection import background_label, prediction_misfits
 from caffe_compat.layers.forks.multibox_targets import Locations, Matcher, Miner, MultiBoxRules, Targets, assign
@@ -109,7 +109,7 @@ class MultiBoxLoss(Loss):
     forks = ("ssd",)
     summary = "locations of matched boxes, classes of these and of hard negatives"
     origin = "src/caffe/layers/multibox_loss_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     bottoms = exactly(4)
     no_gradient = (2, 3)
     unforced = 1

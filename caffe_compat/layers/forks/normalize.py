@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, constant, register
-from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
+from caffe_compat.layers.facts import Evidence, OnnxWriter, Reads
 
 _HAPPYNEAR_EPS = 1e-6
 
@@ -52,7 +52,7 @@ class Normalize(Layer):
     forks = ("ssd",)
     summary = "Euclidean norm over channels or everything, learned scale"
     origin = "src/caffe/layers/normalize_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     reads = Reads.BOTTOM | Reads.TOP
     accounts = {"norm_param": Account(read=("across_spatial", "scale_filler", "channel_shared", "eps"))}
 
@@ -105,7 +105,7 @@ class HappynearNormalize(Layer):
     forks = ("happynear",)
     summary = "L1 or L2 norm over channels; second top: the norm"
     origin = "src/caffe/layers/normalize_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     tops = Arity(1, 2)
     accounts = {
         "normalize_param": Account(
@@ -160,7 +160,7 @@ class Permute(Layer):
     forks = ("ssd", "happynear")
     summary = "reorders axes"
     origin = "src/caffe/layers/permute_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     keeps_values = True
     accounts = {"permute_param": Account(read=("order",))}
 

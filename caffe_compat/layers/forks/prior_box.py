@@ -14,7 +14,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, count, exactly, register
-from caffe_compat.layers.facts import Gradient, OnnxWriter, Witness
+from caffe_compat.layers.facts import Evidence, Gradient, OnnxWriter
 
 _SAME = 1e-6  # ratios that differ by less are equal
 _F = np.float32
@@ -78,7 +78,7 @@ class PriorBox(Layer):
     forks = ("ssd",)
     summary = "default boxes around every cell of a map"
     origin = "src/caffe/layers/prior_box_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     gradient = Gradient.STOPS
     bottoms = exactly(2)
     accounts = {

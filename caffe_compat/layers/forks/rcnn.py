@@ -12,7 +12,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.dropout import Dropout
-from caffe_compat.layers.facts import OnnxWriter, Witness
+from caffe_compat.layers.facts import Evidence, OnnxWriter
 from caffe_compat.layers.functions import Keep
 from caffe_compat.layers.labels import precise, whole_numbers
 from caffe_compat.layers.losses import UNREAD_BY_FORK, Loss
@@ -101,7 +101,7 @@ class ROIPooling(Layer):
     forks = ("fast-rcnn", "yjxiong", "happynear")
     summary = "max pooling of regions into grids of one size"
     origin = "src/caffe/layers/roi_pooling_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     bottoms = exactly(2)
     accounts = {"roi_pooling_param": Account(read=("pooled_h", "pooled_w", "spatial_scale"))}
 
@@ -154,7 +154,7 @@ class SmoothL1Loss(Loss):
     forks = ("fast-rcnn",)
     summary = "quadratic near 0, linear beyond; inside and outside weights"
     origin = "src/caffe/layers/smooth_L1_loss_layer.cu"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     bottoms = Arity(2, 4)
     accounts = {"smooth_l1_loss_param": Account(read=("sigma",)), "loss_param": Account(ignored=UNREAD_BY_FORK)}
 
@@ -194,7 +194,7 @@ class FastRCNNDropout(Dropout):
     forks = ("fast-rcnn",)
     summary = "dropout; scaled in TEST instead of TRAIN with scale_train: false"
     origin = "src/caffe/layers/dropout_layer.cpp"
-    witness = Witness.TESTS
+    evidence = Evidence.TESTS
     identity_in_test = False
     accounts = {"dropout_param": Account(read=("dropout_ratio", "scale_train"))}
 

@@ -15,7 +15,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
-from caffe_compat.layers.facts import Gradient, Witness
+from caffe_compat.layers.facts import Evidence, Gradient
 from caffe_compat.layers.forks.rcnn import check_region, half_away, regions_problem
 from caffe_compat.layers.forks.std_sort import sorted_as_gcc
 from caffe_compat.layers.labels import outer_class_inner, precise, whole_numbers
@@ -83,7 +83,7 @@ class PSROIPooling(Layer):
     forks = ("rfcn", "py-rfcn")
     summary = "average pooling of regions, with channels of its own for each bin"
     origin = "src/caffe/layers/psroi_pooling_layer.cu"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     bottoms = exactly(2)
     accounts = {"psroi_pooling_param": Account(read=("spatial_scale", "output_dim", "group_size"))}
 
@@ -140,7 +140,7 @@ class BoxAnnotatorOHEM(Layer):
     forks = ("rfcn", "py-rfcn")
     summary = "labels and box weights of the regions with the largest loss"
     origin = "src/caffe/layers/box_annotator_ohem_layer.cu"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     bottoms = exactly(4)
     tops = exactly(2)
     inference = False
@@ -211,7 +211,7 @@ class InstanceSmoothL1Loss(Loss):
     forks = ("rfcn",)
     summary = "quadratic near 0, linear beyond; weights; second top: of each region"
     origin = "src/caffe/layers/smooth_L1_loss_layer.cu"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     bottoms = Arity(2, 3)
     tops = Arity(1, 2)
     last_resort = True
@@ -250,7 +250,7 @@ class SSDSmoothL1Loss(InstanceSmoothL1Loss):
     forks = ("ssd",)
     summary = "quadratic near 0, linear beyond; weights"
     origin = "src/caffe/layers/smooth_L1_loss_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     tops = exactly(1)
     accounts = {"loss_param": Account(ignored=UNREAD_BY_FORK)}
 
@@ -291,7 +291,7 @@ class InstanceSoftmaxWithLoss(SoftmaxWithLoss):
     forks = ("rfcn",)
     summary = "softmax cross entropy; third top: of each prediction"
     origin = "src/caffe/layers/softmax_loss_layer.cu"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     tops = Arity(1, 3)
     accounts = {
         "loss_param": Account(

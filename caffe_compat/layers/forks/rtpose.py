@@ -15,7 +15,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Layer, LayerSpec, Shape, register
-from caffe_compat.layers.facts import Gradient, Witness
+from caffe_compat.layers.facts import Evidence, Gradient
 
 F32 = np.float32
 _REACH = 3  # a peak is the centre of mass of the cells this near
@@ -80,7 +80,7 @@ class ImResize(Layer):
     forks = ("rtpose",)
     summary = "cubic resizing, averaged over scales"
     origin = "src/caffe/cpm/layers/imresize_layer.cu"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     gradient = Gradient.REFUSED
     no_gradient = (0,)
     accounts = {
@@ -174,7 +174,7 @@ class Nms(Layer):
     forks = ("rtpose",)
     summary = "peaks of maps: number, then x, y and score of each"
     origin = "src/caffe/cpm/layers/nms_layer.cu"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     gradient = Gradient.REFUSED
     no_gradient = (0,)
     is_result = True

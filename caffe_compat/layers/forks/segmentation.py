@@ -11,7 +11,7 @@ from torch import nn
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.data import Fed
-from caffe_compat.layers.facts import Gradient, Witness
+from caffe_compat.layers.facts import Evidence, Gradient
 from caffe_compat.layers.labels import indices
 
 
@@ -59,7 +59,7 @@ class SegAccuracy(Layer):
     forks = ("pspnet", "deeplab")
     summary = "accuracy, mean recall and mean intersection over union of pixels"
     origin = "src/caffe/layers/seg_accuracy_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     gradient = Gradient.REFUSED
     no_gradient = (0, 1)
     is_result = True
@@ -99,7 +99,7 @@ class DenseImageData(Fed):
     forks = ("segnet",)
     summary = "batches of images and maps of labels, from a list"
     origin = "src/caffe/layers/dense_image_data_layer.cpp"
-    witness = Witness.TESTS
+    evidence = Evidence.TESTS
     tops = exactly(2)
     accounts = {
         "dense_image_data_param": Account(
@@ -130,7 +130,7 @@ class ImageSegData(Fed):
     forks = ("pspnet", "deeplab")
     summary = "batches of images and maps of labels, from a list; third top: sizes"
     origin = "src/caffe/layers/image_seg_data_layer.cpp"
-    witness = Witness.TESTS
+    evidence = Evidence.TESTS
     tops = Arity(2, 3)
     accounts = {
         "image_data_param": Account(

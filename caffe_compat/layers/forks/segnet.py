@@ -12,7 +12,7 @@ from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
 from caffe_compat.layers.dropout import Dropout
-from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
+from caffe_compat.layers.facts import Evidence, OnnxWriter, Reads
 from caffe_compat.layers.functions import Keep
 from caffe_compat.layers.labels import indices
 
@@ -50,7 +50,7 @@ class SegNetUpsample(Layer):
     forks = ("segnet",)
     summary = "puts values back where a pooling's mask points"
     origin = "src/caffe/layers/upsample_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     reads = Reads.BOTTOM
     bottoms = exactly(2)
     accounts = {
@@ -129,7 +129,7 @@ class SegNetBN(Layer):
     forks = ("segnet",)
     summary = "normalisation by the batch (LEARN), or scale and shift (INFERENCE)"
     origin = "src/caffe/layers/bn_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     tops = Arity(1, 3)
     accounts = {"bn_param": Account(read=("bn_mode", "scale_filler", "shift_filler"))}
 
@@ -184,7 +184,7 @@ class SegNetSoftmaxWithLoss(SoftmaxWithLoss):
     forks = ("segnet",)
     summary = "softmax cross entropy; class_weighting"
     origin = "src/caffe/layers/softmax_loss_layer.cpp"
-    witness = Witness.TRANSCRIPTION
+    evidence = Evidence.TRANSCRIPTION
     accounts = {
         "loss_param": Account(
             read=(*SoftmaxWithLoss.accounts["loss_param"].read, "weight_by_label_freqs", "class_weighting")
@@ -225,7 +225,7 @@ class SegNetDropout(Dropout):
     forks = ("segnet",)
     summary = "dropout; in TEST too with sample_weights_test"
     origin = "src/caffe/layers/dropout_layer.cpp"
-    witness = Witness.TESTS
+    evidence = Evidence.TESTS
     identity_in_test = False
     accounts = {"dropout_param": Account(read=("dropout_ratio", "sample_weights_test"))}
 

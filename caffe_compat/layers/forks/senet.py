@@ -9,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import Layer, LayerSpec, Shape, exactly, register
-from caffe_compat.layers.facts import OnnxWriter, Reads, Witness
+from caffe_compat.layers.facts import Evidence, OnnxWriter, Reads
 
 
 class AxpyModule(nn.Module):
@@ -28,7 +28,7 @@ class Axpy(Layer):
     forks = ("senet",)
     summary = "a x + y, one a for each channel"
     origin = "src/caffe/layers/axpy_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     reads = Reads.BOTTOM
     bottoms = exactly(3)
 

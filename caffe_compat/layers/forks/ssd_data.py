@@ -9,7 +9,7 @@ from caffe_compat.definition.forks import FORKS, read_additions
 from caffe_compat.errors import CaffeCompatError, raise_together
 from caffe_compat.layers.base import Account, Arity, LayerSpec, Shape, register
 from caffe_compat.layers.data import ImageFed
-from caffe_compat.layers.facts import Witness
+from caffe_compat.layers.facts import Evidence
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
 
@@ -72,7 +72,7 @@ class AnnotatedData(_SSDFed):
     type = "AnnotatedData"
     summary = "batches from an LMDB or LevelDB of AnnotatedDatums; second top: boxes"
     origin = "src/caffe/layers/annotated_data_layer.cpp"
-    witness = Witness.RECORDED
+    evidence = Evidence.RECORDED
     accounts = {
         "data_param": Account(read=("source", "batch_size", "backend"), ignored=_DATA, rejected=_DATA_MOVED),
         "annotated_data_param": Account(
@@ -107,7 +107,7 @@ class VideoData(_SSDFed):
     type = "VideoData"
     summary = "batches of frames of a video file or a camera; second top: zeros"
     origin = "src/caffe/layers/video_data_layer.cpp"
-    witness = Witness.TESTS
+    evidence = Evidence.TESTS
     accounts = {
         "data_param": Account(
             read=("batch_size",),

@@ -19,7 +19,7 @@ class Record:
     """
 
     def to_json(self) -> dict[str, Any]:
-        """Return the object that a JSON file holds, its keys in the order of the fields."""
+        """Return the object of a JSON file, its keys in the order of the fields."""
         return {field.name: _plain(getattr(self, field.name)) for field in fields(type(self))}
 
     @classmethod

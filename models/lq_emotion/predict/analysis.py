@@ -38,7 +38,7 @@ class Estimator:
 
     def __init__(self, model: LoadedModel, calibration: Calibration | None = None) -> None:
         self.model = model
-        self.calibration = calibration or Calibration.beside(model.weights)
+        self.calibration = calibration or Calibration.of_weights(model.weights)
 
     def __call__(self, crops: Sequence[Image], conditions: Sequence[Condition]) -> list[Estimate]:
         """Return an estimate for each face, from crops as `model.crop` cuts them and the conditions in the frame."""

@@ -18,7 +18,7 @@ from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.fingerprints import file_sha256
 from lq_emotion.common.json_files import read_record, write_json
 from lq_emotion.common.records import Record
-from lq_emotion.nets.known.store import beside
+from lq_emotion.nets.known.store import sidecar_path
 from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, Agreement, Errors
 from lq_emotion.quality.measures import MEASURES, Condition, table
 from lq_emotion.quality.settings import Grid
@@ -106,7 +106,7 @@ class Calibration(Record):
         return read_record(Path(path), cls, "calibrate again: lq-emotion calibrate")
 
     @classmethod
-    def beside(cls, weights: PathLike) -> Self | None:
+    def of_weights(cls, weights: PathLike) -> Self | None:
         """Return the calibration next to a caffemodel, None without one; one made with other weights is refused."""
         path = sidecar(weights)
         if not path.is_file():
@@ -199,4 +199,4 @@ def _blame(enough: Mapping[str, float], measured: Mapping[str, float], consequen
 
 def sidecar(weights: PathLike) -> Path:
     """Return the path of a caffemodel's calibration."""
-    return beside(weights, SUFFIX)
+    return sidecar_path(weights, SUFFIX)

@@ -60,7 +60,7 @@ def write_video(
 
     Parameters
     ----------
-    options : of the encoder.
+    options : the encoder's options.
     tick : unit of time in seconds.
     rate : stated frames per second; None leaves it to FFmpeg.
     converter : ``opencv`` turns frames into 4:2:0, in a tenth of the time that ``ffmpeg`` takes for it.

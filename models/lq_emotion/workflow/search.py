@@ -33,7 +33,7 @@ Objective = Callable[[Mapping[str, float], Path, Say], float]
 """From the parameters of a trial, its folder and its log to the value to minimise; it continues a killed trial."""
 FIRST = 5
 """Trials that cover the space evenly, by default."""
-_REFINE = 4  # of so many later trials, one is where the process is smallest
+_REFINE = 4  # every fourth later trial is where the process is smallest
 _PANELS = 4  # in a row of the picture
 _SAME = 1e-3  # of the scale: what is nearer is taken for the same place
 

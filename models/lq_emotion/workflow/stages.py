@@ -1,6 +1,6 @@
 """Run stages of work, each once: a finished stage is skipped, a killed one continued, and those that need it wait.
 
-A stage is done when the ledger holds its fingerprint: a hash of its settings and of the contents of every file it
+A stage is done when its fingerprint is in the ledger: a hash of its settings and of the contents of every file it
 reads. So a file that is written again with the same bytes costs nothing downstream, and a changed file causes only the
 work that depends on it.
 """

@@ -59,7 +59,7 @@ class Study(Generic[SettingsT, ResultsT]):
 
     Attributes
     ----------
-    name : as users type it; the lock of ROOT and errors have it.
+    name : name of the study as users type it; the lock of ROOT and errors use it.
     stages : checks the settings, and returns all stages, each after those it depends on; ``run`` of a stage takes what
         adds a line to its log.
     results : reads what the stages left, writes results, tables and figures, and returns the results. It takes the

@@ -1,4 +1,4 @@
-"""What holds for every command: its help, wrong usage, and settings that are refused alike by command and by record."""
+"""The contract of every command: help, wrong usage, and settings that are refused alike by command and by record."""
 
 import argparse
 import re

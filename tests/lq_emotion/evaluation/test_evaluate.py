@@ -239,7 +239,7 @@ def test_missing_recordings_and_weights_give_one_line_and_no_folder(weights, dat
     base = ("--weights", weights, "--data", data, "--out", out)
     missing = failed(capsys, *base, "--names", "dev_1", "dev_3", "dev_4")
     assert "dev_3.mat, dev_4.mat" in missing
-    assert "it holds dev_1, dev_10, dev_2" in missing
+    assert "it contains dev_1, dev_10, dev_2" in missing
     assert f"{tmp_path}: dev: no recording" in failed(capsys, "--weights", weights, "--data", tmp_path, "--out", out)
     missing = failed(capsys, "--weights", tmp_path / "no.caffemodel", "--data", data, "--out", out)
     assert "no.caffemodel" in missing

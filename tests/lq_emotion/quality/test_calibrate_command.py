@@ -42,14 +42,14 @@ def test_a_net_is_calibrated_on_labelled_recordings_and_judged_by_the_file_besid
     assert result["made_from"]["grid"] == {"scales": [1, 4], "qps": [20, 44], "codec": "x264"}
     assert "6 of 6 recordings" in captured.err
     assert "no face with a label in dev_3" in captured.err  # nobody is there in its first frames
-    calibration = Calibration.beside(net)
+    calibration = Calibration.of_weights(net)
     assert calibration.outputs == ("valence",)
     assert calibration.level == 0.5
     answers = tmp_path / "net/net.calibration.answers"
     before = {path.name: path.stat().st_mtime_ns for path in answers.glob("*.npz")}
     assert len(before) == 6
     assert run(*argv, "--limit", 0.25) == 0
-    assert Calibration.beside(net).errors[0].limit == 0.25
+    assert Calibration.of_weights(net).errors[0].limit == 0.25
     assert {path.name: path.stat().st_mtime_ns for path in answers.glob("*.npz")} == before
 
 
@@ -58,7 +58,7 @@ def test_a_classifier_is_calibrated_on_videos_without_labels(recordings, tmp_pat
     videos = sorted((recordings / "recordings_video").glob("dev_*.mp4"))
     assert run("calibrate", *videos, "--model", net, *common(recordings)) == 0
     assert "the class stays in 80%" in capsys.readouterr().out
-    assert Calibration.beside(net).outputs == ("agreement",)
+    assert Calibration.of_weights(net).outputs == ("agreement",)
     assert run("calibrate", *videos, "--model", net, *common(recordings), "--limit", 0.99) == 0
     assert "nothing is trusted: 5 recordings show no more than" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""A calibration: intervals, what is trusted and why not, and the file beside the weights."""
+"""A calibration: intervals, what is trusted and why not, and the file next to the weights."""
 
 import hashlib
 import json
@@ -144,14 +144,14 @@ def test_estimates_of_another_shape_are_refused(estimates):
 def test_a_calibration_is_kept_beside_the_weights(tmp_path, calibration):
     weights = tmp_path / "net.caffemodel"
     weights.write_bytes(b"weights")
-    assert Calibration.beside(weights) is None
+    assert Calibration.of_weights(weights) is None
     own = replace(calibration, made_from=replace(ORIGIN, weights=hashlib.sha256(b"weights").hexdigest()))
     own.save(sidecar(weights))
     assert (tmp_path / "net.calibration.json").is_file()
-    assert Calibration.beside(weights) == own
+    assert Calibration.of_weights(weights) == own
     weights.write_bytes(b"other weights")
     with refused("mismatch", file=tmp_path / "net.calibration.json"):
-        Calibration.beside(weights)
+        Calibration.of_weights(weights)
 
 
 @pytest.mark.parametrize(

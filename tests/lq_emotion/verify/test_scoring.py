@@ -1,4 +1,4 @@
-"""Scores beside Table 1: which cell a file is, which recordings there are."""
+"""Scores next to those of Table 1: the cell of a file, the recordings that are scored."""
 
 import pytest
 

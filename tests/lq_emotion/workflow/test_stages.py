@@ -26,7 +26,7 @@ def fail(path):
 
 @pytest.fixture
 def chain(tmp_path):
-    """a -> b -> c, and d beside them."""
+    """a -> b -> c, and d apart from them."""
     (tmp_path / "a").write_text("start ")
     a, b, c, d = (tmp_path / name for name in "abcd")
 

@@ -28,7 +28,7 @@ from lq_emotion.nets.known.loading import describe, load_model
 from lq_emotion.nets.known.model import KnownModel, Package, Part, known_model
 from lq_emotion.nets.known.outputs import Outputs, outputs_text
 from lq_emotion.nets.known.recognition import Recognition, known_shapes, recognise
-from lq_emotion.nets.known.store import Store, beside
+from lq_emotion.nets.known.store import Store, sidecar_path
 
 PathLike = str | os.PathLike[str]
 
@@ -79,12 +79,12 @@ def write_sidecars(
     crop: FaceCrop | None,
 ) -> None:
     """Write the files that describe weights next to them."""
-    write_text(definition, beside(weights, ".prototxt"))
+    write_text(definition, sidecar_path(weights, ".prototxt"))
     save_preprocessing(preprocessing, weights)
     if outputs is not None:
-        beside(weights, ".labels.txt").write_text(outputs_text(outputs), encoding="utf-8")
+        sidecar_path(weights, ".labels.txt").write_text(outputs_text(outputs), encoding="utf-8")
     if crop is not None:
-        write_json(crop.to_json(), beside(weights, ".crop.json"))
+        write_json(crop.to_json(), sidecar_path(weights, ".crop.json"))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.model import KNOWN, KnownModel, Task, find_model, known_model
 from lq_emotion.nets.known.outputs import Outputs, read_outputs
 from lq_emotion.nets.known.recognition import recognise, stored_shapes
-from lq_emotion.nets.known.store import Store, beside, part_name
+from lq_emotion.nets.known.store import Store, part_name, sidecar_path
 
 if TYPE_CHECKING:
     import torch
@@ -227,8 +227,8 @@ def describe(
         uses = "as a detector" if published.task is Task.FACE_DETECTION else "with load_parts"
         problem, hint = f"is for {published.task}, it estimates nothing about a face", f"use it {uses}"
         raise DataError(problem, code="invalid", field="model", value=published.name, hint=hint)
-    prototxt, sidecar = _given_or_beside(definition, weights, ".prototxt"), load_preprocessing(weights)
-    names = _given_or_beside(labels, weights, ".labels.txt")
+    prototxt, sidecar = _given_or_sidecar(definition, weights, ".prototxt"), load_preprocessing(weights)
+    names = _given_or_sidecar(labels, weights, ".labels.txt")
     part = published.parts[0] if published else None
     sources = {
         "--definition": part or prototxt,
@@ -237,7 +237,7 @@ def describe(
     }
     if missing := [option for option, source in sources.items() if not source]:
         raise _unknown(weights, f"is not recognised and lacks {', '.join(missing)}")
-    crop = find_record(beside(weights, ".crop.json"), FaceCrop)
+    crop = find_record(sidecar_path(weights, ".crop.json"), FaceCrop)
     crop = crop or (published.crop if published else None) or FaceCrop()
     crop = crop if margin is None else replace(crop, margin=margin)
     outputs = read_outputs(names) if names else published.outputs if published else None
@@ -279,17 +279,17 @@ def _summary_of_file(path: Path) -> dict[str, Any]:
 
 def _summary_of_sidecars(weights: Path) -> dict[str, Any]:
     """Return the contents of the files next to weights; where some are missing, the hint to add them."""
-    if not all(beside(weights, suffix).is_file() for suffix in (".prototxt", ".preprocess.json", ".labels.txt")):
+    if not all(sidecar_path(weights, suffix).is_file() for suffix in (".prototxt", ".preprocess.json", ".labels.txt")):
         return {"lacks": "a definition, a preprocessing and labels: lq-emotion models add FILE --help"}
     description = describe(weights, None)
     assert description.outputs is not None
     return {"outputs": description.outputs.to_json(), "crop": description.crop.to_json()}
 
 
-def _given_or_beside(given: PathLike | None, weights: Path, suffix: str) -> Path | None:
+def _given_or_sidecar(given: PathLike | None, weights: Path, suffix: str) -> Path | None:
     if given is not None:
         return Path(given)
-    path = beside(weights, suffix)
+    path = sidecar_path(weights, suffix)
     return path if path.is_file() else None
 
 

@@ -130,6 +130,6 @@ def part_name(weights: PathLike) -> str:
     return Path(weights).name.removesuffix(".h5").removesuffix(".caffemodel")
 
 
-def beside(weights: PathLike, suffix: str) -> Path:
+def sidecar_path(weights: PathLike, suffix: str) -> Path:
     """Return the path of a file next to weights: ``a/det1.caffemodel`` and ``.prototxt`` -> ``a/det1.prototxt``."""
     return Path(weights).with_name(part_name(weights) + suffix)

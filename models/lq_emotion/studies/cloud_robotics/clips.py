@@ -1,6 +1,6 @@
 """Tables (a), (b) and (c): the clips of RAVDESS in versions of many sizes and rates, by stages.
 
-ROOT/ravdess/boxes/CLIP.csv holds the face in each frame of a clip, found at full size; features/actor_NN.h5 the
+ROOT/ravdess/boxes/CLIP.csv has the face in each frame of a clip, found at full size; features/actor_NN.h5 the
 features and class scores of all frames of an actor's clips in all versions, as VERSION/CLIP. Each LSTM learns windows
 of 30 frames.
 """
@@ -135,7 +135,7 @@ def read_features(plan: CloudPlan, version: Version, clip: RavdessClip) -> ClipF
         raise FileError("no such file", code="file-missing", file=path) from None
     except (KeyError, OSError) as error:
         hint = "remove it, and run again"
-        raise FileError(f"holds no features: {error}", code="damaged-file", file=path, hint=hint) from None
+        raise FileError(f"contains no features: {error}", code="damaged-file", file=path, hint=hint) from None
 
 
 @dataclass(frozen=True)

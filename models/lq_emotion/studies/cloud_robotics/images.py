@@ -47,7 +47,7 @@ SPACE = (
     Parameter("stage2_lr", 1e-5, 3e-2, log=True),
     Parameter("weight_decay", 1e-5, 1e-2, log=True),
 )
-"""What is searched; the paper does not say. Stage 1 trains the head, stage 2 everything."""
+"""The parameters of the search; the paper does not state them. Stage 1 trains the head, stage 2 everything."""
 WEIGHTS = "net.caffemodel"  # in the folder of a trial
 _SNAPSHOTS = 4  # of a training
 

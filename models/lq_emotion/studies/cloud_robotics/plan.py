@@ -130,7 +130,7 @@ _LINK = "the part link"
 
 @dataclass(frozen=True, kw_only=True)
 class Choices(Settings):
-    """What the text leaves open, or says twice."""
+    """Settings for what the text leaves open, or states in two ways."""
 
     rule: Rule = option(
         Rule.MORE_THAN_5,

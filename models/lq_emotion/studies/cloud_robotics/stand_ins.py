@@ -120,7 +120,7 @@ def draw_shapes(rng: np.random.Generator, side: int) -> Drawn:
 
 
 DRAWINGS: dict[str, Callable[[np.random.Generator, int], Drawn]] = {"vggface2": draw_people, "imagenet": draw_shapes}
-"""What the stand-in of a base learns from."""
+"""The data from which the stand-in of a base learns."""
 
 
 def _inside(shape: str, u: Doubles, v: Doubles) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from lq_emotion.common.json_files import write_json
 from lq_emotion.datasets.ferplus import FOLDER_LABELS, FOLDERS, LABELS, PIXELS, read_ferplus
 from lq_emotion.evaluation.aggregation import AGGREGATIONS
 from lq_emotion.nets.known.loading import find_description
-from lq_emotion.nets.known.store import beside
+from lq_emotion.nets.known.store import sidecar_path
 from lq_emotion.studies.cloud_robotics import clips, images
 from lq_emotion.studies.cloud_robotics.figures import draw_figures
 from lq_emotion.studies.cloud_robotics.plan import ALL, BEST, CloudPlan, Part, check
@@ -67,7 +67,7 @@ def _images(plan: CloudPlan) -> Stage:
 def _base(plan: CloudPlan, name: str) -> list[Stage]:
     """Return the stages that fine-tune a base: its features, its trials, its test."""
     weights, _ = find_description(plan.weights[name], any_outputs=True)
-    sidecars = (beside(weights, suffix) for suffix in (".prototxt", ".preprocess.json"))
+    sidecars = (sidecar_path(weights, suffix) for suffix in (".prototxt", ".preprocess.json"))
     described = (weights, *filter(Path.is_file, sidecars))
     lists = {partition: images.list_path(plan, partition) for partition in images.PARTITIONS}
     features = images.features_path(plan, name)

@@ -105,11 +105,11 @@ def _read(path: Path) -> Pixels:
     try:
         with open_image(path) as image:
             if image.mode[:1] in ("I", "F"):
-                kind = f"holds pixels of mode {image.mode}"
+                kind = f"has pixels of mode {image.mode}"
                 raise DataError(kind, code="unsupported", file=path, hint="convert it to 8-bit RGB")
             if has_several(image):
                 hint = "store each in a file of its own"
-                raise DataError("holds several images, expected one", code="unsupported", file=path, hint=hint)
+                raise DataError("contains several images, expected one", code="unsupported", file=path, hint=hint)
             image.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
             upright: Image.Image = ImageOps.exif_transpose(image)
             pixels = _fitted(upright.convert("RGB"))

@@ -1,4 +1,4 @@
-"""The tables beside the published numbers, also where cells are missing, and the figures."""
+"""The tables next to the published numbers, also where cells are missing, and the figures."""
 
 from dataclasses import replace
 

@@ -44,7 +44,7 @@ def send_video(
         if source.problem is not None:
             raise source.problem
     if not traffic.captured:
-        raise FileError("holds no frame", code="empty", file=video)
+        raise FileError("contains no frames", code="empty", file=video)
     return traffic
 
 

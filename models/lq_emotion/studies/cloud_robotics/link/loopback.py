@@ -28,7 +28,7 @@ from lq_emotion.video.frames import Frame, Image
 from lq_emotion.video.live import LiveDecoder, LiveEncoder, find_live_codec
 
 Prepare = Callable[[Image], Image | None]
-"""From a captured frame to the image to send, of the point's size; None sends that there is no face."""
+"""Turns a captured frame into the image to send, of the point's size; None sends that there is no face."""
 Answer = Callable[[Frame | None], int]
 """Estimates what it can about a decoded frame, or about one without a face; returns the number of faces."""
 _HEADER = struct.Struct(">II")  # number of the frame, bytes of its packet; in place of RTP's
@@ -43,7 +43,7 @@ class Passage(Record):
     captured: float
     encoded: float
     sent: float = math.nan
-    """When its last bit left the link."""
+    """The time at which its last bit left the link."""
     received: float = math.nan
     decoded: float = math.nan
     answered: float = math.nan
@@ -55,12 +55,12 @@ class Passage(Record):
 
     @property
     def latency(self) -> float:
-        """From capture to answer, in ms."""
+        """The time from capture to answer, in ms."""
         return 1000 * (self.answered - self.captured)
 
     @property
     def computing(self) -> float:
-        """What both ends spent on it, in ms: its latency without the link."""
+        """The time that both ends spent on it, in ms: its latency without the link."""
         return 1000 * (self.encoded - self.captured + self.answered - self.received)
 
 

@@ -122,7 +122,7 @@ def read_table(path: Path) -> RateTable:
     Raises
     ------
     FileError
-        The file is missing, or holds something else.
+        The file is missing, or is of another kind.
     """
     if not path.is_file():
         raise FileError("no such file", code="file-missing", file=path, field="--table")
