@@ -47,11 +47,13 @@ def main() -> None:
     frames = list(package._frames(scene, signals, poses, ticks, None))
     with tempfile.TemporaryDirectory() as folder:
         video, tree = Path(folder) / "a.mp4", Path(folder) / "tree"
-        settings = package.SyntheticSettings(train=1, dev=0, frames=args.frames, size=(width, height))
+        settings = package.SyntheticSettings(
+            out=tree, train=1, dev=0, frames=args.frames, size=(width, height), fresh=True
+        )
         works: dict[str, Callable[[], object]] = {
             "drawing": lambda: list(package._frames(scene, signals, poses, ticks, None)),
             "H.264": lambda: write_mp4(video, iter(frames), ticks.tolist(), Fraction(package.RATE)),
-            "recording": lambda: package.make_recordings(tree, settings, fresh=True, say=str),
+            "recording": lambda: package.make_recordings(settings, str),
         }
         rates: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(args.rounds):

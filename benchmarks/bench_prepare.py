@@ -30,7 +30,7 @@ from matlab_ports.videoreader import VideoReader
 
 
 def recording(folder: Path, frames: int) -> Path:
-    make_recordings(folder, SyntheticSettings(train=1, dev=0, frames=frames, size=(1080, 720)))
+    make_recordings(SyntheticSettings(out=folder, train=1, dev=0, frames=frames, size=(1080, 720)))
     return folder
 
 

@@ -247,13 +247,13 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=4000, help="of training (default 4000)")
     parser.add_argument("--seeds", type=int, nargs=2, default=(2, 3), help="of those people (default 2 3)")
     args = parser.parse_args()
-    out, make = args.out.resolve(), partial(SyntheticSettings, frames=60, size=(192, 192))
-    make_recordings(out / "train", make(train=160, dev=0, seed=1), jobs=2)
+    out, make = args.out.resolve(), partial(SyntheticSettings, frames=60, size=(192, 192), jobs=2)
+    make_recordings(make(out=out / "train", train=160, dev=0, seed=1))
     model = trained(out / "train", out / "net", args.iterations)
     names, parts = [], []
     for seed in args.seeds:  # two folders of people, none of whom the net has seen
         folder = out / f"people_{seed}"
-        make_recordings(folder, make(train=0, dev=args.people // 2, seed=seed), jobs=2)
+        make_recordings(make(out=folder, train=0, dev=args.people // 2, seed=seed))
         some, samples = answers(model, folder, out / f"answers_{seed}")
         names += [f"{folder.name}/{name}" for name in some]
         parts += samples

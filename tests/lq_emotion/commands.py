@@ -71,7 +71,7 @@ def interrupt_at(monkeypatch, text):
 
 def draw_recordings(folder, **settings):
     """Draw small recordings; return their folder."""
-    make_recordings(folder, SyntheticSettings(**{"train": 1, "dev": 1, "size": (240, 240), **settings}), say=quiet)
+    make_recordings(SyntheticSettings(out=folder, **{"train": 1, "dev": 1, "size": (240, 240), **settings}), quiet)
     return folder
 
 

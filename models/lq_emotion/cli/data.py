@@ -26,50 +26,13 @@ from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make
 from lq_emotion.video.degrade import DegradedVideo, degrade_video
 
 
-@dataclass(frozen=True, kw_only=True)
-class MakeSettings(Settings):
-    """Settings of every ``data make``."""
-
-    out: Path = option(help="a new folder, or one from an earlier run", metavar="DIR")
-    fresh: bool = option(False, "discard earlier data")
+def _show_recordings(_names: Sequence[str], data: SyntheticSettings) -> None:
+    counts = f"{data.train} train and {data.dev} dev synthetic recordings of {data.frames} frames"
+    print(printable(f"{data.out}: {counts}"))
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecordingsSettings(MakeSettings):
-    """Settings of ``data make recordings``."""
-
-    data: SyntheticSettings = field(default_factory=SyntheticSettings)
-    jobs: int = option(1, "recordings in parallel", least=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RavdessSettings(MakeSettings):
-    """Settings of ``data make ravdess``."""
-
-    data: RavdessTreeSettings = field(default_factory=RavdessTreeSettings)
-    jobs: int = option(1, "clips in parallel", least=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FerplusSettings(MakeSettings):
-    """Settings of ``data make ferplus``."""
-
-    data: FerTreeSettings = field(default_factory=FerTreeSettings)
-
-
-def _make_recordings(settings: RecordingsSettings, say: Say) -> None:
-    make_recordings(settings.out, settings.data, jobs=settings.jobs, fresh=settings.fresh, say=say)
-    data = settings.data
-    say(f"{settings.out}: {data.train} train and {data.dev} dev synthetic recordings of {data.frames} frames")
-
-
-def _make_ravdess(settings: RavdessSettings, say: Say) -> None:
-    make_ravdess(settings.out, settings.data, jobs=settings.jobs, fresh=settings.fresh, say=say)
-    say(f"{settings.out}: {len(settings.data.files)} synthetic clips of {settings.data.actors} actors")
-
-
-def _make_ferplus(settings: FerplusSettings, say: Say) -> None:
-    make_ferplus(settings.out, settings.data, fresh=settings.fresh, say=say)
+def _show_ravdess(_names: Sequence[str], data: RavdessTreeSettings) -> None:
+    print(printable(f"{data.out}: {len(data.files)} synthetic clips of {data.actors} actors"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,9 +160,9 @@ def _show_degraded(result: DegradedVideo, settings: DegradeSettings) -> None:
     )
 
 
-RECORDINGS = Command(RecordingsSettings, _make_recordings, json=False)
-RAVDESS = Command(RavdessSettings, _make_ravdess, json=False)
-FERPLUS = Command(FerplusSettings, _make_ferplus, json=False)
+RECORDINGS = Command(SyntheticSettings, make_recordings, _show_recordings, json=False)
+RAVDESS = Command(RavdessTreeSettings, make_ravdess, _show_ravdess, json=False)
+FERPLUS = Command(FerTreeSettings, make_ferplus, json=False)
 PREPARE = Command(PrepareCommand, _prepare, _show_prepared, _failures)
 H5 = Command(H5Command, _h5, _show_h5)
 DEGRADE = Command(DegradeSettings, _degrade, _show_degraded)

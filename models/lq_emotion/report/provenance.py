@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lq_emotion.common.document import Block, Column, Row, Table, Text, code, duration, row
-from lq_emotion.common.json_files import read_record
-from lq_emotion.datasets.synthetic import package as synthetic
+from lq_emotion.common.json_files import contents_of, read_json
+from lq_emotion.datasets.synthetic.package import SyntheticSettings
 from lq_emotion.nets.names import Method, Net
 from lq_emotion.nets.switches import describe_settings
 from lq_emotion.report.parts import Absent
@@ -20,7 +20,8 @@ def settings(store: Store) -> Iterator[Block]:
     """Yield the experiment's settings, versions and times."""
     table = store.table
     if store.maker is not None:
-        yield _synthetic(read_record(store.maker, synthetic.SyntheticSettings))
+        with contents_of(store.maker):
+            yield _synthetic(SyntheticSettings.from_json({"out": str(store.maker.parent), **read_json(store.maker)}))
     if table is None:
         raise Absent("No settings of an experiment: table/table.json is missing.")
     with store.contents():  # numbers may still be infinite
@@ -59,7 +60,7 @@ def _learnt_from(table: StudyResults) -> str:
     return "faces of the training recordings" if images == "faces" else f"the images in {code(images)}"
 
 
-def _synthetic(settings: synthetic.SyntheticSettings) -> Text:
+def _synthetic(settings: SyntheticSettings) -> Text:
     return Text(
         f"No person was filmed: {settings.train} recordings to train with and {settings.dev} to be scored on, of "
         f"{settings.frames:,} frames of {settings.size[0]} × {settings.size[1]} pixels, were drawn by "

@@ -36,8 +36,8 @@ def test_coded_versions_state_their_bits():
 
 
 def test_a_clip_is_read_and_its_face_found(tmp_path):
-    settings = RavdessTreeSettings(actors=1, size=(320, 240), seconds=0.4)
-    frames, times = read_clip(clip := tmp_path / write_clip(tmp_path, settings, settings.files[0]))
+    settings = RavdessTreeSettings(out=tmp_path, actors=1, size=(320, 240), seconds=0.4)
+    frames, times = read_clip(clip := tmp_path / write_clip(settings, settings.files[0]))
     boxes = clip_boxes(clip, times).bbox
     assert (frames.shape[1:], frames.dtype) == ((240, 320, 3), np.uint8)
     assert len(frames) == len(times) == len(boxes) >= 10

@@ -17,12 +17,12 @@ from tqdm import tqdm
 
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import absolute, option
 from lq_emotion.datasets.ferplus import COLUMNS, FOLDER_LABELS, FOLDERS, LABELS, PIXELS, SIDE
 from lq_emotion.datasets.ferplus import EMOTIONS as FER_EMOTIONS
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
-from lq_emotion.datasets.synthetic.folder import open_folder
+from lq_emotion.datasets.synthetic.folder import MakeSettings, open_folder
 from lq_emotion.datasets.synthetic.person import Person, make_person
 
 _DRAWING = 1  # version of the drawn emotions
@@ -41,8 +41,8 @@ _ABOUT = "Synthetic images in the shape of FER+.\n\nNo person was photographed, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class FerTreeSettings(Settings):
-    """The images to draw."""
+class FerTreeSettings(MakeSettings):
+    """Settings of ``data make ferplus``."""
 
     images: int = option(
         2000, "number of images: 80 % to train on, 10 % for validation, 10 % to test, of different people",
@@ -60,13 +60,12 @@ class _Drawn(NamedTuple):
     image: Image
 
 
-def make_ferplus(
-    out: str | Path, settings: FerTreeSettings | None = None, *, fresh: bool = False, say: Say = print
-) -> bool:
+def make_ferplus(settings: FerTreeSettings, say: Say = print) -> bool:
     """Write a synthetic FER+; return whether there was anything to do."""
-    out, settings = Path(out).resolve(), settings or FerTreeSettings()
-    journal, made_from = open_folder(out, settings, _DRAWING, maker="data make ferplus", about=_ABOUT, fresh=fresh)
-    if journal.is_done("images", made_from) and not fresh:
+    settings = absolute(settings)
+    out = settings.out
+    journal, made_from = open_folder(settings, _DRAWING, maker="data make ferplus", about=_ABOUT)
+    if journal.is_done("images", made_from) and not settings.fresh:
         say(f"{out}: {settings.images} synthetic images are there already")
         return False
     images = tqdm(_images(settings), total=settings.images, unit=" images", disable=None, leave=False)

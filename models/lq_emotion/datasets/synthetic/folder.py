@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from lq_emotion.common.fingerprints import fingerprint
 from lq_emotion.common.folders import require_folder
 from lq_emotion.common.journal import Journal
 from lq_emotion.common.lists import write_lines
-from lq_emotion.common.settings import Settings
+from lq_emotion.common.settings import Settings, option
 from lq_emotion.video.encode import load_av
 from lq_emotion.video.writer import write_video
 
@@ -28,19 +30,33 @@ The faces are drawn, by `lq-emotion {maker}` of caffe-compat with the settings i
 program. Results on them say nothing about people."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class MakeSettings(Settings):
+    """Settings of every ``data make``; the journal has those of the data."""
+
+    out: Path = option(help="a new folder, or one from an earlier run", metavar="DIR")
+    fresh: bool = option(False, "discard earlier data")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The settings that decide what is drawn."""
+        return {name: value for name, value in self.to_json().items() if name not in ("out", "fresh", "jobs")}
+
+
 def open_folder(
-    out: Path, settings: Settings, drawing: int, *, maker: str, about: str, growing: Collection[str] = (), fresh: bool
+    settings: MakeSettings, drawing: int, *, maker: str, about: str, growing: Collection[str] = ()
 ) -> tuple[Journal, str]:
     """Store settings in the journal of a folder, and README.txt; return it and the fingerprint of a piece of data.
 
     A folder with other files or other settings is refused; those in `growing` may differ, as more may be made later.
-    With `fresh` everything is made again. `drawing` is the version of what is drawn.
+    `drawing` is the version of what is drawn.
     """
+    out = settings.out
     require_folder(out)
-    details = {"synthetic": True, "drawing": drawing, **settings.to_json()}
+    details = {"synthetic": True, "drawing": drawing, **settings.data}
     journal = Journal(out / SETTINGS, root=out, hint="choose another --out, or remove the folder")
     journal.require_own(out.glob("*"), maker)
-    for name, value in details.items() if journal.exists and not fresh else ():
+    for name, value in details.items() if journal.exists and not settings.fresh else ():
         if name not in growing and journal.details.get(name) != value:
             raise DataError(
                 f"{out} was made with {journal.details.get(name)!r}", code="mismatch", field=name, value=value,

@@ -26,12 +26,19 @@ from caffe_compat.errors import DataError
 from lq_emotion.common.jobs import run_all
 from lq_emotion.common.lists import write_lines
 from lq_emotion.common.progress import Progress, Say
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import absolute, option
 from lq_emotion.datasets.avec.gold import combine_ratings, write_arff
 from lq_emotion.datasets.avec.layout import DIMENSIONS
 from lq_emotion.datasets.avec.times import write_frame_times
 from lq_emotion.datasets.synthetic.face import Expression, Pose, Scene
-from lq_emotion.datasets.synthetic.folder import frame_size, open_folder, require_even, require_x264, write_mp4
+from lq_emotion.datasets.synthetic.folder import (
+    MakeSettings,
+    frame_size,
+    open_folder,
+    require_even,
+    require_x264,
+    write_mp4,
+)
 from lq_emotion.datasets.synthetic.person import make_person
 from lq_emotion.datasets.synthetic.signals import RATE, RATERS, Signals, simulate_ratings, simulate_signals
 from lq_emotion.faces.boxfiles import write_boxes
@@ -46,8 +53,8 @@ six made-up raters follow them too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyntheticSettings(Settings):
-    """The recordings to make; synthetic.json, which is also the journal, has them."""
+class SyntheticSettings(MakeSettings):
+    """Settings of ``data make recordings``."""
 
     train: int = option(9, "number of training recordings", least=0)
     dev: int = option(9, "number of development recordings", least=0)
@@ -60,6 +67,7 @@ class SyntheticSettings(Settings):
     """Mean delay of the raters in seconds."""
     nested: bool = option(False, offered=False)
     """Nest every folder in one of the same name, as many copies of AVEC 2016 do."""
+    jobs: int = option(1, "recordings in parallel", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,26 +82,24 @@ class SyntheticSettings(Settings):
         return [f"{partition}_{number}" for partition, count in counts for number in range(1, count + 1)]
 
 
-def make_recordings(
-    out: str | Path, settings: SyntheticSettings | None = None, *, jobs: int = 1, fresh: bool = False, say: Say = print
-) -> list[str]:
+def make_recordings(settings: SyntheticSettings, say: Say = print) -> list[str]:
     """Write the missing recordings of a synthetic data set, or all (`fresh`); return the names of those written."""
-    out, settings = Path(out).resolve(), settings or SyntheticSettings()
+    settings = absolute(settings)
+    frames = settings.frames
     require_x264()
-    journal, made_from = open_folder(
-        out, settings, _DRAWING, maker="data make recordings", about=_ABOUT, growing=PARTITIONS, fresh=fresh
-    )
-    todo = [name for name in settings.names if fresh or not journal.is_done(name, made_from)]
-    say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {settings.frames} frames in {out}")
-    work = partial(_write_recording, out, settings)
-    for _, name in run_all(work, todo, jobs=jobs, unit="recordings", frames=lambda _: settings.frames):
-        journal.note(name, made_from, _paths(out, settings, name))
+    journal, made_from = open_folder(settings, _DRAWING, maker="data make recordings", about=_ABOUT, growing=PARTITIONS)
+    todo = [name for name in settings.names if settings.fresh or not journal.is_done(name, made_from)]
+    say(f"making {len(todo)} of {len(settings.names)} synthetic recordings of {frames} frames in {settings.out}")
+    work = partial(_write_recording, settings)
+    for _, name in run_all(work, todo, jobs=settings.jobs, unit="recordings", frames=lambda _: frames):
+        journal.note(name, made_from, _paths(settings, name))
         say(f"made {name}")
     return todo
 
 
-def _paths(out: Path, settings: SyntheticSettings, name: str) -> tuple[Path, ...]:
+def _paths(settings: SyntheticSettings, name: str) -> tuple[Path, ...]:
     """Return the paths of a recording's video, times, boxes, and ratings and gold standards by dimension."""
+    out = settings.out
 
     def folder(*parts: str) -> Path:
         return out / parts[0] / Path(*parts) if settings.nested else out / Path(*parts)
@@ -107,7 +113,7 @@ def _paths(out: Path, settings: SyntheticSettings, name: str) -> tuple[Path, ...
     )
 
 
-def _write_recording(out: Path, settings: SyntheticSettings, name: str, progress: Progress | None = None) -> str:
+def _write_recording(settings: SyntheticSettings, name: str, progress: Progress | None = None) -> str:
     partition, number = name.split("_")
     key = [settings.seed, PARTITIONS.index(partition), int(number)]
     scene_rng = np.random.default_rng([*key, 1])  # independent of the signals: more frames show the same person
@@ -117,7 +123,7 @@ def _write_recording(out: Path, settings: SyntheticSettings, name: str, progress
     (arousal_rng,) = rng.spawn(1)
     streams = ((rng, signals.valence), (arousal_rng, signals.arousal))
     ratings = [simulate_ratings(stream, trace, lag=settings.lag) for stream, trace in streams]
-    video, times, boxes, *labels = _paths(out, settings, name)
+    video, times, boxes, *labels = _paths(settings, name)
     for path in (video, times, boxes, *labels):
         path.parent.mkdir(parents=True, exist_ok=True)
     ticks = np.flatnonzero(~signals.dropped)

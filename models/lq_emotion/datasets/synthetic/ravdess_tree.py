@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,12 +18,19 @@ import numpy.typing as npt
 
 from lq_emotion.common.jobs import run_all
 from lq_emotion.common.progress import Say
-from lq_emotion.common.settings import Settings, option
+from lq_emotion.common.settings import absolute, option
 from lq_emotion.datasets.ravdess import EMOTIONS as RAVDESS_EMOTIONS
 from lq_emotion.datasets.ravdess import Intensity, RavdessClip, read_name
 from lq_emotion.datasets.synthetic.emotions import EMOTIONS, draw_emotion
 from lq_emotion.datasets.synthetic.face import Image, Pose, Scene
-from lq_emotion.datasets.synthetic.folder import frame_size, open_folder, require_even, require_x264, write_mp4
+from lq_emotion.datasets.synthetic.folder import (
+    MakeSettings,
+    frame_size,
+    open_folder,
+    require_even,
+    require_x264,
+    write_mp4,
+)
 from lq_emotion.datasets.synthetic.person import make_person
 
 Doubles = npt.NDArray[np.float64]
@@ -37,8 +43,8 @@ _ABOUT = "Synthetic videos in the shape of RAVDESS.\n\nNo person was filmed."
 
 
 @dataclass(frozen=True, kw_only=True)
-class RavdessTreeSettings(Settings):
-    """The clips to draw, as speech with sound (01-01)."""
+class RavdessTreeSettings(MakeSettings):
+    """Settings of ``data make ravdess``; the clips are speech with sound (01-01)."""
 
     actors: int = option(24, "number of actors, from actor 1 on", least=1, most=24)
     size: tuple[int, int] = option(
@@ -48,6 +54,7 @@ class RavdessTreeSettings(Settings):
     statements: Literal[1, 2] = option(2, offered=False)  # sentences
     repetitions: Literal[1, 2] = option(2, offered=False)  # of each sentence
     seed: int = option(0, "random seed", least=0)
+    jobs: int = option(1, "clips in parallel", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,31 +71,22 @@ class RavdessTreeSettings(Settings):
         ]
 
 
-def make_ravdess(
-    out: str | Path,
-    settings: RavdessTreeSettings | None = None,
-    *,
-    jobs: int = 1,
-    fresh: bool = False,
-    say: Say = print,
-) -> list[str]:
+def make_ravdess(settings: RavdessTreeSettings, say: Say = print) -> list[str]:
     """Write the missing clips of a synthetic RAVDESS, or all (`fresh`); return the names of those written."""
-    out, settings = Path(out).resolve(), settings or RavdessTreeSettings()
+    settings = absolute(settings)
     require_x264()
     growing = ("actors", "statements", "repetitions")
-    journal, made_from = open_folder(
-        out, settings, _DRAWING, maker="data make ravdess", about=_ABOUT, growing=growing, fresh=fresh
-    )
-    todo = [name for name in settings.files if fresh or not journal.is_done(name, made_from)]
-    say(f"making {len(todo)} of {len(settings.files)} synthetic clips in {out}")
-    for _, name in run_all(partial(write_clip, out, settings), todo, jobs=jobs, unit="clips"):
-        journal.note(name, made_from, [out / name])
+    journal, made_from = open_folder(settings, _DRAWING, maker="data make ravdess", about=_ABOUT, growing=growing)
+    todo = [name for name in settings.files if settings.fresh or not journal.is_done(name, made_from)]
+    say(f"making {len(todo)} of {len(settings.files)} synthetic clips in {settings.out}")
+    for _, name in run_all(partial(write_clip, settings), todo, jobs=settings.jobs, unit="clips"):
+        journal.note(name, made_from, [settings.out / name])
     return todo
 
 
-def write_clip(out: Path, settings: RavdessTreeSettings, name: str) -> str:
+def write_clip(settings: RavdessTreeSettings, name: str) -> str:
     """Write one clip and return its name."""
-    path = out / name
+    path = settings.out / name
     clip = read_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([settings.seed, *map(int, path.stem.split("-"))])

@@ -78,11 +78,12 @@ def run_demo(out: Path, size: CloudDemoSize | None = None, seed: int = 0, say: S
     size = size or CloudDemoSize()
     plan = demo_plan(out, size, seed)
     assert plan.ravdess is not None
-    make_ferplus(plan.ferplus, FerTreeSettings(images=size.images, seed=seed), say=say)
+    make_ferplus(FerTreeSettings(out=plan.ferplus, images=size.images, seed=seed), say)
     clips = RavdessTreeSettings(
-        actors=size.actors, size=(320, 180), seconds=size.seconds, statements=size.statements, repetitions=1, seed=seed
-    )
-    make_ravdess(plan.ravdess, clips, jobs=plan.jobs, say=say)
+        out=plan.ravdess, actors=size.actors, size=(320, 180), seconds=size.seconds, statements=size.statements,
+        repetitions=1, seed=seed, jobs=plan.jobs,
+    )  # fmt: skip
+    make_ravdess(clips, say)
     bases = Study("bases", partial(_bases, size), lambda _plan, _seconds: None)
     bases.run(plan, say)
     return STUDY.run(plan, say)

@@ -150,8 +150,11 @@ def run_demo(
     if earlier is not None and earlier.made_from == made_from and all(video.page.is_file() for video in earlier.videos):
         say(f"{out} is finished")
         return earlier
-    people = SyntheticSettings(train=size.train, dev=size.dev, frames=size.frames, size=(224, 224), seed=seed, lag=0)
-    make_recordings(plan.recordings, people, jobs=2, say=say)
+    people = SyntheticSettings(
+        out=plan.recordings, train=size.train, dev=size.dev, frames=size.frames, size=(224, 224), seed=seed, lag=0,
+        jobs=2,
+    )  # fmt: skip
+    make_recordings(people, say)
     (study,) = STUDY.run(plan, say)
     unseen = [f"dev_{number}" for number in range(1, size.dev + 1)]
     weights = weights_of(plan, super_resolution(plan, plan.largest_factor, seed))

@@ -1,6 +1,8 @@
 """Synthetic recordings: AVEC's tree, reproducible bytes, and continuation after an interruption."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +19,13 @@ from tests.lq_emotion.commands import drawn_files, failed, hashes, quiet, run
 from tests.refusals import refused
 
 pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
-SMALL = SyntheticSettings(train=1, dev=1, frames=200, size=(240, 240), seed=3)
+SMALL = SyntheticSettings(out=Path("avec"), train=1, dev=1, frames=200, size=(240, 240), seed=3)
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("synthetic") / "avec"
-    assert make_recordings(out, SMALL, say=quiet) == ["train_1", "dev_1"]
+    assert make_recordings(replace(SMALL, out=out), quiet) == ["train_1", "dev_1"]
     return out
 
 
@@ -60,11 +62,9 @@ def test_times_frames_boxes_and_labels_agree(made):
 
 
 def test_the_same_settings_give_the_same_bytes_and_another_seed_another_person(made, tmp_path):
-    make_recordings(tmp_path / "again", SMALL, jobs=2, say=quiet)
+    make_recordings(replace(SMALL, out=tmp_path / "again", jobs=2), quiet)
     assert hashes(tmp_path / "again") == hashes(made)
-    make_recordings(
-        tmp_path / "other", SyntheticSettings(train=1, dev=0, frames=200, size=(240, 240), seed=4), say=quiet
-    )
+    make_recordings(replace(SMALL, out=tmp_path / "other", dev=0, seed=4), quiet)
     first, other = (
         VideoReader(folder / "recordings_video/train_1.mp4").read().astype(int) for folder in (made, tmp_path / "other")
     )
@@ -72,22 +72,22 @@ def test_the_same_settings_give_the_same_bytes_and_another_seed_another_person(m
 
 
 def test_nested_folders_are_found(tmp_path):
-    make_recordings(tmp_path, SyntheticSettings(train=1, dev=0, frames=50, size=(160, 160), nested=True), say=quiet)
+    make_recordings(replace(SMALL, out=tmp_path, dev=0, frames=50, size=(160, 160), nested=True), quiet)
     (recording,) = find_recordings(tmp_path)
     assert recording.video == tmp_path / "recordings_video/recordings_video/train_1.mp4"
 
 
 def test_only_missing_recordings_are_made(made, tmp_path, monkeypatch):
     out = tmp_path / "avec"
-    make_recordings(out, SMALL, say=quiet)
+    make_recordings(replace(SMALL, out=out), quiet)
     (out / "recordings_video/dev_1.mp4").unlink()
     before = (out / "recordings_video/train_1.mp4").stat().st_mtime_ns
-    assert make_recordings(out, SMALL, say=quiet) == ["dev_1"]
+    assert make_recordings(replace(SMALL, out=out), quiet) == ["dev_1"]
     assert (out / "recordings_video/train_1.mp4").stat().st_mtime_ns == before
     assert hashes(out) == hashes(made)
     (out / "recordings_video/dev_1.mp4").write_bytes(b"cut short")
-    assert make_recordings(out, SMALL, say=quiet) == ["dev_1"]
-    assert make_recordings(out, SMALL, say=quiet) == []
+    assert make_recordings(replace(SMALL, out=out), quiet) == ["dev_1"]
+    assert make_recordings(replace(SMALL, out=out), quiet) == []
     draw = package.Scene.draw
 
     def interrupted(self, *arguments, **options):
@@ -99,20 +99,20 @@ def test_only_missing_recordings_are_made(made, tmp_path, monkeypatch):
     interrupted.count = 0
     monkeypatch.setattr(package.Scene, "draw", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        make_recordings(out, SMALL, fresh=True, say=quiet)
+        make_recordings(replace(SMALL, out=out, fresh=True), quiet)
     assert not list(out.rglob("*.partial"))
 
 
 @pytest.mark.parametrize("changes", [{"train": 0, "dev": 0}, {"size": (161, 160)}, {"size": (160, 100)}])
 def test_settings_that_cannot_be_drawn_are_refused(changes):
     with refused("out-of-range", field="--size" if "size" in changes else "--dev"):
-        SyntheticSettings(**changes)
+        replace(SMALL, **changes)
 
 
 def test_other_settings_are_refused_and_nothing_is_changed(made):
     before = hashes(made)
     with refused("mismatch", field="seed"):
-        make_recordings(made, SyntheticSettings(train=1, dev=1, frames=200, size=(240, 240), seed=9), say=quiet)
+        make_recordings(replace(SMALL, out=made, seed=9), quiet)
     assert hashes(made) == before
 
 

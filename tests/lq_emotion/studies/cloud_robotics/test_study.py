@@ -25,9 +25,11 @@ VERSIONS = ("90p30", "90p10", "45p30", "45p10")
 def data(tmp_path_factory):
     """Draw both data sets and two nets to begin with."""
     folder = tmp_path_factory.mktemp("a second study")  # with blanks
-    make_ferplus(folder / "ferplus", FerTreeSettings(images=120), say=quiet)
-    settings = RavdessTreeSettings(actors=4, size=(160, 90), seconds=0.7, statements=1, repetitions=1)
-    make_ravdess(folder / "ravdess", settings, jobs=2, say=quiet)
+    make_ferplus(FerTreeSettings(out=folder / "ferplus", images=120), quiet)
+    settings = RavdessTreeSettings(
+        out=folder / "ravdess", actors=4, size=(160, 90), seconds=0.7, statements=1, repetitions=1, jobs=2
+    )
+    make_ravdess(settings, quiet)
     prepared = Preprocessing("BGR", resize=(36, 36), crop=(32, 32), mean=np.full(3, 115, np.float32), scale=0.01)
     for seed, name in enumerate(("vggface2", "imagenet")):
         weights = folder / f"{name}.caffemodel"
