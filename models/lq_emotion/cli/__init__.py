@@ -63,16 +63,7 @@ _OUTPUTS = ("out",)  # options that name files to write; the files that others n
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Parameters
-    ----------
-    argv : arguments without the program's name; those of the process by default.
-
-    Returns
-    -------
-    0; 1 if the command failed (one line on stderr, no traceback); 2 for wrong usage; 130 after Ctrl-C.
-    """
+    """Run a command; return 0, 1 if it failed (a line on stderr), 2 for wrong usage, 130 after Ctrl-C."""
     if argv is None:
         leave_ascii()
     return with_streams("lq-emotion", lambda: _run(sys.argv[1:] if argv is None else argv))

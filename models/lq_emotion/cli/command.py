@@ -27,23 +27,15 @@ def imported(name: str) -> Callable[..., Any]:
     return call
 
 
-def _no_failures(_result: Any) -> Sequence[str]:
-    return ()
-
-
-def _show_nothing(_result: Any, _settings: Any) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Command(Generic[SettingsT, ResultT]):
     """A command, whose options are the fields of its settings."""
 
     settings: type[SettingsT]
     run: Callable[[SettingsT, Say], ResultT]
-    show: Callable[[ResultT, SettingsT], None] = _show_nothing
+    show: Callable[[ResultT, SettingsT], None] = lambda _result, _settings: None
     """Prints the result for people, where lines of progress do not suffice."""
-    failures: Callable[[ResultT], Sequence[str]] = _no_failures
+    failures: Callable[[ResultT], Sequence[str]] = lambda _result: ()
     """Returns the parts of the result that failed, a line each; with one or more the exit code is 1."""
     json: bool = True
     """Offer ``--json``, which prints the result: a record, several, or a dict of JSON values."""

@@ -26,12 +26,7 @@ class Record:
     def from_json(cls, value: Any) -> Self:
         """Read what `to_json` returned; a key that is missing takes the field's default, an unknown key is skipped.
 
-        Raises
-        ------
-        KeyError
-            A key without a default is missing.
-        TypeError, ValueError
-            A value is of another type than the field.
+        A missing key without a default is a KeyError, a value of another type than the field a TypeError or ValueError.
         """
         if not isinstance(value, dict):
             raise TypeError(f"expected an object, got {type(value).__name__}")

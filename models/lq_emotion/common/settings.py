@@ -66,14 +66,9 @@ def cluster_option(group: str = "") -> Any:
 
 
 class Settings(Record):
-    """Base of settings: frozen dataclasses whose ranges are checked when one is made.
+    """Base of settings: frozen dataclasses that are refused with a DataError where a value is out of range.
 
     A field whose type is another class of settings adds that class's options to the command.
-
-    Raises
-    ------
-    DataError
-        A value is out of range.
     """
 
     def __post_init__(self) -> None:

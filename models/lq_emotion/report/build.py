@@ -42,13 +42,7 @@ _PAPER = (
 
 
 def make_report(root: Path) -> Report:
-    """Return a report of what lies below ROOT, of either study. A line names what is missing or damaged.
-
-    Raises
-    ------
-    FileError
-        There is no such folder.
-    """
+    """Return a report of what is below ROOT, of either study. A line names what is missing or damaged."""
     if not root.is_dir():
         hint = "--out is the folder that `lq-emotion study run` wrote to"
         raise FileError("folder not found", code="file-missing", file=root, hint=hint)
@@ -106,12 +100,7 @@ class Written(Record):
 
 
 def report_on(root: Path) -> Written:
-    """Write the report of a folder of results, ROOT/report/report.html and report.md.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-    """
+    """Write the report of a folder of results, ROOT/report/report.html and report.md."""
     report = make_report(root)
     files = write_report(report, root / "report")
     sections = {

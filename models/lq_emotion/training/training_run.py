@@ -35,12 +35,7 @@ H5_RESULTS = "h5.json"  # of `crops.h5`
 def train(settings: TrainingSettings, say: Say = print) -> TrainingResults:
     """Train a net in its own folder, or continue; write the results to train.json and return them.
 
-    Raises
-    ------
-    CaffeCompatError, OSError
-        Data, weights or settings cannot be used; the folder is unchanged.
-    InterruptedTrainingError
-        Ctrl-C was pressed; a snapshot was saved.
+    What cannot be used is refused before the folder is changed; Ctrl-C saves a snapshot.
     """
     builder, switches = definitions.builder(settings.net), settings.switches
     device = choose_device(settings.device)

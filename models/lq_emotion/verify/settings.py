@@ -41,11 +41,7 @@ def read_cell(text: str) -> tuple[str, ClaimedCell]:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifySettings(Settings):
-    """Settings and result of a verification.
-
-    The result, verify.json, ends with a SHA-256 over all other entries. The hash detects accidental changes; it is no
-    signature, as anybody can compute it.
-    """
+    """Settings of a verification."""
 
     weights: Path = option(
         help="folder or zip archive of .caffemodel and .caffemodel.h5 files, or one file", metavar="DIR"

@@ -58,15 +58,9 @@ def write_video(
 ) -> Iterator[VideoWriter]:
     """Give a writer of a video, .mp4, .mov or .mkv; FFmpeg's errors become a FileError that names the file.
 
-    Parameters
-    ----------
-    options : the encoder's options.
-    tick : unit of time in seconds.
-    rate : stated frames per second; None leaves it to FFmpeg.
-    converter : ``opencv`` turns frames into 4:2:0, in a tenth of the time that ``ffmpeg`` takes for it.
-    tagged : true if the file states that its colours are BT.601, 16-235.
-    threads : threads of the encoder; None leaves it to FFmpeg.
-    container : options of the container.
+    `options` are the encoder's, `container` the container's; `tick` is the unit of time in seconds, `rate` the stated
+    frames per second. The converter ``opencv`` turns frames into 4:2:0 in a tenth of the time that ``ffmpeg`` takes for
+    it. A `tagged` file states that its colours are BT.601, 16-235.
     """
     av = load_av()
 

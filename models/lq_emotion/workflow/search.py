@@ -95,17 +95,11 @@ def search_stages(
     first: int = FIRST,
     seed: int = 0,
 ) -> list[Stage[None]]:
-    """Return a stage for each trial, which writes its `Trial`.
+    """Return a stage for each trial, which writes its `Trial` to ``trial_00.json`` and may use the folder ``trial_00``.
 
-    Parameters
-    ----------
-    name : begins the names of the stages.
-    folder : folder of the trials, with ``trial_00.json`` and the folder ``trial_00`` for each.
-    objective : picklable where stages run in other processes; a value that is not finite fails the trial.
-    settings : what decides its value besides the parameters and the files in `reads`; JSON.
-    trials : their number, the first ones included.
-    first : trials that cover the space evenly; they do not depend on each other, so they can run side by side.
-    seed : random seed of the sequence and of the search for the largest expected improvement.
+    `objective` is picklable where stages run in other processes; a value that is not finite fails the trial. `settings`
+    are what decides its value besides the parameters and the files in `reads`; JSON. The `first` trials cover the space
+    evenly and do not depend on each other, so they can run side by side.
     """
     results = tuple(folder / f"trial_{number:02}.json" for number in range(trials))
     common = {

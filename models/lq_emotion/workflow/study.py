@@ -41,18 +41,6 @@ SettingsT = TypeVar("SettingsT", bound=StudySettings)
 ResultsT = TypeVar("ResultsT")
 
 
-def _as_they_are(settings: SettingsT) -> SettingsT:
-    return settings
-
-
-def _nothing(_settings: Any) -> tuple[Path, ...]:
-    return ()
-
-
-def _no_estimate(_settings: Any, _stages: Any, _say: Say) -> None:
-    pass
-
-
 @dataclass(frozen=True)
 class Study(Generic[SettingsT, ResultsT]):
     """A study.
@@ -73,9 +61,9 @@ class Study(Generic[SettingsT, ResultsT]):
     name: str
     stages: Callable[[SettingsT], list[Stage[Any]]]
     results: Callable[[SettingsT, Mapping[str, float | None]], ResultsT]
-    writes: Callable[[SettingsT], Iterable[Path]] = _nothing
-    estimate: Callable[[SettingsT, list[Stage[Any]], Say], None] = _no_estimate
-    prepare: Callable[[SettingsT], SettingsT] = _as_they_are
+    writes: Callable[[SettingsT], Iterable[Path]] = lambda _settings: ()
+    estimate: Callable[[SettingsT, list[Stage[Any]], Say], None] = lambda _settings, _stages, _say: None
+    prepare: Callable[[SettingsT], SettingsT] = lambda settings: settings
     adopts: bool = False
 
     def todo(self, settings: SettingsT) -> list[tuple[Stage[Any], bool]]:
@@ -94,11 +82,8 @@ class Study(Generic[SettingsT, ResultsT]):
     def run(self, settings: SettingsT, say: Say = print) -> ResultsT:
         """Run what is missing, and return the results.
 
-        Raises
-        ------
-        CaffeCompatError, OSError
-            A setting is out of range. A stage failed; what does not need it is done, and the same command goes on from
-            there. Another process works in the folder, or files of the study's names are someone else's.
+        Where a stage failed, what does not need it is done, and the same command goes on from there. Files of the
+        study's names that no run wrote, and a folder in which another process works, are refused.
         """
         settings = self.prepare(absolute(settings))
         require_folder(settings.root)

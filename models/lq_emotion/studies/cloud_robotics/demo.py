@@ -62,19 +62,7 @@ def demo_plan(out: Path, size: CloudDemoSize, seed: int = 0) -> CloudPlan:
 
 
 def run_demo(out: Path, size: CloudDemoSize | None = None, seed: int = 0, say: Say = print) -> CloudResults:
-    """Draw both data sets, train small nets in place of the published ones, run the study, and return its results.
-
-    Parameters
-    ----------
-    out : ROOT; an interrupted run in it continues.
-    size : how much is drawn and trained.
-    seed : random seed of the drawings and of the trainings.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-    """
+    """Draw both data sets, train small nets in place of the published ones, run the study, and return its results."""
     size = size or CloudDemoSize()
     plan = demo_plan(out, size, seed)
     assert plan.ravdess is not None

@@ -33,13 +33,7 @@ Stage = AnyStage[None]
 
 
 def stages(plan: CloudPlan) -> list[Stage]:
-    """Return all stages, each after those it depends on.
-
-    Raises
-    ------
-    CaffeCompatError
-        The plan cannot be run.
-    """
+    """Return all stages, each after those it depends on; refuse a plan that cannot be run."""
     check(plan)
     read_ferplus(plan.ferplus).image(0)  # refused before anything is written
     todo = [_images(plan)]

@@ -129,20 +129,7 @@ def demo_plan(out: Path, size: DemoSize, seed: int = 0, threads: int = 2) -> Stu
 def run_demo(
     out: Path, size: DemoSize | None = None, *, seed: int = 0, threads: int = 2, say: Say = print
 ) -> DemoResults:
-    """Draw people, run the study, calibrate Joint-OA and predict two videos; write and return ROOT/demo.json.
-
-    Parameters
-    ----------
-    out : ROOT; an interrupted run in it continues.
-    size : how much is drawn, trained and degraded.
-    seed : random seed of the people and of the trainings.
-    threads : threads of a stage.
-    say : receives lines of progress.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-    """
+    """Draw people, run the study, calibrate Joint-OA and predict two videos; write and return ROOT/demo.json."""
     size = size or DemoSize()
     plan = demo_plan(out, size, seed, threads)
     made_from = fingerprint([asdict(size), seed, threads])

@@ -68,11 +68,9 @@ def built_in() -> list[ImageSource]:
 
 
 def of_folder(folder: Path) -> list[ImageSource]:
-    """Return the images of a folder; the last fifth, one to four, is held out.
+    """Return the images of a folder without its subfolders; the last fifth, one to four, is held out.
 
-    Parameters
-    ----------
-    folder : searched without its subfolders; of more than 24 images, 24 evenly spread by name are used.
+    Of more than 24 images, 24 evenly spread by name are used.
     """
     if not folder.is_dir():
         raise DataError("folder of images not found", code="file-missing", file=folder)

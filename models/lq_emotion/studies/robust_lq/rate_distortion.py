@@ -218,13 +218,7 @@ def _model(text: str) -> Model:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSettings(StudySettings):
-    """Settings of a sweep over factors, codecs and quantisers: every combination is run.
-
-    Raises
-    ------
-    DataError
-        A codec or a quantiser is unknown, nothing is given, or two models have one name.
-    """
+    """Settings of a sweep over factors, codecs and quantisers: every combination is run."""
 
     seed: int = option(0, offered=False)  # nothing is drawn
     threads: int = option(2, offered=False)

@@ -42,13 +42,7 @@ Stage = AnyStage[PlannedTraining]
 
 
 def stages(plan: StudyPlan) -> list[Stage]:
-    """Return all stages, each after those it depends on.
-
-    Raises
-    ------
-    CaffeCompatError
-        The plan cannot be run.
-    """
+    """Return all stages, each after those it depends on; refuse a plan that cannot be run."""
     check(plan)
     if plan.natural is not None:
         work.sr_images(plan)

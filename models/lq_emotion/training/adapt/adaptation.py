@@ -51,15 +51,7 @@ _TEST_BATCH = 64  # at most
 
 
 def adapt(settings: AdaptSettings, say: Say = print) -> AdaptationResults:
-    """Fine-tune a net on a table of clips.
-
-    Raises
-    ------
-    CaffeCompatError, OSError
-        The clips, the model or the settings cannot be used.
-    InterruptedTrainingError
-        Ctrl-C was pressed; a snapshot was saved.
-    """
+    """Fine-tune a net on a table of clips; after Ctrl-C, which saves a snapshot, the same call continues."""
     table = read_clips(settings.clips, settings.reading)
     weights, model = find_description(settings.model, any_outputs=True)
     require_other_file(settings.out / f"{settings.out.name}.caffemodel", weights)

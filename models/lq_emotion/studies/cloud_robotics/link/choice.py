@@ -90,18 +90,7 @@ def least_kbps(point: OperatingPoint, demand: Demand) -> float:
 
 
 def choose(table: RateTable, kbps: float, demand: Demand) -> Choice:
-    """Return the point with the best score that a bandwidth carries within the delay; of equals, that of fewest bits.
-
-    Parameters
-    ----------
-    table : a table with at least one point.
-    kbps : the bandwidth, in 1000 bits per second.
-
-    Raises
-    ------
-    DataError
-        The bandwidth is not positive.
-    """
+    """Return the point of the best score that a bandwidth carries within the delay; of equals, that of fewest bits."""
     if not (math.isfinite(kbps) and kbps > 0):
         raise DataError("out of range", code="out-of-range", field="kbps", value=kbps, hint="more than 0")
     needed = [(least_kbps(point, demand), point) for point in table.points]

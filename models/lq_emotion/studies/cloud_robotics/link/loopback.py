@@ -124,23 +124,10 @@ def loop_back(
     patience: float = 1.0,
     timeout: float = 10.0,
 ) -> Traffic:
-    """Send frames over a link of a bandwidth to a receiver that answers each.
+    """Send frames, captured `point.fps` times a second, over a link to a receiver that answers each.
 
-    Parameters
-    ----------
-    frames : captured `point.fps` times a second, (H, W, 3) uint8, red first.
-    point : how to send.
-    kbps : bandwidth, in 1000 bits per second.
-    prepare, answer : the work of the robot and of the other end, without coding.
-    patience : seconds of waiting after which a frame is skipped.
-    timeout : seconds of silence after which the connection counts as broken.
-
-    Raises
-    ------
-    DataError
-        The bandwidth does not carry the point, its codec holds frames back, or a frame cannot be coded.
-    OSError
-        The connection broke.
+    `prepare` and `answer` are the work of the robot and of the other end, without coding. A frame that has waited for
+    `patience` seconds is skipped; after `timeout` seconds of silence the connection counts as broken.
     """
     _require_possible(point, kbps)
     sender = _Sender(frames, prepare, point, kbps, patience)

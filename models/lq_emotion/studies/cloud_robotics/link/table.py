@@ -117,13 +117,7 @@ class RateTable(Record):
 
 
 def read_table(path: Path) -> RateTable:
-    """Read a table: CSV or JSON with the fields of `OperatingPoint`, or the ``rd.json`` of a sweep over faces.
-
-    Raises
-    ------
-    FileError
-        The file is missing, or is of another kind.
-    """
+    """Read a table: CSV or JSON with the fields of `OperatingPoint`, or the ``rd.json`` of a sweep over faces."""
     if not path.is_file():
         raise FileError("no such file", code="file-missing", file=path, field="--table")
     if path.suffix.lower() == ".csv":
@@ -190,13 +184,9 @@ def operating_point(
     *,
     model: str,
 ) -> OperatingPoint:
-    """Return the point of a coded version, of whole frames, scored by accuracy.
+    """Return the point of a coded version, of whole frames, scored by accuracy; `costs` are `clip_cost` of each clip.
 
-    Parameters
-    ----------
-    costs : `clip_cost` of each clip.
-    correct : whether each clip was classified correctly.
-    actors : actor of each clip, or empty; where given, the interval draws actors.
+    Where the `actors` of the clips are given, the interval draws actors.
     """
     if version.qp is None:
         raise DataError("uncoded clips have no bits", code="out-of-range", field="version", value=version.name)
