@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 from caffe_compat.errors import DataError, printable
 from lq_emotion.cli.command import Command
@@ -23,7 +22,7 @@ from lq_emotion.datasets.clips.table import ClipSettings, read_clips
 from lq_emotion.datasets.synthetic.ferplus_tree import FerTreeSettings, make_ferplus
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.datasets.synthetic.ravdess_tree import RavdessTreeSettings, make_ravdess
-from lq_emotion.video.degrade import DegradedVideo, degrade_video
+from lq_emotion.video.degrade import DegradedVideo, DegradeSettings, degrade_video
 
 
 def _show_recordings(_names: Sequence[str], data: SyntheticSettings) -> None:
@@ -130,26 +129,11 @@ def _show_h5(results: H5Results, _settings: H5Command) -> None:
     print(f"  {results.folder}/train.txt\n  {results.folder}/test.txt")
 
 
-@dataclass(frozen=True, kw_only=True)
-class DegradeSettings(Settings):
-    """Settings of ``data degrade``."""
-
-    video: Path = option(help="a video file", positional=True, metavar="VIDEO")
-    out: Path = option(help="an .mp4, .mov or .mkv file, without sound", metavar="FILE")
-    scale: float = option(1.0, "factor to shrink by", least=1)
-    qp: int = option(28, "quantiser of all frames", least=0, most=51)
-    fps: float | None = option(None, "most frames per second (default: all frames)", least=0.01)
-    codec: Literal["x264", "x265"] = option("x264", "encoder")
-
-
 def _degrade(settings: DegradeSettings, _say: Say) -> DegradedVideo:
     from tqdm import tqdm
 
     with tqdm(desc=printable(settings.video.name), unit=" frames", disable=None, leave=False) as bar:
-        return degrade_video(
-            settings.video, settings.out, scale=settings.scale, qp=settings.qp, fps=settings.fps, codec=settings.codec,
-            progress=bar.update,
-        )  # fmt: skip
+        return degrade_video(settings, bar.update)
 
 
 def _show_degraded(result: DegradedVideo, settings: DegradeSettings) -> None:

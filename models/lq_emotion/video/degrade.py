@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,8 @@ from caffe_compat.errors import DataError, FileError
 from caffe_compat.formats.regular_file import require_other_file, require_regular
 from lq_emotion.common.progress import Progress
 from lq_emotion.common.records import Record
-from lq_emotion.video.codecs import Codec, find_codec
+from lq_emotion.common.settings import Settings, option
+from lq_emotion.video.codecs import find_codec
 from lq_emotion.video.container import read_frames
 from lq_emotion.video.encode import Frames, encode, padded
 from lq_emotion.video.frames import Frame, thin
@@ -54,7 +55,8 @@ def degrade(frames: Frames, *, scale: float = 1, qp: int | None = None, codec: s
     As an augmentation of training data, draw `scale` and `qp` for each clip, and enlarge the result by imresize to what
     the net takes.
     """
-    _require_scale(scale)
+    if not (math.isfinite(scale) and scale >= 1):
+        raise DataError("out of range", code="out-of-range", field="scale", value=scale, hint="1 or more")
     small = _shrunk(frames, scale, (1, 2))
     if qp is None:
         return Degraded(small, np.full(len(small), math.nan))
@@ -89,38 +91,26 @@ class DegradedVideo(Record):
         return {**super().to_json(), "bpp": self.bpp, "bits_per_second": self.rate}
 
 
-def degrade_video(
-    source: Path,
-    out: Path,
-    *,
-    scale: float = 1,
-    qp: int = 28,
-    fps: float | None = None,
-    codec: str = "x264",
-    progress: Progress | None = None,
-) -> DegradedVideo:
-    """Write a degraded copy of a video, without sound, its frames at their own times.
+@dataclass(frozen=True, kw_only=True)
+class DegradeSettings(Settings):
+    """Settings of a degraded copy of a video."""
 
-    Parameters
-    ----------
-    source : a video that FFmpeg reads; a rotation that the file asks for is applied.
-    out : an .mp4, .mov or .mkv file; it appears complete or not at all.
-    scale : the factor s.
-    qp : quantiser of all frames.
-    fps : most frames per second; the others are left out. None keeps all.
-    codec : ``x264`` or ``x265``.
-    progress : called with 1 for each frame read.
+    video: Path = option(help="a video file", positional=True, metavar="VIDEO")
+    out: Path = option(help="an .mp4, .mov or .mkv file, without sound", metavar="FILE")
+    scale: float = option(1.0, "factor to shrink by", least=1)
+    qp: int = option(28, "quantiser of all frames", least=0, most=51)
+    fps: float | None = option(None, "most frames per second (default: all frames)", least=0.01)
+    codec: Literal["x264", "x265"] = option("x264", "encoder")
 
-    Raises
-    ------
-    CaffeCompatError
-        The source is not a video or damaged, an option is invalid, or PyAV is missing.
-    """
-    chosen = _require_options(source, out, scale, qp, fps, codec)
-    options = {"preset": chosen.preset, **chosen.options(qp)}
-    with write_video(out, options, encoder=chosen.encoder, tagged=True, threads=1) as target:
-        for time, image in thinned(read_frames(source), fps, progress):
-            small = padded(_shrunk(image, scale, (0, 1)), chosen.min_side)
+
+def degrade_video(settings: DegradeSettings, progress: Progress | None = None) -> DegradedVideo:
+    """Write a degraded copy of a video, upright, its frames at their own times; it appears complete or not at all."""
+    out, codec = settings.out, find_codec(settings.codec)
+    _require_files(settings.video, out)
+    options = {"preset": codec.preset, **codec.options(settings.qp)}
+    with write_video(out, options, encoder=codec.encoder, tagged=True, threads=1) as target:
+        for time, image in thinned(read_frames(settings.video), settings.fps, progress):
+            small = padded(_shrunk(image, settings.scale, (0, 1)), codec.min_side)
             if target.size not in (None, small.shape[:2]):
                 raise DataError(
                     f"frame at {time:.3f} s is {image.shape[1]} x {image.shape[0]}, unlike those before",
@@ -128,14 +118,9 @@ def degrade_video(
                 )  # fmt: skip
             target.write(small, round(time / MPEG_CLOCK))
         if target.size is None:
-            raise FileError("contains no frame", code="empty", file=source)
+            raise FileError("contains no frame", code="empty", file=settings.video)
     height, width = target.size
     return DegradedVideo(target.frames, width, height, float(target.last * MPEG_CLOCK), target.bits)
-
-
-def _require_scale(scale: float) -> None:
-    if not (math.isfinite(scale) and scale >= 1):
-        raise DataError("out of range", code="out-of-range", field="scale", value=scale, hint="1 or more")
 
 
 def _shrunk(frames: Frames, scale: float, axes: tuple[int, int]) -> Frames:
@@ -146,12 +131,7 @@ def _shrunk(frames: Frames, scale: float, axes: tuple[int, int]) -> Frames:
     return frames if scale == 1 else np.asarray(imresize(frames, 1 / scale, axes=axes), np.uint8)
 
 
-def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float | None, codec: str) -> Codec:
-    _require_scale(scale)
-    thin(fps)
-    chosen = find_codec(codec, qp)
-    if chosen.family is None:
-        raise DataError("not for files", code="unsupported", field="codec", value=codec, hint="x264 or x265")
+def _require_files(source: Path, out: Path) -> None:
     require_regular(source)
     if not source.is_file():
         raise FileError("no such file", code="file-missing", file=source)
@@ -159,7 +139,6 @@ def _require_options(source: Path, out: Path, scale: float, qp: int, fps: float 
         hint = f"name it {' or '.join(f'*{suffix}' for suffix in CONTAINERS)}"
         raise FileError("unknown kind of file", code="unsupported", file=out, hint=hint)
     require_other_file(out, source)
-    return chosen
 
 
 def thinned(

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lq_emotion.video.degrade import degrade, degrade_video
+from lq_emotion.video.degrade import DegradeSettings, degrade, degrade_video
 from lq_emotion.video.encode import encode
 from lq_emotion.video.frames import thin
 from matlab_ports.imresize import imresize
@@ -113,7 +113,7 @@ def test_a_factor_that_leaves_no_pixel_is_refused():
 def test_a_degraded_video_keeps_the_uneven_times_of_its_frames(tmp_path):
     times = [0, 40, 130, 170, 400, 441]
     source = write_video(tmp_path / "source.mkv", stripes(), times)
-    result = degrade_video(source, tmp_path / "out.mp4", scale=2, qp=20)
+    result = degrade_video(DegradeSettings(video=source, out=tmp_path / "out.mp4", scale=2, qp=20))
     frames = read_video(tmp_path / "out.mp4")
     assert [round(1000 * time) for time, _ in frames] == times
     assert frames[0][1].shape == (24, 36, 3)
@@ -124,7 +124,7 @@ def test_a_degraded_video_keeps_the_uneven_times_of_its_frames(tmp_path):
 
 def test_fewer_frames_per_second_keep_the_times_of_those_that_stay(tmp_path):
     source = write_video(tmp_path / "source.mkv", stripes(25), range(0, 1000, 40))
-    result = degrade_video(source, tmp_path / "out.mkv", fps=5)
+    result = degrade_video(DegradeSettings(video=source, out=tmp_path / "out.mkv", fps=5))
     assert [round(1000 * time) for time, _ in read_video(tmp_path / "out.mkv")] == [0, 200, 400, 600, 800]
     assert result.frames == 5
 
@@ -133,14 +133,14 @@ def test_sizes_are_padded_to_even_numbers_and_to_what_the_codec_takes(tmp_path):
     source = write_video(tmp_path / "source.mkv", stripes(3), range(0, 120, 40))
     sizes = {}
     for codec in ("x264", "x265"):
-        result = degrade_video(source, tmp_path / "out.mp4", scale=7, codec=codec)
+        result = degrade_video(DegradeSettings(video=source, out=tmp_path / "out.mp4", scale=7, codec=codec))
         sizes[codec] = (result.width, result.height)
     assert sizes == {"x264": (12, 8), "x265": (24, 24)}
 
 
 def test_a_rotation_that_the_file_asks_for_is_applied(tmp_path):
     source = write_clip(tmp_path / "source.mp4", gray_levels(2), rotation=-90)
-    assert degrade_video(source, tmp_path / "out.mp4").width == 48
+    assert degrade_video(DegradeSettings(video=source, out=tmp_path / "out.mp4")).width == 48
     _, image = read_video(tmp_path / "out.mp4")[0]
     assert image[4, 40].min() > 180 > 90 > image[4, 4].max()  # bright on the left before, above on the right now
 
@@ -148,7 +148,7 @@ def test_a_rotation_that_the_file_asks_for_is_applied(tmp_path):
 def test_a_truncated_video_is_refused_and_leaves_no_file(tmp_path):
     path = write_truncated(tmp_path / "v.mkv")
     with refused("damaged-file", file="v.mkv"):
-        degrade_video(path, tmp_path / "out.mp4")
+        degrade_video(DegradeSettings(video=path, out=tmp_path / "out.mp4"))
     assert [file.name for file in tmp_path.iterdir()] == ["v.mkv"]
 
 
@@ -159,7 +159,7 @@ def test_a_truncated_video_is_refused_and_leaves_no_file(tmp_path):
         ("text.mp4", {}, "damaged-file"),
         ("source.mkv", {"out": "out.avi"}, "unsupported"),
         ("source.mkv", {"out": "source.mkv"}, "conflict"),
-        ("source.mkv", {"codec": "vp9"}, "unsupported"),
+        ("source.mkv", {"codec": "vp9"}, "out-of-range"),
         ("source.mkv", {"fps": 0}, "out-of-range"),
     ],
 )
@@ -168,14 +168,15 @@ def test_what_cannot_be_degraded_is_refused_and_leaves_no_file(tmp_path, name, o
     (tmp_path / "text.mp4").write_text("no video")
     before = (tmp_path / "source.mkv").read_bytes()
     with refused(code):
-        degrade_video(tmp_path / name, tmp_path / options.pop("out", "out.mp4"), **options)
+        out = tmp_path / options.pop("out", "out.mp4")
+        degrade_video(DegradeSettings(video=tmp_path / name, out=out, **options))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source.mkv", "text.mp4"]
     assert (tmp_path / "source.mkv").read_bytes() == before
 
 
 def test_an_avi_with_b_frames_is_degraded(tmp_path):
     path = write_clip(tmp_path / "a.avi", gray_levels(30), options={"bf": "3"})
-    assert degrade_video(path, tmp_path / "b.mp4", scale=2).frames == 30
+    assert degrade_video(DegradeSettings(video=path, out=tmp_path / "b.mp4", scale=2)).frames == 30
 
 
 def test_the_command_writes_a_video_and_says_how_many_bits_it_takes(tmp_path, capsys):

@@ -39,7 +39,7 @@ from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.studies.robust_lq.stages import stages
 from lq_emotion.studies.robust_lq.study import STUDY
 from lq_emotion.studies.robust_lq.upscaling import SrGain, sr_gain
-from lq_emotion.video.degrade import degrade_video
+from lq_emotion.video.degrade import DegradeSettings, degrade_video
 from lq_emotion.video.sources import find_sources
 
 Scores = Mapping[str, Mapping[str, float | None]]
@@ -212,7 +212,7 @@ def _videos(plan: StudyPlan, estimator: Estimator, name: str, say: Say) -> tuple
     boxes = out / "boxes"
     boxes.mkdir(parents=True, exist_ok=True)
     low = out / f"{name}_s{_LOW_SCALE}_qp{_LOW_QP}.mp4"
-    degrade_video(video, low, scale=_LOW_SCALE, qp=_LOW_QP)
+    degrade_video(DegradeSettings(video=video, out=low, scale=_LOW_SCALE, qp=_LOW_QP))
     file = read_boxes(plan.boxes / f"{name}.csv")
     for path, scale in ((video, 1), (low, _LOW_SCALE)):
         corners = (file.bbox[:, :2] - 1) / scale + 1  # 1-based
