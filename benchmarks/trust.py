@@ -114,7 +114,7 @@ def trained(recordings: Path, folder: Path, iterations: int) -> LoadedModel:
             save_weights(solver.net, weights)
     outputs = Dimensions((Dimension("valence", -1, 1, "synthetic"),))
     return LoadedModel(
-        name="small synthetic net", net=load_net(small_net(None), weights),
+        name="small synthetic net", net=load_net(small_net(None), weights), definition=small_net(None),
         preprocessing=PREPROCESSING, outputs=outputs, crop=CROP, weights=weights, limits="knows drawn faces only",
     )  # fmt: skip
 

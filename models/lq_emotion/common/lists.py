@@ -1,10 +1,11 @@
-"""Lists of files: sorted as people order names, and written one name per line, as HDF5Data reads them."""
+"""Lines, rows of CSV and lists of files, written complete or not at all, and names sorted as people order them."""
 
 from __future__ import annotations
 
+import csv
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from caffe_compat.formats.files import atomic_path
@@ -24,6 +25,12 @@ def write_lines(lines: Sequence[str], path: Path) -> None:
     """Write lines, complete or not at all."""
     with atomic_path(path) as partial:
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def write_rows(rows: Iterable[Iterable[object]], path: Path) -> None:
+    """Write rows of a CSV file, complete or not at all."""
+    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _relative(file: Path, path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from caffe_compat.errors import DataError, FileError
-from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.document import Column, Table, row
 from lq_emotion.common.json_files import read_record
-from lq_emotion.common.lists import write_lines
+from lq_emotion.common.lists import write_lines, write_rows
 from lq_emotion.common.markdown import as_text
 from lq_emotion.common.text_table import Table as TextTable
 from lq_emotion.evaluation.settings import Evaluation
@@ -65,8 +63,7 @@ def write_csv(results: Evaluation, path: Path) -> None:
     """Write a row for each recording, for all frames together and for the mean of the recordings."""
     rows: list[tuple[str, ...]] = [("recording", "frames", *MEASURES)]
     rows += [(_escape_formula(name), *numbers) for name, *numbers in _rows(results, "{!r}")]
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+    write_rows(rows, path)
 
 
 def _escape_formula(text: str) -> str:

@@ -8,7 +8,7 @@ detected, 0 where the box is held from an earlier frame or there is no face.
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.lists import write_rows
 from lq_emotion.common.text_table import Table
 from lq_emotion.faces.face import Face
 from matlab_ports.matfile import loadmat, savemat
@@ -103,11 +103,10 @@ def write_boxes(
     if path.suffix.lower() == ".mat":
         savemat(path, {"bbox": boxes, "time": times[:, None]})
         return
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("frame", *_COLUMNS, "detected"))
-        for frame, (instant, box) in enumerate(zip(times.tolist(), boxes.tolist(), strict=True)):
-            writer.writerow((frame, f"{instant:.10g}", *(f"{value:.10g}" for value in box), int(flags[frame])))
+    rows: list[Sequence[object]] = [("frame", *_COLUMNS, "detected")]
+    for frame, (instant, box) in enumerate(zip(times.tolist(), boxes.tolist(), strict=True)):
+        rows.append((frame, f"{instant:.10g}", *(f"{value:.10g}" for value in box), int(flags[frame])))
+    write_rows(rows, path)
 
 
 def _from_mat(path: Path) -> tuple[Doubles, Doubles]:

@@ -42,7 +42,10 @@ def made_model(folder, outputs, *, name="net", weight=0.0, bias=0.0):
     weights = folder / f"{name}.caffemodel"
     save_weights(net, weights)
     preprocessing = Preprocessing(channels="GRAY", resize=(8, 8), raw_scale=1 / 255)
-    return LoadedModel(name, net, preprocessing, outputs, FaceCrop(), weights, "none: it is made up")
+    return LoadedModel(
+        name=name, net=net, definition=definition_of(outputs), preprocessing=preprocessing, outputs=outputs,
+        crop=FaceCrop(), weights=weights, limits="none: it is made up",
+    )  # fmt: skip
 
 
 def described(model):

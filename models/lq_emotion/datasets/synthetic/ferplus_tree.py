@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.lists import write_rows
 from lq_emotion.common.progress import Say
 from lq_emotion.common.settings import absolute, option
 from lq_emotion.datasets.ferplus import COLUMNS, FOLDER_LABELS, FOLDERS, LABELS, PIXELS, SIDE
@@ -154,6 +155,5 @@ def _write_folders(out: Path, images: Iterable[_Drawn]) -> list[Path]:
             rows[folder].append((drawn.name, f"(0, 0, {SIDE}, {SIDE})", *drawn.votes))
     for folder, lines in rows.items():
         files.append(out / folder / FOLDER_LABELS)
-        with atomic_path(files[-1]) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
+        write_rows(lines, files[-1])
     return files

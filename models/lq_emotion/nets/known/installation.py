@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,15 +138,13 @@ def add_model(
     store: Store,
     *,
     name: str | None = None,
-    definition: PathLike | None = None,
-    preprocess: PathLike | None = None,
-    labels: PathLike | None = None,
     margin: float | None = None,
+    **files: Any,
 ) -> tuple[str, Path]:
     """Copy weights into the store, with the files that describe them; return the model's name and folder.
 
     By default `name` and the crop's `margin` are those of the recognised model. Unknown weights need a name and the
-    files for :func:`load_model`. What does not fit is refused before anything is copied.
+    `files` for `load_model`. What does not fit is refused before anything is copied.
     """
     weights = Path(file)
     if margin is not None and not 0 <= margin <= 2:
@@ -157,10 +156,8 @@ def add_model(
     if model is None and name is None:
         raise DataError("the weights are not recognised", code="field-missing", field="--name", hint="--name NAME")
     published = model or (recognition.model if recognition else None)
-    description = describe(
-        weights, published, definition=definition, preprocess=preprocess, labels=labels, margin=margin
-    )
-    load_model(weights, definition=definition, preprocess=preprocess, labels=labels)  # they fit
+    description = describe(weights, published, margin=margin, **files)
+    load_model(weights, **files)  # they fit
     target = model.name if model else str(name)
     with store.new(target) as folder:
         copy = _copy_weights(weights, folder, target)

@@ -39,29 +39,33 @@ DETECTORS = ("mtcnn", "ultra-light", "ultra-light-slim", "haar")
 _BATCH = 32  # faces in one pass of a net
 
 
-@dataclass(frozen=True, eq=False)
-class LoadedModel:
-    """A net with its weights, and what is needed to apply it to faces.
-
-    Attributes
-    ----------
-    name : the model's name; for an unknown model, the file's.
-    net : built for TEST, on the given device. It takes (N, channels, height, width) float32 and
-        returns (N, k) or (N, k, 1, 1): estimates of the k classes or dimensions.
-    preprocessing : preprocessing from a crop (uint8, red first) to the net's input, without the batch's axis.
-    outputs : classes or dimensions, in the order of the k outputs.
-    crop : rule for cutting a face out of the frame.
-    weights : path of the caffemodel; the files that describe it are in the same folder.
-    limits : known limits of its estimates, for users; empty for an unknown model.
-    """
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Description:
+    """A model without its net."""
 
     name: str
-    net: CaffeNet
-    preprocessing: Preprocessing
-    outputs: Outputs
-    crop: FaceCrop
+    """The model's name; for an unknown model, the file's."""
     weights: Path
+    """The caffemodel; the files that describe it are in the same folder."""
+    definition: pb.NetParameter
+    preprocessing: Preprocessing
+    """Preprocessing from a crop (uint8, red first) to the net's input, without the batch's axis."""
+    outputs: Outputs | None
+    """Classes or dimensions, in the order of the k outputs; None for identities, or things in an image."""
+    crop: FaceCrop
+    """Rule for cutting a face out of the frame."""
     limits: str
+    """Known limits of its estimates, for users; empty for an unknown model."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LoadedModel(Description):
+    """A net with its weights, and what is needed to apply it to faces."""
+
+    net: CaffeNet
+    """Built for TEST, on the given device. It takes (N, channels, height, width) float32 and returns (N, k) or
+    (N, k, 1, 1): estimates of the k classes or dimensions."""
+    outputs: Outputs
 
     def estimates(self, crops: Sequence[Image]) -> npt.NDArray[np.float32]:
         """Return the net's estimates for n faces, cut out as by `crop`: (n, k) float32, in the order of `outputs`."""
@@ -105,21 +109,11 @@ def load_model(
         that fetches it), no net about faces, unknown weights without the files that describe them, weights that do not
         fit.
     """
-    path, description = find_description(
-        name_or_path, definition=definition, preprocess=preprocess, labels=labels, home=home
-    )
-    assert description.outputs is not None
-    net = _build(description.definition, path, device)
-    _require_one_output(net, path, description.outputs)
-    return LoadedModel(
-        name=description.name,
-        net=net,
-        preprocessing=description.preprocessing,
-        outputs=description.outputs,
-        crop=description.crop,
-        weights=path,
-        limits=description.limits,
-    )
+    description = find_description(name_or_path, home, definition=definition, preprocess=preprocess, labels=labels)
+    net = _build(description.definition, description.weights, device)
+    model = LoadedModel(**vars(description), net=net)
+    _require_one_output(model)
+    return model
 
 
 def load_parts(
@@ -168,43 +162,14 @@ def load_detector(name: str, *, home: PathLike | None = None, device: str | torc
     return Mtcnn(nets) if name == "mtcnn" else UltraLight(nets[model])
 
 
-@dataclass(frozen=True, eq=False)
-class Description:
-    """A model without its weights; the attributes are those of `LoadedModel`.
-
-    `outputs` is None for a model whose outputs do not describe a face's state: identities, things in an image.
-    """
-
-    name: str
-    definition: pb.NetParameter
-    preprocessing: Preprocessing
-    outputs: Outputs | None
-    crop: FaceCrop
-    limits: str
-
-
-def find_description(
-    name_or_path: PathLike,
-    *,
-    definition: PathLike | None = None,
-    preprocess: PathLike | None = None,
-    labels: PathLike | None = None,
-    home: PathLike | None = None,
-    any_outputs: bool = False,
-) -> tuple[Path, Description]:
-    """Return the weights that a name or a path means, and their description; parameters and errors as `load_model`.
-
-    With `any_outputs`, models that estimate nothing about a face, and unknown weights without labels, are accepted: a
-    training may start from them.
-    """
+def find_description(name_or_path: PathLike, home: PathLike | None = None, **options: Any) -> Description:
+    """Return the description of the weights that a name or a path means; `options` are those of `describe`."""
     path, model = _weights_of(name_or_path, Store(home))
-    if model is not None and any_outputs and not path.name:
+    if model is not None and options.get("any_outputs") and not path.name:
         raise _not_installed(model)
     if model is None and (recognition := recognise(path)):
         model = recognition.model
-    return path, describe(
-        path, model, definition=definition, preprocess=preprocess, labels=labels, any_outputs=any_outputs
-    )
+    return describe(path, model, **options)
 
 
 def describe(
@@ -220,7 +185,8 @@ def describe(
     """Return the description of weights: from the files given, else those next to them, else from the published model.
 
     A definition next to the weights counts only where the weights are not recognised: it may be the one to train. One
-    error names all files that are missing.
+    error names all files that are missing. With `any_outputs`, models that estimate nothing about a face, and unknown
+    weights without labels, are accepted: a training may start from them.
     """
     takes_images = published is not None and published.task in (Task.FACE_RECOGNITION, Task.IMAGE_CLASSES)
     if published is not None and published.outputs is None and not (any_outputs and takes_images):
@@ -247,7 +213,10 @@ def describe(
     assert preprocessing is not None
     assert net is not None
     name = published.name if published else part_name(weights)
-    return Description(name, net, preprocessing, outputs, crop, published.limits if published else "")
+    return Description(
+        name=name, weights=weights, definition=net, preprocessing=preprocessing, outputs=outputs, crop=crop,
+        limits=published.limits if published else "",
+    )  # fmt: skip
 
 
 def summary(name_or_file: PathLike, home: PathLike | None = None) -> dict[str, Any]:
@@ -350,11 +319,12 @@ def _build(definition: pb.NetParameter, weights: Path, device: str | torch.devic
     return net
 
 
-def _require_one_output(net: CaffeNet, weights: Path, outputs: Outputs) -> None:
+def _require_one_output(model: LoadedModel) -> None:
+    net = model.net
     if len(net.inputs) != 1 or len(net.returns) != 1:
         problem = f"the net has {len(net.inputs)} inputs and {len(net.returns)} outputs, expected one of each"
-        raise NetError(problem, code="wrong-count", file=weights, hint="pass a deploy definition")
+        raise NetError(problem, code="wrong-count", file=model.weights, hint="pass a deploy definition")
     count = math.prod(net.caffe.shapes[net.returns[0]][1:])
-    if count != len(outputs.names):
-        problem = f"the net has {count} outputs, the labels name {len(outputs.names)}"
-        raise NetError(problem, code="wrong-count", file=weights, field="labels")
+    if count != len(model.outputs.names):
+        problem = f"the net has {count} outputs, the labels name {len(model.outputs.names)}"
+        raise NetError(problem, code="wrong-count", file=model.weights, field="labels")

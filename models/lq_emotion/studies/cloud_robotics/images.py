@@ -133,8 +133,7 @@ class Base:
 
 def load_base(plan: CloudPlan, name: str) -> Base:
     """Return a base with a head for the plan's classes."""
-    path, described = find_description(plan.weights[name], any_outputs=True)
-    recipe = plan.recipe
+    described, recipe = find_description(plan.weights[name], any_outputs=True), plan.recipe
     definition, blob = described.definition, last_features(described.definition)
     whole, alone = (
         with_head(below, blob=blob, hidden=recipe.hidden, classes=plan.choices.classes, dropout=recipe.dropout)
@@ -142,8 +141,10 @@ def load_base(plan: CloudPlan, name: str) -> Base:
     )
     crop = described.preprocessing.crop
     if crop is not None and crop[0] != crop[1]:
-        raise WeightsError("images must be square", code="unsupported", file=path, field="crop", value=crop)
-    return Base(name, path, blob, whole, alone, described.preprocessing)
+        raise WeightsError(
+            "images must be square", code="unsupported", file=described.weights, field="crop", value=crop
+        )
+    return Base(name, described.weights, blob, whole, alone, described.preprocessing)
 
 
 def last_features(definition: pb.NetParameter) -> str:

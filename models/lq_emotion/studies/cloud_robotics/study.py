@@ -60,7 +60,7 @@ def _images(plan: CloudPlan) -> Stage:
 
 def _base(plan: CloudPlan, name: str) -> list[Stage]:
     """Return the stages that fine-tune a base: its features, its trials, its test."""
-    weights, _ = find_description(plan.weights[name], any_outputs=True)
+    weights = find_description(plan.weights[name], any_outputs=True).weights
     sidecars = (sidecar_path(weights, suffix) for suffix in (".prototxt", ".preprocess.json"))
     described = (weights, *filter(Path.is_file, sidecars))
     lists = {partition: images.list_path(plan, partition) for partition in images.PARTITIONS}

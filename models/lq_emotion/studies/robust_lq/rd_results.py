@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from caffe_compat.formats.files import atomic_path
+from lq_emotion.common.lists import write_rows
 from lq_emotion.common.plots import new_figure, save, shared_legend
 from lq_emotion.common.records import Record
 from lq_emotion.metrics.regression import Score
@@ -171,10 +170,7 @@ def _curve(panel: Any, points: Sequence[Point], codec: str, across: str, measure
 
 def write_csv(points: Sequence[Point], path: Path) -> None:
     """Write a row for every factor, codec, QP and model; undefined numbers are empty fields."""
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows([_value(point, column) for column in _COLUMNS] for point in points)
+    write_rows([_COLUMNS, *([_value(point, column) for column in _COLUMNS] for point in points)], path)
 
 
 def _value(point: Point, column: str) -> object:

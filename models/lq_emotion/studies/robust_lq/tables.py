@@ -6,7 +6,6 @@ seeds' nets, the mean and the standard deviation.
 
 from __future__ import annotations
 
-import csv
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.document import Block, Cell, Column, Report, Row, Section, Table, Text, number, row
 from lq_emotion.common.json_files import write_json
+from lq_emotion.common.lists import write_rows
 from lq_emotion.common.markdown import markdown
 from lq_emotion.common.plots import new_figure, save
 from lq_emotion.metrics.regression import MEASURES, Score
@@ -135,15 +135,14 @@ def best(column: Sequence[CellResult], measure: str, which: str = "measured") ->
 
 def write_csv(results: StudyResults, path: Path) -> None:
     """Write a row per cell and measure."""
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("method", "factor", "measure", "measured", "spread", "published", "difference"))
-        for cell in results.cells:
-            factor = "" if cell.method is Method.HR else cell.factor
-            for name in MEASURES:
-                row = [value_of(cell, which, name) for which in ("measured", "published", "difference")]
-                row.insert(1, spread_of(cell, name))
-                writer.writerow((cell.method, factor, name, *("" if v is None else f"{v:.6g}" for v in row)))
+    rows: list[Sequence[object]] = [("method", "factor", "measure", "measured", "spread", "published", "difference")]
+    for cell in results.cells:
+        factor = "" if cell.method is Method.HR else cell.factor
+        for name in MEASURES:
+            row = [value_of(cell, which, name) for which in ("measured", "published", "difference")]
+            row.insert(1, spread_of(cell, name))
+            rows.append((cell.method, factor, name, *("" if v is None else f"{v:.6g}" for v in row)))
+    write_rows(rows, path)
 
 
 def title(results: StudyResults) -> str:

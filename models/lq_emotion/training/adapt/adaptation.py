@@ -53,10 +53,10 @@ _TEST_BATCH = 64  # at most
 def adapt(settings: AdaptSettings, say: Say = print) -> AdaptationResults:
     """Fine-tune a net on a table of clips; after Ctrl-C, which saves a snapshot, the same call continues."""
     table = read_clips(settings.clips, settings.reading)
-    weights, model = find_description(settings.model, any_outputs=True)
-    require_other_file(settings.out / f"{settings.out.name}.caffemodel", weights)
+    model = find_description(settings.model, any_outputs=True)
+    require_other_file(settings.out / f"{settings.out.name}.caffemodel", model.weights)
     device = choose_device(settings.device)
-    return _Adaptation(settings, weights, model, table, target_of(table, model.outputs), device, say).run()
+    return _Adaptation(settings, model, table, target_of(table, model.outputs), device, say).run()
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,6 @@ class _Adaptation:
     """An adaptation in its own folder; a killed one continues with its last snapshot."""
 
     settings: AdaptSettings
-    weights: Path
     model: Description
     table: ClipTable
     target: Target
@@ -79,7 +78,7 @@ class _Adaptation:
         state = "its own head" if target.own else f"a new head, {net.head[0]}"
         self.say(f"adapting {self.model.name} with {state}: {', '.join(target.names)}")
         faces = self._faces(journal)
-        started = self.weights
+        started = self.model.weights
         stages: dict[str, StageResults] = {}
         exported: dict[str, Path] = {}
         for stage in STAGES:
@@ -92,7 +91,7 @@ class _Adaptation:
         values = {part: self._values(of_part) for part, of_part in faces.items()}
         outputs = self._outputs(values["train"])
         write_sidecars(final, net.deploy, self.model.preprocessing, outputs, self.model.crop)
-        nets = {"before": (self.model.definition, self.weights)} if target.own else {}
+        nets = {"before": (self.model.definition, self.model.weights)} if target.own else {}
         nets |= {"frozen": (net.deploy, exported["frozen"]), "adapted": (net.deploy, final)}
         results = AdaptationResults(
             model=self.model.name,
@@ -149,7 +148,7 @@ class _Adaptation:
         ]
         traces = {str(file): [trace.time.tolist(), trace.values.tolist()] for file, trace in table.traces.items()}
         files = named_hashes(clip.file for clip in table.clips)
-        return [file_sha256(self.weights), clips, traces, files, self.settings.fps, self.settings.detector]
+        return [file_sha256(self.model.weights), clips, traces, files, self.settings.fps, self.settings.detector]
 
     def _faces(self, journal: Journal) -> dict[str, FacesFound]:
         """Cut the faces out, a partition after the other, unless they are there."""

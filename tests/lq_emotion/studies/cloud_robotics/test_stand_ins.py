@@ -20,10 +20,10 @@ def test_a_stand_in_is_weights_with_a_definition_and_their_preprocessing(tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "imagenet.caffemodel", "imagenet.preprocess.json", "imagenet.prototxt",
     ]  # fmt: skip
-    found, described = find_description(weights, any_outputs=True)
-    assert found == weights
+    described = find_description(weights, any_outputs=True)
+    assert described.weights == weights
     assert (described.preprocessing.short_side, described.preprocessing.crop) == (18, (16, 16))
-    net = load_net(described.definition, found)
+    net = load_net(described.definition, described.weights)
     assert net(torch.zeros(1, 3, 16, 16)).shape == (1, len(SHAPES))
     factors = [float(value) for name, value in net.state_dict().items() if name.endswith(".factor")]
     assert factors == pytest.approx([1.95] * 13)  # of two iterations: BatchNorm has learnt its statistics

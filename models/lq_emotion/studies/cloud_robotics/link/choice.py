@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from caffe_compat.errors import DataError
-from caffe_compat.formats.files import atomic_path
 from lq_emotion.common.json_files import write_json
+from lq_emotion.common.lists import write_rows
 from lq_emotion.common.plots import BLUE, INK, ORANGE, new_figure, save
 from lq_emotion.common.records import Record
 from lq_emotion.common.settings import Settings, option
@@ -155,10 +154,10 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / name for name in written(results)]
     write_json(results.to_json(), files[0])
-    _write_csv([_cells(row) for row in results.rows], files[1])
+    _write_rows([_cells(row) for row in results.rows], files[1])
     draw_choices(table, results.rows, files[2])
     if passages:
-        _write_csv([{"link_kbps": kbps, **passage.to_json()} for kbps, passage in passages], files[3])
+        _write_rows([{"link_kbps": kbps, **passage.to_json()} for kbps, passage in passages], files[3])
     return files
 
 
@@ -177,8 +176,5 @@ def _cells(choice: Choice) -> dict[str, Any]:
     return cells | {f"measured_{name}": value for name, value in measured.items()}
 
 
-def _write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    with atomic_path(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+def _write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    write_rows([rows[0], *(row.values() for row in rows)], path)
