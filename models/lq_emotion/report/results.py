@@ -192,9 +192,8 @@ def evaluations(store: Store) -> Iterator[Block]:
         *(Column(name, "CCC as one, both over") for name in ("N", "N − 1")),
     )
     rows, changed = [], []
-    for name, results in store.scores.items():
+    for name, evaluation in store.scores.items():
         with store.contents("scores", name, "scores.json"):
-            evaluation = Evaluation.from_json(results)
             rows.append(_evaluation(name, evaluation))
             changed += _changed(name, evaluation)
     caption = (

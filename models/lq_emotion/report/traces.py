@@ -38,17 +38,12 @@ def traces(store: Store) -> Iterator[Block]:
         raise Absent("No traces: there are no predictions in scores/.")
     if store.table is not None:
         yield _compared(store, store.table)
-    drawn = [name for name, scores in store.scores.items() if _is_drawn(scores)]
+    drawn = [name for name, evaluation in store.scores.items() if "traces.png" in evaluation.files]
     for name in [name for name in drawn if name.startswith("HR_on_")] or drawn[:2]:
         title = name.replace("_on_", " on ")
         caption = f"Gold standard and prediction of every recording: {title}."
         alt = f"{store.dimension.capitalize()} over time, {title}"
         yield figure_of(store.root / "scores" / name / "traces.png", f"traces_{name}", caption, alt)
-
-
-def _is_drawn(scores: Mapping[str, Any]) -> bool:
-    """Tell whether an evaluation drew its traces; further seeds and variants do not."""
-    return "traces.png" in scores.get("files", ["traces.png"])
 
 
 def _compared(store: Store, results: StudyResults) -> Block:

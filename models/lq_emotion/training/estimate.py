@@ -20,7 +20,7 @@ from lq_emotion.nets import definitions
 from lq_emotion.nets.definitions import Shape
 from lq_emotion.nets.names import Net
 from lq_emotion.nets.switches import PaperSwitches
-from lq_emotion.training.settings import Changes
+from lq_emotion.training.settings import TrainingSettings
 
 LEAST = 50
 """Trainings with fewer iterations to go are not worth timing."""
@@ -31,29 +31,8 @@ _TimedNet = tuple[Net, int | None, tuple[int, ...]]
 """Net, batch and factors, which decide the time of an iteration."""
 
 
-@dataclass(frozen=True)
-class PlannedTraining:
-    """A planned training, with the settings that decide its time."""
-
-    net: Net
-    changes: dict[str, Any]
-    """Changes of its definition and solver: fields of `settings.Changes`."""
-    factors: tuple[int, ...]
-    """How many times smaller than 96 x 96 its faces are."""
-    folder: Path
-    """Folder of its run."""
-
-    def solver(self, switches: PaperSwitches) -> pb.SolverParameter:
-        """Return its solver with the changes."""
-        solver = definitions.builder(self.net).solver(switches)
-        Changes(**self.changes).apply_to(solver)
-        return solver
-
-    def done(self) -> int:
-        """Return how many iterations lie in its snapshots."""
-        names = [path.stem for path in (self.folder / "snapshots").glob("*_iter_*.solverstate")]
-        counts = [int(name.rpartition("_")[2]) for name in names if name.rpartition("_")[2].isdigit()]
-        return max(counts, default=0)
+PlannedTraining = tuple[TrainingSettings, tuple[int, ...]]
+"""A training, and how many times smaller than 96 x 96 its faces are."""
 
 
 @dataclass(frozen=True)
@@ -77,20 +56,20 @@ class Estimate(Record):
         return {**super().to_json(), "seconds": self.seconds}
 
 
-def estimate(
-    trainings: Sequence[PlannedTraining], switches: PaperSwitches, *, threads: int, device: str
-) -> list[Estimate]:
+def estimate(trainings: Sequence[PlannedTraining], *, threads: int) -> list[Estimate]:
     """Time each different net of some trainings, and return how long each training will take, without short ones."""
     planned = []
-    for training in trainings:
-        solver = training.solver(switches)
-        iterations = solver.max_iter - training.done()
+    for settings, factors in trainings:
+        solver = definitions.builder(settings.net).solver(settings.switches)
+        settings.changes.apply_to(solver)
+        iterations = solver.max_iter - _done(settings.out)
         if iterations >= LEAST:
-            net = (training.net, training.changes.get("batch"), training.factors)
-            planned.append((training.folder.name, net, iterations, solver))
+            net = (settings.net, settings.changes.batch, factors)
+            planned.append((settings.out.name, net, iterations, solver))
     timed = list(dict.fromkeys(net for _, net, _, _ in planned))
     if not timed:
         return []
+    switches, device = trainings[0][0].switches, trainings[0][0].device
     times = dict(zip(timed, _time_in_process(timed, switches, threads, device), strict=True))
     estimates = []
     for run, net, iterations, solver in planned:
@@ -98,6 +77,13 @@ def estimate(
         iteration, test_batch = times[net]
         estimates.append(Estimate(run, net[0], iterations, iteration, batches, test_batch))
     return estimates
+
+
+def _done(folder: Path) -> int:
+    """Return how many iterations the snapshots of a run have."""
+    names = [path.stem for path in (folder / "snapshots").glob("*_iter_*.solverstate")]
+    counts = [int(name.rpartition("_")[2]) for name in names if name.rpartition("_")[2].isdigit()]
+    return max(counts, default=0)
 
 
 def describe(trainings: Sequence[Estimate]) -> str:

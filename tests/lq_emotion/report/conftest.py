@@ -77,7 +77,7 @@ def whole(tmp_path_factory):
         results = {
             "weights": "w.caffemodel", "data": "data", "convention": "avec", "delay": 0.0,
             "scores": {"dev_1": measured, "concatenated": measured, "mean": {**measured, "ccc": 0.777}},
-            "concatenated_by_convention": dict.fromkeys(("avec", "population", "sample"), measured),
+            "concatenated_by_convention": dict.fromkeys(("avec", "population", "sample"), measured), "files": ["traces.png"],
         }  # fmt: skip
         put(folder / "scores.json", results)
         put(folder / "traces.png", png(60, 30))

@@ -13,6 +13,7 @@ from lq_emotion.nets.names import Method, Net, crops_folder
 from lq_emotion.studies.robust_lq import recipes
 from lq_emotion.studies.robust_lq.plan import Part, StudyPlan
 from lq_emotion.studies.robust_lq.recipes import ABLATIONS, MISMATCH, Recipe, Variant
+from lq_emotion.training.settings import Changes, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,20 @@ def data_of(plan: StudyPlan, training: Training) -> Path:
 def changes_of(plan: StudyPlan, training: Training) -> dict[str, Any]:
     """Return what the preset and the user change in a training."""
     return {**plan.preset_of(training.net), "random_seed": training.random_seed}
+
+
+def settings_of(plan: StudyPlan, training: Training) -> TrainingSettings:
+    """Return the settings of a training."""
+    return TrainingSettings(
+        out=plan.root / "runs" / training.name,
+        h5=data_of(plan, training),
+        net=training.net,
+        weights=start_of(plan, training),
+        changes=Changes(**changes_of(plan, training)),
+        switches=plan.switches,
+        device=plan.device,
+        aside=plan.root / "runs_before",
+    )
 
 
 def _filled(plan: StudyPlan, s: int) -> dict[str, object]:

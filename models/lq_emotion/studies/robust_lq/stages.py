@@ -26,7 +26,7 @@ from lq_emotion.studies.robust_lq.cells import (
     Training,
     cells,
     changes_of,
-    start_of,
+    settings_of,
     super_resolution,
     weights_of,
 )
@@ -213,15 +213,14 @@ def _sr_data(plan: StudyPlan, s: int) -> Stage:
 
 
 def _train(plan: StudyPlan, training: Training, files: Sequence[Path]) -> Stage:
-    net, changes, out = training.net, changes_of(plan, training), plan.root / "runs" / training.name
-    start = start_of(plan, training)
+    planned, net = settings_of(plan, training), training.net
     switched = definitions.settings(net, plan.switches, training.sizes)
+    changes = changes_of(plan, training)
     settings = {"net": net, "changes": changes, "threads": plan.threads, "device": plan.device}
     settings |= {"switches": switched} if switched else {}
-    reads = (*files, *(() if start is None else (start,)))
-    cost = PlannedTraining(net, changes, training.sizes, out)
-    run, writes = partial(work.do_train, plan, training), (weights_of(plan, training), out / "train.json")
-    return Stage(f"train {training.name}", run, settings, reads, writes, cost)
+    reads = (*files, *(() if planned.weights is None else (planned.weights,)))
+    run, writes = partial(work.do_train, plan, training), (weights_of(plan, training), planned.out / "train.json")
+    return Stage(f"train {training.name}", run, settings, reads, writes, (planned, training.sizes))
 
 
 def _evaluate(plan: StudyPlan, cell: StudyCell, crops: list[Path]) -> Stage:

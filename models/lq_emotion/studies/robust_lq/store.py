@@ -6,19 +6,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from lq_emotion.common.json_files import contents_of, find_record, read_json
+from lq_emotion.common.json_files import contents_of, find_record, read_record
+from lq_emotion.common.records import Record
 from lq_emotion.crops.prepare import prepared_recordings
 from lq_emotion.crops.recording import Outcome
 from lq_emotion.datasets.avec.layout import natural_order
+from lq_emotion.evaluation.settings import Evaluation
 from lq_emotion.nets.names import FACTORS
 from lq_emotion.studies.robust_lq.comparisons import Comparisons
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.studies.robust_lq.results import StudyResults, VariantResults
 from lq_emotion.training.settings import TrainingResults
 
-Results = dict[str, Any]
+RecordT = TypeVar("RecordT", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -71,21 +73,17 @@ class Store:
         """Return the dimension of the labels."""
         if self.table is not None:
             return self.table.dimension
-        return str(next(filter(None, (scores.get("labels") for scores in self.scores.values())), "valence"))
+        return next((evaluation.labels for evaluation in self.scores.values()), "valence")
 
     @cached_property
-    def scores(self) -> dict[str, Results]:
+    def scores(self) -> dict[str, Evaluation]:
         """Return all evaluations by folder."""
-        return self._each("scores", "scores.json")
+        return self._each("scores/*/scores.json", Evaluation)
 
     @cached_property
     def runs(self) -> dict[str, TrainingResults]:
         """Return the results of all trainings by folder."""
-        runs = {}
-        for name, content in self._each("runs", "train.json").items():
-            with self.contents("runs", name, "train.json"):
-                runs[name] = TrainingResults.from_json(content)
-        return runs
+        return self._each("runs/*/train.json", TrainingResults)
 
     @cached_property
     def sweeps(self) -> dict[Path, SweepResults]:
@@ -104,7 +102,6 @@ class Store:
         """Return the settings of the study that are not the authors' code's."""
         return {} if self.table is None else self.table.switches
 
-    def _each(self, folder: str, name: str) -> dict[str, Results]:
-        paths = sorted((self.root / folder).glob(f"*/{name}"), key=lambda path: natural_order(path.parent.name))
-        contents = {path.parent.name: read_json(path) for path in paths}
-        return {key: content for key, content in contents.items() if content is not None}
+    def _each(self, pattern: str, kind: type[RecordT]) -> dict[str, RecordT]:
+        paths = sorted(self.root.glob(pattern), key=lambda path: natural_order(path.parent.name))
+        return {path.parent.name: read_record(path, kind) for path in paths}

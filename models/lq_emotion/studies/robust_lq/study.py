@@ -36,7 +36,7 @@ from lq_emotion.workflow.study import Study
 def _estimate(plan: StudyPlan, stages: list[Stage[PlannedTraining]], say: Say) -> None:
     """Print how long the trainings will take, and write it to logs/estimate.json."""
     trainings = [stage.cost for stage in stages if stage.cost]
-    estimates = estimate(trainings, plan.switches, threads=plan.threads, device=plan.device)
+    estimates = estimate(trainings, threads=plan.threads)
     if estimates:
         say(describe(estimates))
         seconds = sum(training.seconds for training in estimates)

@@ -28,14 +28,13 @@ from lq_emotion.nets.cnn_d import with_outputs
 from lq_emotion.nets.definitions import builder
 from lq_emotion.nets.names import Method, crops_folder
 from lq_emotion.nets.sr_fcn import PATCH, output_size
-from lq_emotion.studies.robust_lq.cells import StudyCell, Training, changes_of, data_of, start_of, weights_of
+from lq_emotion.studies.robust_lq.cells import StudyCell, Training, data_of, settings_of, weights_of
 from lq_emotion.studies.robust_lq.figure1 import draw_factors, levels_of
 from lq_emotion.studies.robust_lq.figure2 import draw_pipeline
 from lq_emotion.studies.robust_lq.figure3 import draw_architectures
 from lq_emotion.studies.robust_lq.image_sources import in_folder
 from lq_emotion.studies.robust_lq.plan import StudyPlan
 from lq_emotion.studies.robust_lq.rate_distortion import SweepSettings, sweep_results
-from lq_emotion.training.settings import Changes, TrainingSettings
 from lq_emotion.training.training_run import train
 from matlab_ports.generate_test import generate_test
 from matlab_ports.generate_train import generate_train
@@ -119,18 +118,8 @@ def do_own_size(s: int, files: tuple[tuple[Path, Path], ...], say: Say) -> None:
 
 def do_train(plan: StudyPlan, training: Training, say: Say) -> None:
     """Train a net, or resume its training: on the CPU, bit for bit as if it had never stopped."""
-    settings = TrainingSettings(
-        out=plan.root / "runs" / training.name,
-        h5=data_of(plan, training),
-        net=training.net,
-        weights=start_of(plan, training),
-        changes=Changes(**changes_of(plan, training)),
-        switches=plan.switches,
-        device=plan.device,
-        aside=plan.root / "runs_before",
-    )
     try:
-        train(settings, say)
+        train(settings_of(plan, training), say)
     except DataError as error:
         raise DataError(f"{training.name}: {error}", code=error.code) from None
 
