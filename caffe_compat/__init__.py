@@ -41,19 +41,16 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 _HOMES = {
-    "CaffeCompatError": "errors",
-    "CaffeNet": "build.net",
-    "LoadReport": "build.weights",
-    "copy_weights": "build.weights",
-    "keep_freed_memory": "runtime.memory",
-    "load_net": "build.net",
-    "load_preprocessing": "build.preprocess",
-    "load_safetensors": "export.tensors",
-    "preprocessing_of": "build.preprocess",
-    "save_preprocessing": "build.preprocess",
-    "Preprocessing": "build.preprocess",
-    "read_weights": "build.weights",
-    "save_weights": "build.weights",
+    name: module
+    for module, names in {
+        "build.net": ("CaffeNet", "load_net"),
+        "build.preprocess": ("Preprocessing", "load_preprocessing", "preprocessing_of", "save_preprocessing"),
+        "build.weights": ("LoadReport", "copy_weights", "read_weights", "save_weights"),
+        "errors": ("CaffeCompatError",),
+        "export.tensors": ("load_safetensors",),
+        "runtime.memory": ("keep_freed_memory",),
+    }.items()
+    for name in names
 }
 
 

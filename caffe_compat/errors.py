@@ -1,8 +1,4 @@
-"""Errors that name where the problem is and what would work.
-
-Every error a user can cause is a :class:`CaffeCompatError`; its text is one line:
-``file:line:column: layer 'conv1': convolution_param.pad = -1: problem (what would work)``.
-"""
+"""The engine's errors, by what they concern; see :mod:`caffe_compat_base.errors`."""
 
 from __future__ import annotations
 

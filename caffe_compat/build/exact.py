@@ -19,6 +19,7 @@ from torch import nn
 
 from caffe_compat.kernels.ops import convolution, inner_product
 from caffe_compat.layers.convolution import ManyConvolutions
+from caffe_compat.layers.functions import pair
 from caffe_compat.layers.inner_product import FlattenLinear
 from caffe_compat.runtime.tensors import is_transformed
 
@@ -30,7 +31,7 @@ class ExactConv2d(nn.Conv2d):
         """Convolve (N, C, H, W)."""
         if not _ordered(input, self.weight):
             return super().forward(input)
-        pad, stride, dilation = (_pair(v) for v in (self.padding, self.stride, self.dilation))
+        pad, stride, dilation = (pair(v) for v in (self.padding, self.stride, self.dilation))
         x = F.pad(input, (pad[1], pad[1], pad[0], pad[0])) if any(pad) else input
         top: torch.Tensor = convolution(x, self.weight, self.bias, stride, dilation, self.groups)
         return top
@@ -57,11 +58,6 @@ def _ordered(x: torch.Tensor, weight: torch.Tensor) -> bool:
     return alike and not is_transformed()
 
 
-def _pair(value: object) -> tuple[int, int]:
-    assert isinstance(value, tuple), "modules of a net are built with a number per axis"
-    return value[0], value[1]
-
-
 def sum_as_caffe(net: nn.Module) -> None:
     """Let 2-d convolutions and inner products of a net add up in Caffe's order; parameters stay the same objects."""
     for module in net.modules():
@@ -78,10 +74,10 @@ def _exact_convolution(conv: nn.Conv2d) -> ExactConv2d:
         twin = (ExactConv2d if axis is None else ManyExactConv2d)(
             conv.in_channels,
             conv.out_channels,
-            _pair(conv.kernel_size),
-            _pair(conv.stride),
-            _pair(conv.padding),
-            _pair(conv.dilation),
+            pair(conv.kernel_size),
+            pair(conv.stride),
+            pair(conv.padding),
+            pair(conv.dilation),
             conv.groups,
             conv.bias is not None,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from caffe_compat.formats.extras import copied
 from caffe_compat.layers import Layer, LayerSpec, Source, candidates, facts
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -28,8 +29,7 @@ def inference_net(net: pb.NetParameter) -> pb.NetParameter:
             continue
         needed |= set(layer.bottom)
         layers.append(_fed(layer, needed))
-    out = pb.NetParameter()
-    out.CopyFrom(net)
+    out = copied(net)
     out.ClearField("layer")
     out.layer.extend(reversed(layers))
     return out

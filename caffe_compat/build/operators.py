@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from caffe_compat.build.optimise import rectify_
+from caffe_compat.build.optimise import only_reader, rectify_
 from caffe_compat.build.watch import is_altered
 from caffe_compat.kernels.fast.library import vector_lengths
 from caffe_compat.kernels.fast.ops import convolve_few, convolve_tiles, max_pool
 from caffe_compat.kernels.fast.program import by_tiles
 from caffe_compat.kernels.fast.tiles import tile_count
-from caffe_compat.layers.functions import Pair, Window
+from caffe_compat.layers.functions import Pair, Window, pair
 from caffe_compat.runtime.tensors import is_plain, is_transformed
 
 FEW = 4
@@ -37,7 +37,7 @@ def convolve(x: Tensor, conv: nn.Module, pool: nn.Module | None = None, relu: nn
     """Convolve (N, C, H, W), pool and rectify, as the modules would."""
     if not isinstance(conv, nn.Conv2d) or not _takes(conv, x) or not _can_follow(pool, relu):
         return _finish(convolve_laid_out(x, conv), pool, relu)
-    window = Window(*(_pair(v) for v in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)))
+    window = Window(*(pair(v) for v in (conv.kernel_size, conv.stride, conv.padding, conv.dilation)))
     size = window.output((x.shape[2], x.shape[3]))
     if min(size) < 1:
         return _finish(convolve_laid_out(x, conv), pool, relu)  # torch has the error
@@ -90,11 +90,6 @@ def _is_tiled(conv: nn.Conv2d, window: Window, images: int, size: Pair) -> bool:
 def _finish(x: Tensor, pool: nn.Module | None, relu: nn.Module | None) -> Tensor:
     x = x if pool is None else pool(x)
     return x if relu is None else rectify_(x, relu)
-
-
-def _pair(value: object) -> Pair:
-    assert isinstance(value, tuple), "modules of a net are built with a number per axis"
-    return value[0], value[1]
 
 
 def _side(pool: nn.Module | None) -> int:
@@ -155,11 +150,11 @@ def plan_of(net: fx.GraphModule, *, compiled: bool) -> fx.GraphModule:
 def _fuse(net: fx.GraphModule, graph: fx.Graph, node: fx.Node) -> None:
     """Make one call of a convolution and of the pooling and the ReLU that alone read it."""
     calls, keys = [node], [str(node.target), "", ""]
-    reader = _sole(node)
+    reader = only_reader(node)
     if reader is not None and reader.op == "call_module" and _side(net._modules.get(str(reader.target))):
         calls.append(reader)
         keys[1] = str(reader.target)
-        reader = _sole(reader)
+        reader = only_reader(reader)
     if reader is not None and reader.target is rectify_:
         _, relu = reader.args
         assert isinstance(relu, fx.Node)
@@ -173,8 +168,3 @@ def _fuse(net: fx.GraphModule, graph: fx.Graph, node: fx.Node) -> None:
     calls[-1].replace_all_uses_with(done)
     for call in reversed(calls):
         graph.erase_node(call)
-
-
-def _sole(node: fx.Node) -> fx.Node | None:
-    """Return the only reader of a value, or None."""
-    return next(iter(node.users)) if len(node.users) == 1 else None

@@ -38,13 +38,13 @@ def _module(net: fx.GraphModule, node: object) -> nn.Module | None:
     return None
 
 
-def _sole(node: fx.Node) -> fx.Node | None:
+def only_reader(node: fx.Node) -> fx.Node | None:
     """Return the only reader of a value, or None."""
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def _fuse_scale(net: fx.GraphModule, norm: fx.Node) -> None:
-    scale = _sole(norm)
+    scale = only_reader(norm)
     module = _module(net, scale)
     if scale is None or not isinstance(_module(net, norm), BatchNormModule) or not isinstance(module, ScaleModule):
         return
@@ -60,7 +60,7 @@ def _fuse_scale(net: fx.GraphModule, norm: fx.Node) -> None:
 
 
 def _pool_first(net: fx.GraphModule, relu: fx.Node) -> None:
-    pool = _sole(relu)
+    pool = only_reader(relu)
     if pool is None or not isinstance(_module(net, relu), nn.ReLU):
         return
     if not isinstance(_module(net, pool), nn.MaxPool2d | nn.AdaptiveMaxPool2d):
@@ -74,7 +74,7 @@ def _pool_first(net: fx.GraphModule, relu: fx.Node) -> None:
 
 def _in_place(net: fx.GraphModule, relu: fx.Node) -> None:
     module, source = _module(net, relu), next(iter(relu.args), None)
-    if not isinstance(module, RECTIFIERS) or not isinstance(source, fx.Node) or _sole(source) is None:
+    if not isinstance(module, RECTIFIERS) or not isinstance(source, fx.Node) or only_reader(source) is None:
         return
     if not isinstance(_module(net, source), tuple(kind for layer in every_layer() for kind in layer.free_outputs)):
         return

@@ -24,9 +24,8 @@ import numpy.typing as npt
 from caffe_compat.definition.filtering import net_state
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import DataError, FileError
-from caffe_compat.formats.files import atomic_path, read_binary
+from caffe_compat.formats.files import atomic_path, read_binary, read_bytes
 from caffe_compat.formats.image_size import size_problem
-from caffe_compat.formats.regular_file import require_regular
 from caffe_compat.layers import REGISTRY, facts
 from caffe_compat.layers.data import ImageFed
 from caffe_compat.schema import caffe_pb2 as pb
@@ -271,21 +270,12 @@ def load_preprocessing(weights: PathLike) -> Preprocessing | None:
 
 
 def read_preprocessing(path: PathLike) -> Preprocessing:
-    """Read a sidecar file.
-
-    Raises
-    ------
-    FileError
-        The file cannot be read, is of another kind, or has an invalid value.
-    """
+    """Read a sidecar file; refuse one that is of another kind, or has an invalid value."""
     file = Path(path)
-    require_regular(file)
+    if file.is_file() and file.stat().st_size > _LARGEST:
+        raise FileError(f"is larger than {_LARGEST} bytes", code="too-large", file=file)
     try:
-        if file.stat().st_size > _LARGEST:
-            raise FileError(f"is larger than {_LARGEST} bytes", code="too-large", file=file)
-        text = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
+        text = read_bytes(file).decode()
     except ValueError as error:
         raise FileError(f"is not JSON: {error}", code="syntax", file=file) from None
     return parse_preprocessing(text, file)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from caffe_compat.formats.atomic import require_not_input
-from caffe_compat.solver.log import CaffeLog
+from caffe_compat.solver.log import CaffeLog, least_severity
 
 BREW = ("train", "test", "time", "device_query")
 """The commands of BVLC Caffe 9b89154's tools/caffe.cpp."""
@@ -45,7 +45,7 @@ def accept_all(part: argparse.ArgumentParser) -> None:
     part.add_argument(
         "--minloglevel",
         type=int,
-        default=_integer(glog("GLOG_minloglevel", "0")),
+        default=least_severity(),
         metavar="N",
         help="lowest severity to log: 0 info, 1 warning, 2 error (default 0)",
     )
@@ -62,11 +62,6 @@ def accept_all(part: argparse.ArgumentParser) -> None:
     for name in (*_CAFFE, *_GLOG):
         if name not in own_flags:
             part.add_argument(f"--{name}", dest=_IGNORED + name, nargs="?", const="true", help=argparse.SUPPRESS)
-
-
-def _integer(text: str) -> int:
-    """Parse an environment variable of glog; 0 if it is no number."""
-    return int(text) if text.lstrip("-").isdecimal() else 0
 
 
 @contextmanager

@@ -18,16 +18,14 @@ from caffe_compat.build.preprocess import (
     read_preprocessing,
     save_preprocessing,
 )
-from caffe_compat.build.weights import Blobs, caffe_blobs, copy_weights, not_finite, save_weights
+from caffe_compat.build.weights import Blobs, caffe_blobs, copy_weights, not_finite, read_weights, save_weights
 from caffe_compat.cli.flags import add_inputs, add_state, stages
-from caffe_compat.definition.upgrade import upgrade_net
-from caffe_compat.errors import CaffeCompatError, FileError, NetError, WeightsError, did_you_mean, raise_together
+from caffe_compat.errors import CaffeCompatError, Code, FileError, NetError, WeightsError, did_you_mean, raise_together
 from caffe_compat.export import export
 from caffe_compat.export.int8 import to_int8
 from caffe_compat.export.portable import read_labels
-from caffe_compat.formats.files import atomic_path, is_hdf5, read_binary, write_weights_h5
+from caffe_compat.formats.files import atomic_path, is_hdf5, write_weights_h5
 from caffe_compat.formats.regular_file import require_file
-from caffe_compat.schema import caffe_pb2 as pb
 
 _TORCH, _HDF5, _BINARY = "a PyTorch state_dict", "HDF5 weights", "a caffemodel"
 FORMATS = {".pt": _TORCH, ".pth": _TORCH, ".h5": _HDF5, ".hdf5": _HDF5, ".caffemodel": _BINARY}
@@ -140,9 +138,7 @@ def _convert_without_net(source: Path, target: Path, target_format: str) -> None
     if source_format is not _BINARY or target_format is not _HDF5:
         problem = f"converting {source_format} to {target_format} requires the net definition"
         raise WeightsError(problem, code="field-missing", file=source, field="--model", hint="pass --model=FILE")
-    message, store = read_binary(source, pb.NetParameter)
-    layers = upgrade_net(message).layer
-    blobs = {layer.name: [store.data(blob) for blob in layer.blobs] for layer in layers}
+    blobs = read_weights(source)
     _warn(source, blobs)
     write_weights_h5(target, blobs)
 
@@ -213,38 +209,21 @@ def _load_state_dict(net: CaffeNet, source: Path) -> None:
     ):
         hint = "write it with torch.save(net.state_dict(), ...)"
         raise FileError("not a state_dict of tensors", code="wrong-type", file=source, hint=hint)
-    unusable = [
-        FileError(f"{problem}, expected plain real numbers", code="wrong-type", file=source, field=key)
-        for key, value in state.items()
-        if (problem := _unusable(value))
-    ]
-    raise_together(unusable)
-    problems: list[CaffeCompatError] = [
-        WeightsError(
-            "missing key",
-            code="field-missing",
-            file=source,
-            field=key,
-            hint=did_you_mean(key, set(state) - set(net_state)),
-        )
-        for key in net_state.keys() - state.keys()
-    ]
+
+    def problem(key: str, text: str, code: Code, hint: str | None = None) -> CaffeCompatError:
+        return WeightsError(text, code=code, file=source, field=key, hint=hint)
+
+    unusable = ((key, _unusable(value)) for key, value in state.items())
+    raise_together([problem(key, f"{why}, expected plain real numbers", "wrong-type") for key, why in unusable if why])
+    missing, unknown = net_state.keys() - state.keys(), state.keys() - net_state.keys()
+    problems = [problem(key, "missing key", "field-missing", did_you_mean(key, unknown)) for key in missing]
     problems += [
-        WeightsError(
-            "the net has no such key", code="field-unknown", file=source, field=key, hint=did_you_mean(key, net_state)
-        )
-        for key in state.keys() - net_state.keys()
+        problem(key, "the net has no such key", "field-unknown", did_you_mean(key, net_state)) for key in unknown
     ]
-    problems += [
-        WeightsError(
-            f"tensor has shape {tuple(state[key].shape)}, the net expects {tuple(net_state[key].shape)}",
-            code="shape-mismatch",
-            file=source,
-            field=key,
-        )
-        for key in net_state.keys() & state.keys()
-        if state[key].shape != net_state[key].shape
-    ]
+    for key in net_state.keys() & state.keys():
+        shape, expected = tuple(state[key].shape), tuple(net_state[key].shape)
+        if shape != expected:
+            problems.append(problem(key, f"tensor has shape {shape}, the net expects {expected}", "shape-mismatch"))
     raise_together(problems)
     net.load_state_dict(state)
 

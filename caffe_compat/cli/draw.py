@@ -26,15 +26,14 @@ def define(part: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Draw a net and write the diagram to a file."""
-    draw.draw_to_file(
+    picture = draw.diagram(
         read_net(args.model),
-        args.output,
-        fmt=args.format,
         rankdir=args.rankdir,
         phase=None if args.phase == "ALL" else args.phase,
-        stages=tuple(stages(args)),
+        stages=stages(args),
         level=args.level,
         display_lrm=args.display_lrm,
     )
+    draw.write(picture, args.output, args.format)
     sys.stdout.write(f"{args.output}: {Path(args.output).stat().st_size} bytes\n")
     return 0

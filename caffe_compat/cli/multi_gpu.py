@@ -62,7 +62,8 @@ def run_together(command: Sequence[str], each: Sequence[Mapping[str, str]]) -> i
         processes += [subprocess.Popen(command, env=env, start_new_session=True) for env in each]  # noqa: S603  (our own)
         return _wait(processes)
     finally:
-        _terminate(processes)
+        for stop in (subprocess.Popen.terminate, subprocess.Popen.kill):
+            _stop_all(processes, stop)
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -76,11 +77,6 @@ def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
         if all(code == 0 for code in codes):
             return 0
         time.sleep(_POLL_INTERVAL)
-
-
-def _terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for stop in (subprocess.Popen.terminate, subprocess.Popen.kill):
-        _stop_all(processes, stop)
 
 
 def _stop_all(processes: Sequence[subprocess.Popen[bytes]], stop: Callable[[subprocess.Popen[bytes]], None]) -> None:

@@ -6,8 +6,8 @@ import json
 import math
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from caffe_compat.cli.flags import add_inputs, add_json, add_state, prepared
 from caffe_compat.cli.table import write_table
@@ -15,23 +15,28 @@ from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import FileError
 from caffe_compat.formats.files import is_hdf5, read_binary, read_weights_h5
 from caffe_compat.formats.kinds import is_solver, looks_like_text
-from caffe_compat.graph.costs import caffe_data_bytes, macs, top_bytes
+from caffe_compat.graph.costs import caffe_data_bytes, top_bytes
 from caffe_compat.graph.graph import LayerNode, NetGraph
+from caffe_compat.layers import Shape
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.tools.feeds import feed
 
 
-class LayerRow(TypedDict):
+@dataclass
+class LayerRow:
     """A layer of the listing."""
 
     layer: str
-    type: str
-    bottoms: list[str]
-    tops: dict[str, list[int]]
-    blobs: list[list[int]]
-    macs: int
-    memory: int
-    parameters: int
+    type: str = ""
+    bottoms: Sequence[str] = ()
+    tops: Mapping[str, Shape] = field(default_factory=dict)
+    blobs: Sequence[Shape] = ()
+    macs: int = 0
+    memory: int = 0
+    parameters: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = sum(map(math.prod, self.blobs))
 
 
 def define(part: ArgumentParser) -> None:
@@ -48,7 +53,7 @@ def run(args: Namespace) -> int:
     totals: dict[str, int] = {}
     if is_hdf5(args.file):
         rows = [
-            _row(name, "", blobs=[blob.shape for blob in blobs if blob is not None])
+            LayerRow(name, blobs=[blob.shape for blob in blobs if blob is not None])
             for name, blobs in read_weights_h5(args.file).items()
         ]
     elif looks_like_text(args.file):
@@ -57,19 +62,19 @@ def run(args: Namespace) -> int:
         graph = _graph(args)
         rows = [_node_row(graph, node) for node in graph.nodes]
         totals = {
-            "macs": sum(row["macs"] for row in rows),
-            "memory": sum(row["memory"] for row in rows),
+            "macs": sum(row.macs for row in rows),
+            "memory": sum(row.memory for row in rows),
             "memory_required_for_data": caffe_data_bytes(graph),
         }
     else:
         net, store = read_binary(args.file, pb.NetParameter)
         rows = [
-            _row(layer.name, layer.type, layer.bottom, blobs=[store.data(blob).shape for blob in layer.blobs])
+            LayerRow(layer.name, layer.type, list(layer.bottom), blobs=[store.data(b).shape for b in layer.blobs])
             for layer in upgrade_net(net).layer
         ]
-    totals["parameters"] = sum(row["parameters"] for row in rows)
+    totals["parameters"] = sum(row.parameters for row in rows)
     if args.json:
-        sys.stdout.write(json.dumps({"layers": rows, **totals}) + "\n")
+        sys.stdout.write(json.dumps({"layers": list(map(asdict, rows)), **totals}) + "\n")
     else:
         _write(rows, totals)
     return 0
@@ -79,13 +84,13 @@ def _write(rows: Sequence[LayerRow], totals: Mapping[str, int]) -> None:
     table = [("layer", "type", "tops", "blobs", "MACs", "memory", "parameters")]
     table += [
         (
-            row["layer"],
-            row["type"],
-            " ".join(f"{top} {_x(shape)}" for top, shape in row["tops"].items()),
-            " ".join(map(_x, row["blobs"])),
-            f"{row['macs']:,}" if row["macs"] else "",
-            _bytes(row["memory"]) if row["memory"] else "",
-            f"{row['parameters']:,}" if row["parameters"] else "",
+            row.layer,
+            row.type,
+            " ".join(f"{top} {_x(shape)}" for top, shape in row.tops.items()),
+            " ".join(map(_x, row.blobs)),
+            f"{row.macs:,}" if row.macs else "",
+            _bytes(row.memory) if row.memory else "",
+            f"{row.parameters:,}" if row.parameters else "",
         )
         for row in rows
     ]
@@ -108,35 +113,10 @@ def _graph(args: Namespace) -> NetGraph:
 
 
 def _node_row(graph: NetGraph, node: LayerNode) -> LayerRow:
-    row = _row(
-        node.name,
-        node.type,
-        node.bottoms,
-        {top: graph.shapes[top] for top in node.tops},
-        [slot.blob.shape for slot in node.slots if slot.owner is None],
-    )
-    row["macs"], row["memory"] = macs(node), top_bytes(graph, node)
-    return row
-
-
-def _row(
-    name: str,
-    kind: str,
-    bottoms: Iterable[str] = (),
-    tops: dict[str, tuple[int, ...]] | None = None,
-    blobs: Iterable[tuple[int, ...]] = (),
-) -> LayerRow:
-    shapes = [list(shape) for shape in blobs]
-    return {
-        "layer": name,
-        "type": kind,
-        "bottoms": list(bottoms),
-        "tops": {top: list(shape) for top, shape in (tops or {}).items()},
-        "blobs": shapes,
-        "macs": 0,
-        "memory": 0,
-        "parameters": sum(map(math.prod, shapes)),
-    }
+    tops = {top: graph.shapes[top] for top in node.tops}
+    blobs = [slot.blob.shape for slot in node.slots if slot.owner is None]
+    macs = node.layer.macs(node.spec)
+    return LayerRow(node.name, node.type, node.bottoms, tops, blobs, macs, top_bytes(graph, node))
 
 
 def _bytes(count: int) -> str:

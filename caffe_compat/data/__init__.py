@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import TYPE_CHECKING
 
 from caffe_compat.data import annotated as _annotated  # noqa: F401  (importing registers)
 from caffe_compat.data import datum as _datum  # noqa: F401
@@ -19,9 +18,8 @@ from caffe_compat.data.memory import MemorySource
 from caffe_compat.data.prefetch import Prefetch, ahead
 from caffe_compat.data.source import DATA_LAYER_TYPES, DataSource, open_source, register, sources
 from caffe_compat.errors import CaffeCompatError, raise_together
-
-if TYPE_CHECKING:
-    from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
+from caffe_compat.formats.extras import copied
+from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
 
 __all__ = [
     "DATA_LAYER_TYPES",
@@ -71,7 +69,6 @@ def in_phase(layer: LayerParameter, net: NetParameter) -> LayerParameter:
     """Return a layer with the phase of its net, which decides crops, unless it has its own."""
     if layer.HasField("phase"):
         return layer
-    out = type(layer)()
-    out.CopyFrom(layer)
+    out = copied(layer)
     out.phase = net.state.phase
     return out

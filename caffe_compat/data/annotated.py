@@ -7,6 +7,7 @@ but the last.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.data.datum import RecordSource, datum_image
 from caffe_compat.data.decode import decode
 from caffe_compat.data.source import Origin, register
-from caffe_compat.data.ssd_images import Draw, Pixels, distort, sample_boxes
-from caffe_compat.data.ssd_transform import Photo, SSDTransformer, expanded, objects_of, with_pixels
+from caffe_compat.data.ssd_images import Draw, distort, sample_boxes
+from caffe_compat.data.ssd_transform import Photo, SSDTransformer, expanded, objects_of
 from caffe_compat.layers.forks.ssd_data import ssd_messages
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
@@ -96,7 +97,7 @@ class AnnotatedSource(RecordSource):
             if photo.pixels.shape[2] != 3:
                 problem = "distort_param needs colour images"
                 raise origin.error(problem, code="wrong-type", hint="set transform_param.force_color")
-            photo = self._coded(with_pixels(photo, distort(photo.pixels, added.distort_param, draw)), origin)
+            photo = self._coded(replace(photo, pixels=distort(photo.pixels, added.distort_param, draw)), origin)
         if added.HasField("expand_param"):
             largest = np.float32(added.expand_param.max_expand_ratio)
             if draw.uniform(0, 1) <= np.float32(added.expand_param.prob) and not abs(largest - 1) < 1e-2:
@@ -113,10 +114,9 @@ class AnnotatedSource(RecordSource):
             raise origin.error(
                 "a crop of an image is empty", code="invalid", field="annotated_data_param.batch_sampler"
             )
-        return with_pixels(photo, _coded_again(photo.pixels, self._flag, origin)) if photo.coded else photo
+        if not photo.coded:
+            return photo
+        import cv2
 
-
-def _coded_again(pixels: Pixels, flag: int, origin: Origin) -> Pixels:
-    import cv2
-
-    return decode(cv2.imencode(".jpg", pixels)[1].tobytes(), flag, origin)
+        content = cv2.imencode(".jpg", photo.pixels)[1].tobytes()
+        return replace(photo, pixels=decode(content, self._flag, origin))

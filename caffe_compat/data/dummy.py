@@ -7,22 +7,17 @@ for each batch. Random numbers come from torch's global generator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from caffe_compat.data.c_random import CRand
-from caffe_compat.data.source import DataSource, register
+from caffe_compat.data.source import Cursor, DataSource, register
 from caffe_compat.errors import CaffeCompatError, DataError, raise_together
 from caffe_compat.layers.data import dummy_shapes
 from caffe_compat.layers.fillers import check_filler, fill
 from caffe_compat.schema import caffe_pb2 as pb
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
 
 
 @register
@@ -61,13 +56,13 @@ class DummySource(DataSource):
     def reset(self) -> None:
         """Do nothing: the random numbers are torch's."""
 
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
+    def cursor(self) -> Cursor:
         """Return an empty cursor."""
         return {}
 
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
+    def fits(self, cursor: Cursor) -> bool:
         """Return whether the cursor is empty."""
         return not cursor
 
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+    def seek(self, cursor: Cursor) -> None:
         """Do nothing."""

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -26,12 +25,10 @@ import numpy.typing as npt
 import torch
 
 from caffe_compat.data.c_random import CRand, shuffle
-from caffe_compat.data.source import DataSource, find_input, looked_in, positive, register
+from caffe_compat.data.source import Cursor, DataSource, find_input, looked_in, positive, register
 from caffe_compat.errors import DataError, did_you_mean
 from caffe_compat.formats.hdf5_reader import find_linked, missing_values, open_hdf5
-
-if TYPE_CHECKING:
-    from caffe_compat.schema.caffe_pb2 import LayerParameter
+from caffe_compat.schema.caffe_pb2 import LayerParameter
 
 # Files that need more memory than this as float32 are read batch by batch.
 CACHE_BYTES = 2 << 30
@@ -236,13 +233,13 @@ class HDF5Source(DataSource):
         self._load()
         self._row = 0
 
-    def cursor(self) -> dict[str, npt.NDArray[np.int64]]:
+    def cursor(self) -> Cursor:
         """Return file and row, and their orders if shuffled."""
         rows = np.arange(0) if self._rows is None else self._rows
         place = np.array([self._file, self._row, self._current.rows])
         return {"place": place, "files": self._order.copy(), "rows": rows.copy()}
 
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
+    def fits(self, cursor: Cursor) -> bool:
         """Return whether the number of files, the length of the current file and the shuffling are the same."""
         place, files, rows = (cursor.get(name, np.arange(0)) for name in ("place", "files", "rows"))
         if len(place) != 3 or sorted(files.tolist()) != list(range(len(self.files))):
@@ -253,7 +250,7 @@ class HDF5Source(DataSource):
         data = _File(self.files[int(files[file])], self.tops, self._cache_bytes)
         return data.rows == count and sorted(rows.tolist()) == (list(range(count)) if self._shuffled else [])
 
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+    def seek(self, cursor: Cursor) -> None:
         """Go to a file and row."""
         self._order[:] = cursor["files"]
         self._file, self._row, _ = cursor["place"].tolist()

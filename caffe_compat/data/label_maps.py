@@ -23,7 +23,7 @@ from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.data.decode import COLOR, GRAY, decode, map_in_threads, read_file
 from caffe_compat.data.list_order import ListOrder, ListSource
 from caffe_compat.data.source import Origin, positive, read_list, register, spec_of
-from caffe_compat.data.transform import read_mean
+from caffe_compat.data.transform import check_values, read_mean
 from caffe_compat.errors import DataError
 from caffe_compat.layers import LayerSpec
 from caffe_compat.schema import caffe_pb2 as pb
@@ -120,9 +120,7 @@ class _PairSource(ListSource):
         if image.shape[:2] != labels.shape[:2]:
             problem = f"size is {labels.shape[:2]}, that of the image is {image.shape[:2]}"
             raise self._origin(line, 1).error(problem, code="shape-mismatch")
-        if len(self._values) not in (0, 1, image.shape[2]):
-            problem = f"{len(self._values)} values for {image.shape[2]} channels"
-            raise self._origin(line, 0).error(problem, code="wrong-count", field="transform_param.mean_value")
+        check_values(self._values, image.shape[2], self._origin(line, 0))
 
     def _window(
         self, line: int, picture: Picture, crop: tuple[int, int], place: Sequence[int] | None

@@ -9,21 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Mapping
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
 
-from caffe_compat.data.source import DataSource
+import torch
+
+from caffe_compat.data.source import Cursor, DataSource
 from caffe_compat.runtime.closing import Closing, close_at_exit
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import torch
-
-    from caffe_compat.data.source import Cursor
-
-    Batch = dict[str, torch.Tensor]
+Batch = dict[str, torch.Tensor]
 
 # Seconds to wait at exit for the batch being prepared.
 _LONGEST = 30
@@ -106,12 +99,12 @@ class Prefetch(DataSource):
         self._halt()
         self.source.reset()
 
-    def fits(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> bool:
+    def fits(self, cursor: Cursor) -> bool:
         """Return whether the cursor fits the source."""
         self._halt()
         return self.source.fits(cursor)
 
-    def seek(self, cursor: Mapping[str, npt.NDArray[np.int64]]) -> None:
+    def seek(self, cursor: Cursor) -> None:
         """Move the source to a cursor."""
         self._halt()
         self.source.seek(cursor)

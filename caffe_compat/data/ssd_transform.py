@@ -7,7 +7,7 @@ setup and again before the first batch, as Caffe's does; the rest is drawn from 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from caffe_compat.data.c_random import CRand, Mersenne
 from caffe_compat.data.source import Origin
 from caffe_compat.data.ssd_images import Draw, Pixels, add_noise, new_size, resize
-from caffe_compat.data.transform import read_mean
+from caffe_compat.data.transform import check_values, read_mean
 from caffe_compat.layers.forks.boxes import Array, area, box, clip, coverage, extrapolate, project, resized, scale
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.schema import forks_pb2 as fb
@@ -127,14 +127,8 @@ class SSDTransformer:
             problem = f"image is {size[0]} x {size[1]}, smaller than the crop"
             raise origin.error(problem, code="shape-mismatch", field=f"{_FIELD}.crop_size", value=self._crop)
         channels = pixels.shape[2]
-        for field, values in (
-            ("mean_value", self.means),
-            ("resize_param.pad_value", self.added.resize_param.pad_value),
-        ):
-            if len(values) not in (0, 1, channels):
-                problem = f"{len(values)} values for {channels} channels"
-                hint = f"give 1 or {channels}"
-                raise origin.error(problem, code="wrong-count", field=f"{_FIELD}.{field}", hint=hint)
+        check_values(self.means, channels, origin)
+        check_values(self.added.resize_param.pad_value, channels, origin, "resize_param.pad_value")
         if self._mean is not None and (self._mean.shape != (channels, *size) or (high, wide) != tuple(size)):
             problem = f"image is {channels} x {size[0]} x {size[1]}; the mean needs this size, and no crop"
             raise origin.error(problem, code="shape-mismatch", field=f"{_FIELD}.mean_file", value=self.param.mean_file)
@@ -175,8 +169,3 @@ class SSDTransformer:
         if mirrored:
             boxes = np.stack([1 - boxes[:, 2], boxes[:, 1], 1 - boxes[:, 0], boxes[:, 3]], 1)
         return objects.with_boxes(extrapolate(boxes, photo.size, param, frame) if self._resizes else boxes)
-
-
-def with_pixels(photo: Photo, pixels: Pixels) -> Photo:
-    """Return the image with other pixels."""
-    return replace(photo, pixels=pixels)

@@ -7,8 +7,8 @@ rounded to the top left; the mean is subtracted before mirroring, then the image
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence, Sized
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,6 @@ from caffe_compat.data.source import Origin, find_source
 from caffe_compat.errors import DataError
 from caffe_compat.formats.files import read_binary
 from caffe_compat.schema import caffe_pb2 as pb
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 Draws = npt.NDArray[np.int64]
 """The random numbers of an image: mirror, row, column; 0 if not drawn."""
@@ -69,10 +66,7 @@ class DataTransformer:
                 f"image is {_join(image)}, the mean is {_join(self.mean.shape)}", code="shape-mismatch",
                 field="transform_param.mean_file", value=self._param.mean_file,
             )  # fmt: skip
-        if len(self._values) not in (0, 1, channels):
-            problem = f"{len(self._values)} values for {channels} channels"
-            hint = f"give 1 or {channels}"
-            raise origin.error(problem, code="wrong-count", field="transform_param.mean_value", hint=hint)
+        check_values(self._values, channels, origin)
         return (channels, self.crop, self.crop) if self.crop else (channels, height, width)
 
     def batch(
@@ -139,6 +133,13 @@ class DataTransformer:
             out -= self._values[:, None, None]
         if self._scale != 1:
             out *= self._scale
+
+
+def check_values(values: Sized, channels: int, origin: Origin, field: str = "mean_value") -> None:
+    """Refuse values of transform_param that are neither one nor one for each channel."""
+    if len(values) not in (0, 1, channels):
+        problem, hint = f"{len(values)} values for {channels} channels", f"give 1 or {channels}"
+        raise origin.error(problem, code="wrong-count", field=f"transform_param.{field}", hint=hint)
 
 
 def read_mean(layer: pb.LayerParameter, base_dir: Path) -> npt.NDArray[np.float32] | None:

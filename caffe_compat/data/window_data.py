@@ -26,7 +26,7 @@ import torch
 from caffe_compat.data.c_random import NO_NUMBERS, CRand, Mersenne
 from caffe_compat.data.decode import COLOR, channels_first, decode, map_in_threads, read_file, resize
 from caffe_compat.data.source import Cursor, Origin, RandomSource, positive, read_list, register
-from caffe_compat.data.transform import read_mean
+from caffe_compat.data.transform import check_values, read_mean
 from caffe_compat.errors import Code, DataError
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -244,10 +244,7 @@ class WindowSource(RandomSource):
 
     def _read_mean(self, layer: pb.LayerParameter, base_dir: Path) -> npt.NDArray[np.float32] | None:
         values = list(layer.transform_param.mean_value)
-        if len(values) not in (0, 1, 3):
-            problem = f"{len(values)} values for 3 channels"
-            field = "transform_param.mean_value"
-            raise DataError(problem, code="wrong-count", layer=layer.name, field=field, hint="give 1 or 3")
+        check_values(values, 3, Origin(layer.name))
         mean = read_mean(layer, base_dir)
         if mean is None:
             return np.array(values, np.float32).repeat(3 // len(values))[:, None, None] if values else None

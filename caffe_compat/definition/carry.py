@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from google.protobuf.message import Message
 
 from caffe_compat.errors import Code, NetError
 from caffe_compat.formats.extras import add_unknown_field, add_where, repeated, unknown_fields, where
 from caffe_compat.schema.caffe_pb2 import LayerParameter, V0LayerParameter, V1LayerParameter
-
-M = TypeVar("M", bound=Message)
-
-
-def copied(message: M) -> M:
-    """Return a copy of a message, its unknown fields included."""
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
 
 
 def set_field(message: Message, name: str, value: Any, *, whole: bool = False) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from caffe_compat.definition.carry import layer_error
 from caffe_compat.errors import CaffeCompatError, NetError, raise_together
+from caffe_compat.formats.extras import copied
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -64,8 +65,7 @@ def filter_net(net: pb.NetParameter, state: pb.NetState) -> pb.NetParameter:
     Source: Caffe's FilterNet and StateMeetsRule.
     """
     problems: list[CaffeCompatError] = []
-    out = pb.NetParameter()
-    out.CopyFrom(net)
+    out = copied(net)
     out.ClearField("layer")
     out.state.CopyFrom(state)
     for layer in net.layer:

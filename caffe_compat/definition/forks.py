@@ -12,9 +12,16 @@ from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError, Message
 
-from caffe_compat.definition.carry import copied
 from caffe_compat.errors import CaffeCompatError, NetError, ParseError, did_you_mean
-from caffe_compat.formats.extras import add_unknown_field, all_unknown_fields, take_unknown, unknown_fields, walk, where
+from caffe_compat.formats.extras import (
+    add_unknown_field,
+    all_unknown_fields,
+    copied,
+    take_unknown,
+    unknown_fields,
+    walk,
+    where,
+)
 from caffe_compat.formats.text import format_text, parse_text
 from caffe_compat.schema import forks_pb2 as fb
 from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
@@ -67,18 +74,14 @@ FORKS: Mapping[str, ForkSchema] = {
 """Every supported fork by its name."""
 
 
-def check_fork(name: str) -> str:
-    """Return the name of a fork; refuse one that is not supported."""
-    if name not in FORKS:
-        hint = did_you_mean(name, FORKS) or f"use one of {', '.join(FORKS)}"
-        raise NetError("unknown fork of Caffe", code="name-unknown", field="fork", value=name, hint=hint)
-    return name
-
-
 def fork_names(fork: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return the names of one fork, of several, or of none, each once; refuse those that are not supported."""
     names = () if fork is None else (fork,) if isinstance(fork, str) else fork
-    return tuple(dict.fromkeys(map(check_fork, names)))
+    for name in names:
+        if name not in FORKS:
+            hint = did_you_mean(name, FORKS) or f"use one of {', '.join(FORKS)}"
+            raise NetError("unknown fork of Caffe", code="name-unknown", field="fork", value=name, hint=hint)
+    return tuple(dict.fromkeys(names))
 
 
 def name_numbered_fields(net: NetParameter, forks: Sequence[str]) -> NetParameter:
@@ -94,7 +97,7 @@ def name_numbered_fields(net: NetParameter, forks: Sequence[str]) -> NetParamete
 
 def forks_with(path: str, name: str) -> list[str]:
     """Return the forks that have a field, given by name or number, in the message `path` names within a layer."""
-    owner = _message_name(path)
+    owner = message_name(path)
     return [
         fork
         for fork, schema in FORKS.items()
@@ -194,7 +197,7 @@ def _keep_by_name(part: Message, added: type[Message], content: bytes, layer: st
         add_unknown_field(part, _BINARY, 0, 0, described.name, format_text(single).rstrip("\n"))
 
 
-def _message_name(path: str) -> str:
+def message_name(path: str) -> str:
     """Return the name of the message at a path within a layer."""
     if not path:
         return "LayerParameter"

@@ -13,6 +13,7 @@ from pathlib import Path
 from caffe_compat.definition.filtering import filter_net, net_state, rule_lines
 from caffe_compat.definition.forks import fork_names, name_numbered_fields
 from caffe_compat.definition.upgrade import upgrade_net
+from caffe_compat.formats.extras import copied
 from caffe_compat.formats.files import read_net
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -73,8 +74,7 @@ def prepare(
     message = net if isinstance(net, pb.NetParameter) else read_net(net)
     if base_dir is None:
         base_dir = Path() if isinstance(net, pb.NetParameter) else Path(net).parent
-    merged = pb.NetState()
-    merged.CopyFrom(state or net_state())
+    merged = copied(state or net_state())
     merged.stage[:] = dict.fromkeys([*message.state.stage, *merged.stage])
     forks = fork_names(fork)
     upgraded = upgrade_net(name_numbered_fields(message, forks))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from caffe_compat.formats.extras import copied
 from caffe_compat.schema import caffe_pb2 as pb
 
 
@@ -27,8 +28,7 @@ def insert_splits(net: pb.NetParameter) -> pb.NetParameter:
             if weight:
                 weights[i, j] = weight
                 readers[i, j] += 1
-    out = pb.NetParameter()
-    out.CopyFrom(net)
+    out = copied(net)
     out.ClearField("layer")
     used: Counter[tuple[int, int]] = Counter()
     for i, layer in enumerate(net.layer):

@@ -1,8 +1,7 @@
 """Upgrade old nets and solvers to the current form.
 
-In Caffe's order: V0 -> V1, data transformation, V1 -> V2, inputs, batch norm.
-Every step is a pair: ``needs_x(message) -> bool`` and ``upgrade_x(message) -> new message``. References to blob values,
-notes of where a layer was written and unknown fields of forks go along.
+In Caffe's order: V0 -> V1, data transformation, V1 -> V2, inputs, batch norm. A step returns a net unchanged that
+does not need it. References to blob values, notes of where a layer was written and unknown fields of forks go along.
 Source of the rules: BVLC Caffe 9b89154, src/caffe/util/upgrade_proto.cpp.
 """
 
@@ -10,76 +9,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from caffe_compat.definition.carry import copied, keep_marks, layer_error, set_field
-from caffe_compat.definition.v0 import needs_v0_upgrade, upgrade_v0, upgrade_v0_padding
+from caffe_compat.definition.carry import keep_marks, layer_error, set_field
+from caffe_compat.definition.v0 import upgrade_v0
 from caffe_compat.errors import NetError, SolverError
+from caffe_compat.formats.extras import copied
 from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter, SolverParameter, V1LayerParameter
 from caffe_compat.schema.old_names import SOLVER_TYPES, V1_TYPES
-
-__all__ = [
-    "needs_batch_norm_upgrade",
-    "needs_data_upgrade",
-    "needs_input_upgrade",
-    "needs_solver_type_upgrade",
-    "needs_upgrade",
-    "needs_v0_upgrade",
-    "needs_v1_upgrade",
-    "upgrade_batch_norm",
-    "upgrade_data",
-    "upgrade_input",
-    "upgrade_net",
-    "upgrade_snapshot_prefix",
-    "upgrade_solver",
-    "upgrade_solver_type",
-    "upgrade_v0",
-    "upgrade_v0_padding",
-    "upgrade_v1",
-]
 
 _DATA_LAYERS = {"DATA": "data_param", "IMAGE_DATA": "image_data_param", "WINDOW_DATA": "window_data_param"}
 _TRANSFORMATIONS = ("scale", "mean_file", "crop_size", "mirror")
 
 
-def needs_upgrade(net: NetParameter) -> bool:
-    """Tell whether any step applies."""
-    return any(needs(net) for needs, _ in _STEPS)
-
-
 def upgrade_net(net: NetParameter) -> NetParameter:
-    """Return the net in its current (V2) form.
-
-    Raises
-    ------
-    NetError, ProblemsError
-        Everything that Caffe cannot upgrade either, in one error.
-    """
-    for needs, step in _STEPS:
-        if needs(net):
-            net = step(net)
+    """Return the net in its current (V2) form; raise one error with everything that Caffe cannot upgrade either."""
+    for step in (upgrade_v0, upgrade_data, upgrade_v1, upgrade_input, upgrade_batch_norm):
+        net = step(net)
     return copied(net)
 
 
 # Data transformation, in V1.
 
 
-def needs_data_upgrade(net: NetParameter) -> bool:
-    """Tell whether a V1 data layer has its transformation in its own parameters."""
-    return any(
-        getattr(layer, param).HasField(name)
-        for layer in net.layers
-        if (param := _data_param(layer)) is not None
-        for name in _TRANSFORMATIONS
-    )
-
-
 def upgrade_data(net: NetParameter) -> NetParameter:
     """Return the net with the transformations of its V1 data layers in ``transform_param``."""
     out = copied(net)
-    for layer in out.layers:
-        param = _data_param(layer)
-        if param is None:
-            continue
-        old, new = getattr(layer, param), layer.transform_param
+    data = [(layer, getattr(layer, param)) for layer in out.layers if (param := _data_param(layer)) is not None]
+    if not any(old.HasField(name) for _, old in data for name in _TRANSFORMATIONS):
+        return net
+    for layer, old in data:
+        new = layer.transform_param
         old.SetInParent()
         new.SetInParent()
         for name in _TRANSFORMATIONS:
@@ -96,13 +54,10 @@ def _data_param(layer: V1LayerParameter) -> str | None:
 # V1 -> V2.
 
 
-def needs_v1_upgrade(net: NetParameter) -> bool:
-    """Tell whether the net has ``layers``, whose types are identifiers."""
-    return len(net.layers) > 0
-
-
 def upgrade_v1(net: NetParameter) -> NetParameter:
     """Return a V2 net: types become strings, `blobs_lr` and the like become ``param``."""
+    if not net.layers:
+        return net
     if net.layer:
         raise layer_error(
             net.layers[0],
@@ -142,16 +97,13 @@ def _upgrade_v1_layer(old: V1LayerParameter, new: LayerParameter) -> None:
 # Inputs, in V2.
 
 
-def needs_input_upgrade(net: NetParameter) -> bool:
-    """Tell whether the net names its inputs outside of layers."""
-    return len(net.input) > 0
-
-
 def upgrade_input(net: NetParameter) -> NetParameter:
     """Return the net with an Input layer first in place of ``input``, ``input_shape`` and ``input_dim``.
 
     Inputs without any shape, as old caffemodels have them, are dropped.
     """
+    if not net.input:
+        return net
     out = copied(net)
     for name in ("input", "input_shape", "input_dim", "layer"):
         out.ClearField(name)
@@ -177,16 +129,8 @@ def upgrade_input(net: NetParameter) -> NetParameter:
 # Batch norm, in V2.
 
 
-def needs_batch_norm_upgrade(net: NetParameter) -> bool:
-    """Tell whether a BatchNorm layer declares three parameters, as was once needed, without zero multipliers."""
-    return any(
-        layer.type == "BatchNorm" and len(layer.param) == 3 and any(p.lr_mult or p.decay_mult for p in layer.param)
-        for layer in net.layer
-    )
-
-
 def upgrade_batch_norm(net: NetParameter) -> NetParameter:
-    """Return the net with the multipliers of such layers set to zero."""
+    """Return the net with multipliers of zero where a BatchNorm layer declares three parameters, as was once needed."""
     out = copied(net)
     for layer in out.layer:
         if layer.type == "BatchNorm" and len(layer.param) == 3:
@@ -196,38 +140,19 @@ def upgrade_batch_norm(net: NetParameter) -> NetParameter:
     return out
 
 
-_STEPS = (
-    (needs_v0_upgrade, upgrade_v0),
-    (needs_data_upgrade, upgrade_data),
-    (needs_v1_upgrade, upgrade_v1),
-    (needs_input_upgrade, upgrade_input),
-    (needs_batch_norm_upgrade, upgrade_batch_norm),
-)
-
-
 # Solvers.
 
 
-def needs_solver_type_upgrade(solver: SolverParameter) -> bool:
-    """Tell whether the solver's type is given by the old identifier."""
-    return solver.HasField("solver_type")
-
-
-def upgrade_solver_type(solver: SolverParameter) -> SolverParameter:
-    """Return the solver with its type as a string."""
-    if solver.HasField("type"):
-        raise SolverError(
-            "conflicts with `type`", code="conflict", field="solver_type", hint="keep `type`, the current form"
-        )
-    out = copied(solver)
-    out.ClearField("solver_type")
-    out.type = SOLVER_TYPES[SolverParameter.SolverType.Name(solver.solver_type)]
-    return out
-
-
 def upgrade_solver(solver: SolverParameter) -> SolverParameter:
-    """Return the solver in its current form."""
-    return upgrade_solver_type(solver) if needs_solver_type_upgrade(solver) else copied(solver)
+    """Return the solver in its current form, its type as a string."""
+    out = copied(solver)
+    if solver.HasField("solver_type"):
+        if solver.HasField("type"):
+            hint = "keep `type`, the current form"
+            raise SolverError("conflicts with `type`", code="conflict", field="solver_type", hint=hint)
+        out.ClearField("solver_type")
+        out.type = SOLVER_TYPES[SolverParameter.SolverType.Name(solver.solver_type)]
+    return out
 
 
 def upgrade_snapshot_prefix(solver: SolverParameter, file: str | Path) -> SolverParameter:

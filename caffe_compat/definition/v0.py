@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from caffe_compat.definition.carry import copied, keep_marks, layer_error, set_field
+from caffe_compat.definition.carry import keep_marks, layer_error, set_field
 from caffe_compat.errors import CaffeCompatError, did_you_mean, raise_together
-from caffe_compat.formats.extras import copy_unknown
+from caffe_compat.formats.extras import copied, copy_unknown
 from caffe_compat.schema.caffe_pb2 import NetParameter, V1LayerParameter
 from caffe_compat.schema.old_names import V0_FIELDS, V0_PARAMS, V0_TRANSFORMATIONS, V0_TYPES
 
 _DROPPED = "Caffe drops this field without a warning: in the V0 form, fields belong in the inner `layer`"
 
 
-def needs_v0_upgrade(net: NetParameter) -> bool:
-    """Tell whether any layer is of the oldest form, ``layers { layer { ... } }``."""
-    return any(layer.HasField("layer") for layer in net.layers)
-
-
 def upgrade_v0(net: NetParameter) -> NetParameter:
     """Return a V1 net: padding layers become the pad of the layer they feed, and parameters are grouped by type."""
+    if not any(layer.HasField("layer") for layer in net.layers):
+        return net
     padded = upgrade_v0_padding(net)
     out = NetParameter()
     for name in ("name", "force_backward"):

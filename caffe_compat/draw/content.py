@@ -59,7 +59,12 @@ def diagram(
     label_edges: bool = True,
     display_lrm: bool = False,
 ) -> Diagram:
-    """Return the drawing of a net; for the parameters see :class:`caffe_compat.draw.DrawingOptions`."""
+    """Return the drawing of a net of any version; `rankdir` is the direction of the data.
+
+    Without a `phase` ("TRAIN" or "TEST") every layer is drawn, else those of the phase, `stages` and `level`. Labels
+    are, on edges out of data layers, the batch size, out of learning layers, the outputs; `display_lrm` adds the
+    learning-rate multipliers to learning layers.
+    """
     if rankdir.upper() not in RANK_DIRECTIONS:
         hint = did_you_mean(rankdir, RANK_DIRECTIONS) or "choose LR, TB, BT or RL"
         raise CaffeCompatError("unknown direction", code="name-unknown", field="rankdir", value=rankdir, hint=hint)
@@ -71,15 +76,16 @@ def diagram(
         key = f"{layer.name}_{layer.type}"
         if key in out.nodes:  # for example TRAIN's and TEST's data layer
             key = f"{key}_{index}"
-        lines = layer_lines(layer, display_lrm=display_lrm)
+        layer_type, lines = facts(layer.type), layer_lines(layer, display_lrm=display_lrm)
         if phase is None:
             lines += _phases(layer)
-        out.nodes[key] = DiagramNode(tuple(map(printable, lines)), _IN_PLACE if in_place(layer) else colour(layer.type))
+        colour = _IN_PLACE if in_place(layer) else layer_type.drawing.colour
+        out.nodes[key] = DiagramNode(tuple(map(printable, lines)), colour)
         for names in (layer.bottom, layer.top):
             for name in names:
                 out.nodes.setdefault(f"{name}_blob", DiagramNode((printable(name),), _BLOB, blob=True))
         out.edges += [Edge(f"{name}_blob", key) for name in layer.bottom]
-        label = edge_label(layer) if label_edges else ""
+        label = layer_type.drawn_output(layer) if label_edges else ""
         out.edges += [Edge(key, f"{name}_blob", label) for name in layer.top]
     return out
 
@@ -87,16 +93,6 @@ def diagram(
 def in_place(layer: LayerParameter) -> bool:
     """Whether a layer overwrites its only bottom."""
     return list(layer.bottom) == list(layer.top) and len(layer.top) == 1
-
-
-def colour(layer_type: str) -> str:
-    """Return the colour of layers of a type."""
-    return facts(layer_type).drawing.colour
-
-
-def edge_label(layer: LayerParameter) -> str:
-    """Return the batch size of a Data layer, the number of outputs of a learning layer, else nothing."""
-    return facts(layer.type).drawn_output(layer)
 
 
 def layer_lines(layer: LayerParameter, *, display_lrm: bool = False) -> list[str]:

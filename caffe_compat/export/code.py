@@ -181,12 +181,9 @@ def _arguments(module: nn.Module) -> Iterator[tuple[str, Any]]:
         if not hasattr(module, parameter.name):
             raise NotPortableError(f"{type(module).__name__} does not keep its argument {parameter.name}")
         value = getattr(module, parameter.name)
-        switch = parameter.name in module._parameters  # whether there is such a parameter, as in Conv2d(bias=True)
-        yield parameter.name, value is not None if switch else tuple(value.shape) if _is_tensor(value) else value
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, torch.Tensor)
+        if parameter.name in module._parameters:  # whether there is such a parameter, as in Conv2d(bias=True)
+            value = value is not None
+        yield parameter.name, tuple(value.shape) if isinstance(value, torch.Tensor) else value
 
 
 def _require_same(module: nn.Module, kind: type[nn.Module], arguments: dict[str, Any]) -> None:

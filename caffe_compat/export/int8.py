@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import os
 import tempfile
@@ -18,9 +17,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from caffe_compat.build.net import CaffeNet
-from caffe_compat.errors import CaffeCompatError, DataError, NetError
+from caffe_compat.errors import DataError, NetError
 from caffe_compat.export.onnx import OPSET, to_onnx
-from caffe_compat.export.portable import labels_of, metadata
+from caffe_compat.export.portable import labels_of, metadata, packages
 from caffe_compat.export.samples import Samples, open_samples
 from caffe_compat.formats.atomic import atomic_path
 
@@ -110,6 +109,10 @@ def _ccc(sums: Array) -> float:
 
 Array = npt.NDArray[Any]
 
+_PACKAGES = (
+    *("onnx", "onnxruntime", "onnxruntime.quantization"),
+    *("onnxruntime.quantization.shape_inference", "onnxruntime.quantization.registry"),
+)
 _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 """Operators that ONNX Runtime computes in 8 bits on CPUs; their second input must be constant."""
 
@@ -148,7 +151,7 @@ def to_int8(
         As for :func:`to_onnx`; or the samples cannot be used, no layer can be computed in 8 bits, or the package
         onnxruntime is not installed.
     """
-    onnx, runtime = _packages()
+    onnx, runtime, *_ = packages("int8", *_PACKAGES)
     with tempfile.TemporaryDirectory() as folder, _quiet():
         whole, plain, small = (Path(folder) / f"{name}.onnx" for name in ("float", "fused", "int8"))
         given = open_samples(net, Path(samples), with_preprocessing=with_preprocessing)
@@ -169,22 +172,6 @@ def to_int8(
         with atomic_path(file) as partial:
             partial.write_bytes(model.SerializeToString())
     return report
-
-
-def _packages() -> tuple[Any, Any]:
-    try:
-        names = (
-            "onnx",
-            "onnxruntime",
-            "onnxruntime.quantization",
-            "onnxruntime.quantization.shape_inference",
-            "onnxruntime.quantization.registry",
-        )
-        onnx, runtime, *_ = (importlib.import_module(name) for name in names)
-    except ImportError as error:
-        problem, hint = f"the package {error.name} is not installed", 'pip install "caffe-compat[int8]"'
-        raise CaffeCompatError(problem, code="dependency-missing", hint=hint) from None
-    return onnx, runtime
 
 
 def _session(runtime: Any, file: Path) -> Any:

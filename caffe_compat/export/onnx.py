@@ -6,7 +6,6 @@ preprocessing. A model has only standard operators of opset 17. Names of inputs 
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from caffe_compat.build.preprocess import Preprocessing
 from caffe_compat.build.weights import caffe_blobs
 from caffe_compat.errors import CaffeCompatError, FileError, NetError, raise_together
 from caffe_compat.export.onnx_graph import FreeSizeError, LayerWriter, Node, OnnxGraph
-from caffe_compat.export.portable import metadata, preprocessing_of_net, require_inference
+from caffe_compat.export.portable import metadata, packages, preprocessing_of_net, require_inference
 from caffe_compat.export.sizes import LayerSizes, NetSizes, possible_sizes
 from caffe_compat.formats.atomic import atomic_path
 from caffe_compat.graph.graph import LayerNode, NetGraph
@@ -77,21 +76,10 @@ def to_onnx(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: 
     definition, the preprocessing and the labels go along as metadata, ``definition.prototxt``, ``preprocessing.json``
     and ``labels.txt``.
 
-    Parameters
-    ----------
-    net : built for TEST, with weights, as :func:`caffe_compat.load_net` returns it.
-    file : the path of the model.
-    with_preprocessing : begin with what ``net.meta["preprocessing"]`` does to an image. The model then takes images of
-        (N, 3, H, W) in RGB, or (N, 1, H, W) for a net of gray images, with values of 0 to 255; where the preprocessing
-        resizes, they must have that size already.
-
-    Raises
-    ------
-    CaffeCompatError
-        The net is in training, or layers cannot be exported (one error lists all), or there is no preprocessing, or
-        the package onnx is not installed. Nothing is written then.
+    With preprocessing the model takes images of (N, 3, H, W) in RGB, or (N, 1, H, W) for a net of gray images, with
+    values of 0 to 255; where the preprocessing resizes, they must have that size already.
     """
-    onnx = _package()
+    onnx, *_ = packages("export", "onnx", "onnx.checker", "onnx.helper", "onnx.numpy_helper")
     require_inference(net)
     model = _model(onnx, net.caffe, _written(net, preprocessing_of_net(net) if with_preprocessing else None))
     onnx.helper.set_model_props(model, metadata(net))
@@ -106,17 +94,6 @@ def to_onnx(net: CaffeNet, file: str | os.PathLike[str], *, with_preprocessing: 
 def exports(layer: Layer) -> bool:
     """Tell whether a layer type can be exported."""
     return layer.states("onnx")
-
-
-def _package() -> Any:
-    try:
-        onnx = importlib.import_module("onnx")
-        for name in ("checker", "helper", "numpy_helper"):
-            importlib.import_module(f"onnx.{name}")
-    except ImportError:
-        problem, hint = "the package onnx is not installed", 'pip install "caffe-compat[export]"'
-        raise CaffeCompatError(problem, code="dependency-missing", hint=hint) from None
-    return onnx
 
 
 @dataclass(frozen=True)

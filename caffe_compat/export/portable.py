@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import os
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import fx, nn
 
 from caffe_compat.build.net import CaffeNet
 from caffe_compat.build.preprocess import Preprocessing, to_json
-from caffe_compat.errors import FileError, NetError, raise_together
+from caffe_compat.errors import CaffeCompatError, FileError, NetError, raise_together
 from caffe_compat.formats.extras import plain
-from caffe_compat.formats.regular_file import require_regular
+from caffe_compat.formats.files import read_bytes
 from caffe_compat.formats.text import format_text
 from caffe_compat.graph.graph import LayerNode, NetGraph
 from caffe_compat.layers.convolution import FewOutputsConv2d, PointConv2d
@@ -61,6 +62,15 @@ def preprocess_module(preprocessing: Preprocessing) -> Preprocess:
     )
     module.mean.copy_(mean)
     return module.eval()
+
+
+def packages(extra: str, *names: str) -> list[Any]:
+    """Import packages that only an extra of this one installs."""
+    try:
+        return [importlib.import_module(name) for name in names]
+    except ImportError as error:
+        name, hint = (error.name or "").partition(".")[0], f'pip install "caffe-compat[{extra}]"'
+        raise CaffeCompatError(f"the package {name} is not installed", code="dependency-missing", hint=hint) from None
 
 
 def require_inference(net: CaffeNet) -> None:
@@ -204,11 +214,8 @@ def parse_labels(text: str) -> tuple[str, ...]:
 
 def read_labels(file: str | os.PathLike[str]) -> tuple[str, ...]:
     """Return the labels of a file, one a line, as in Caffe's ``synset_words.txt``."""
-    require_regular(file)
     try:
-        labels = parse_labels(Path(file).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
+        labels = parse_labels(read_bytes(file).decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise FileError("is not UTF-8 text", code="wrong-format", file=file) from None
     if "" in labels:

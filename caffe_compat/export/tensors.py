@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,9 +15,8 @@ from caffe_compat.build.preprocess import parse_preprocessing
 from caffe_compat.build.weights import place
 from caffe_compat.definition.prepare import prepare
 from caffe_compat.errors import CaffeCompatError, FileError, NetError, WeightsError, raise_together
-from caffe_compat.export.portable import forks_of, metadata, parse_labels, require_inference
-from caffe_compat.formats.files import atomic_path, parse_text
-from caffe_compat.formats.regular_file import require_regular
+from caffe_compat.export.portable import forks_of, metadata, packages, parse_labels, require_inference
+from caffe_compat.formats.files import atomic_path, parse_text, read_bytes
 from caffe_compat.graph.graph import build_graph
 from caffe_compat.schema import caffe_pb2 as pb
 
@@ -47,7 +45,7 @@ def texts_of(net: CaffeNet) -> dict[str, str]:
 def packed(state: Mapping[str, torch.Tensor], texts: Mapping[str, str]) -> bytes:
     """Return a file of tensors and texts, its header in order: safetensors writes the texts in any."""
     values = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
-    content: bytes = _safetensors().save(values, dict(texts))
+    content: bytes = _package().save(values, dict(texts))
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -93,23 +91,14 @@ def load_safetensors(file: str | os.PathLike[str]) -> CaffeNet:
 
 def _unpacked(file: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Return the texts and the tensors of a file."""
-    require_regular(file)
+    package, content = _package(), read_bytes(file)
     try:
-        content = file.read_bytes()
-        values: dict[str, torch.Tensor] = _safetensors().load(content)
+        values: dict[str, torch.Tensor] = package.load(content)
         end = 8 + int.from_bytes(content[:8], "little")
         return json.loads(content[8:end]).get("__metadata__", {}), values
-    except OSError as error:
-        raise FileError(f"cannot be read: {error.strerror or error}", code="file-unreadable", file=file) from None
-    except FileError:
-        raise
     except Exception as error:  # noqa: BLE001  (SafetensorError is the package's own, without a base of Python's)
         raise FileError(f"is not a safetensors file: {error}", code="damaged-file", file=file) from None
 
 
-def _safetensors() -> Any:
-    try:
-        return importlib.import_module("safetensors.torch")
-    except ImportError:
-        hint = "pip install 'caffe-compat[export]'"
-        raise FileError("the package safetensors is not installed", code="dependency-missing", hint=hint) from None
+def _package() -> Any:
+    return packages("export", "safetensors.torch")[0]

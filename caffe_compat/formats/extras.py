@@ -175,10 +175,16 @@ def walk(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:
             yield from walk(value, prefix)
 
 
-def plain(message: M, *, keep_unknown: bool = True) -> M:
-    """Return a copy of `message` without the marks of its layers' places and, on demand, without unknown fields."""
+def copied(message: M) -> M:
+    """Return a copy of a message, its unknown fields included."""
     copy = type(message)()
     copy.CopyFrom(message)
+    return copy
+
+
+def plain(message: M, *, keep_unknown: bool = True) -> M:
+    """Return a copy of `message` without the marks of its layers' places and, on demand, without unknown fields."""
+    copy = copied(message)
     if not keep_unknown:
         copy.DiscardUnknownFields()
         return copy

@@ -60,7 +60,6 @@ __all__ = [
     "read_net",
     "read_solver",
     "read_solverstate",
-    "read_solverstate_h5",
     "read_text",
     "read_weights_h5",
     "refuse_unknown_fields",
@@ -69,7 +68,6 @@ __all__ = [
     "where",
     "write_binary",
     "write_solverstate",
-    "write_solverstate_h5",
     "write_text",
     "write_weights_h5",
 ]
@@ -101,15 +99,7 @@ def read_bytes(path: PathLike) -> bytes:
 
 
 def read_text(path: PathLike, cls: type[M]) -> M:
-    """Read a message from a text file (prototxt).
-
-    Raises
-    ------
-    FileError
-        The file cannot be read, or is not text.
-    ParseError
-        The text does not follow the format; the error has line, column and field.
-    """
+    """Read a message from a text file (prototxt); an error in the text has line, column and field."""
     content, name = read_bytes(path), os.fspath(path)
     problem = recognise_format(content[:1024])
     if problem is None and not is_text(content[:4096]):
@@ -151,18 +141,7 @@ def write_text(message: Message, path: PathLike) -> None:
 
 
 def read_binary(path: PathLike, cls: type[M]) -> tuple[M, BlobStore]:
-    """Read a message from a binary file, and the values of its blobs.
-
-    Parameters
-    ----------
-    path : caffemodel, solverstate or binaryproto.
-    cls : NetParameter, SolverState, BlobProto or BlobProtoVector.
-
-    Raises
-    ------
-    ParseError
-        The file is truncated or malformed, or a blob's shape does not match its values; the error names the byte.
-    """
+    """Read a message from a binary file, and the values of its blobs; an error in the file names the byte."""
     name = os.fspath(path)
     with _open(path) as file:
         size = file.seek(0, os.SEEK_END)
@@ -216,18 +195,7 @@ def _read_hollow(file: BinaryIO, size: int, name: str, cls: type[M]) -> tuple[M,
 
 
 def write_binary(message: Message, path: PathLike, store: BlobStore | None = None) -> None:
-    """Write a message with the bytes that Caffe would write.
-
-    Parameters
-    ----------
-    message : may be hollow.
-    store : values of a hollow message's blobs.
-
-    Raises
-    ------
-    FileError
-        The file would exceed protobuf's 2 GiB (nothing is written then), or cannot be written.
-    """
+    """Write a message with the bytes that Caffe would write; `store` has the values of a hollow message's blobs."""
     spliced = splice(message, store)
     if spliced.size > SIZE_LIMIT:
         problem = f"{spliced.size} bytes exceed the {SIZE_LIMIT} that protobuf, and so Caffe, can read"
@@ -273,7 +241,10 @@ def write_weights_h5(
 def read_solverstate(path: PathLike) -> SolverSnapshot:
     """Read a solver's state from a binary or an HDF5 file."""
     if is_hdf5(path):
-        return read_solverstate_h5(path)
+        from caffe_compat.formats import snapshots
+
+        with _hdf5(path) as file:
+            return SolverSnapshot(*snapshots.read_state(file, os.fspath(path)))
     state, store = read_binary(path, SolverState)
     history = []
     for index, blob in enumerate(state.history):
@@ -284,18 +255,14 @@ def read_solverstate(path: PathLike) -> SolverSnapshot:
     return SolverSnapshot(state.iter, state.learned_net, state.current_step, history)
 
 
-def read_solverstate_h5(path: PathLike) -> SolverSnapshot:
-    """Read a solver's state from an HDF5 file."""
-    from caffe_compat.formats import snapshots
-
-    with _hdf5(path) as file:
-        return SolverSnapshot(*snapshots.read_state(file, os.fspath(path)))
-
-
 def write_solverstate(snapshot: SolverSnapshot, path: PathLike, fmt: str = "BINARYPROTO") -> None:
     """Write a solver's state; `fmt` is ``"BINARYPROTO"`` or ``"HDF5"``, the identifiers of `snapshot_format`."""
     if fmt == "HDF5":
-        write_solverstate_h5(snapshot, path)
+        from caffe_compat.formats import snapshots
+
+        values = (snapshot.iter, snapshot.learned_net, snapshot.current_step, snapshot.history)
+        with new_hdf5(path) as writer:
+            writer.do(lambda file: snapshots.write_state(file, *values))
         return
     if fmt != "BINARYPROTO":
         hint = "use BINARYPROTO or HDF5"
@@ -307,15 +274,6 @@ def write_solverstate(snapshot: SolverSnapshot, path: PathLike, fmt: str = "BINA
     for array in snapshot.history:
         store.attach(state.history.add(), array)
     write_binary(state, path, store)
-
-
-def write_solverstate_h5(snapshot: SolverSnapshot, path: PathLike) -> None:
-    """Write a solver's state to an HDF5 file."""
-    from caffe_compat.formats import snapshots
-
-    state = (snapshot.iter, snapshot.learned_net, snapshot.current_step, snapshot.history)
-    with new_hdf5(path) as writer:
-        writer.do(lambda file: snapshots.write_state(file, *state))
 
 
 # Opening.

@@ -44,19 +44,7 @@ _LOCATED = ("LayerParameter", "V1LayerParameter")
 
 
 def parse_text(text: str, cls: type[M], *, file: str = "<string>") -> M:
-    """Parse text into a message.
-
-    Parameters
-    ----------
-    text : protobuf text format.
-    cls : the message's class, e.g. ``caffe_pb2.NetParameter``.
-    file : the name of the file, for errors and the places of layers.
-
-    Raises
-    ------
-    ParseError
-        The first violation of the format, with file, line, column and field.
-    """
+    """Parse text into a message; `file` is the name for errors, which have line and column, and places of layers."""
     source = SourceText(text.removeprefix("\ufeff"), file)
     message = cls()
     _Parser(source).fields(message, None)
@@ -370,10 +358,6 @@ def _lines(message: Message) -> Iterator[str]:
             yield from unknown.text.split("\n")
 
 
-def _spell_bool(value: bool) -> str:  # noqa: FBT001
-    return "true" if value else "false"
-
-
 def _spell_float(value: float) -> str:
     """Format a float with 6 digits, or 9 if 6 do not determine it, as in the C++ protobuf of Caffe's time."""
     short = f"{value:.6g}"
@@ -400,7 +384,7 @@ def _octal(value: bytes) -> str:
 
 
 _SPELLINGS: dict[int, Callable[[Any], str]] = {
-    F.TYPE_BOOL: _spell_bool,
+    F.TYPE_BOOL: lambda value: "true" if value else "false",
     F.TYPE_FLOAT: _spell_float,
     F.TYPE_DOUBLE: _spell_double,
     F.TYPE_STRING: _spell_string,

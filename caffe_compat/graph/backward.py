@@ -1,4 +1,4 @@
-"""Find the layers, bottoms and parameters that get gradients in a backward pass.
+"""Find the layers, bottoms and parameters that get gradients in a backward pass, and what Caffe refuses there.
 
 Source of the rules: BVLC Caffe 9b89154, Net::Init (need_backward, blobs under a loss, propagate_down, force_backward)
 and, per layer type, AllowForceBackward and whether Backward_cpu asks propagate_down at all.
@@ -6,10 +6,12 @@ and, per layer type, AllowForceBackward and whether Backward_cpu asks propagate_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from caffe_compat.errors import NetError
 from caffe_compat.graph.graph import LayerNode
+from caffe_compat.layers import Gradient
 
 
 @dataclass
@@ -67,3 +69,29 @@ def _leave_out(nodes: Sequence[LayerNode], needed: Sequence[Need]) -> None:
         if contributes:
             under_loss.update(node.bottoms)
         skipped.update(b for b, asked in zip(node.bottoms, need.bottoms, strict=True) if not asked)
+
+
+def loss_weight_problems(node: LayerNode) -> Iterator[NetError]:
+    """Yield an error if only some tops of a layer have loss weights.
+
+    A loss layer with two tops has one by default, so it needs both weights in its definition.
+    """
+    given, tops = list(node.message.loss_weight), len(node.tops)
+    if given and len(given) != tops:
+        hint = "give a weight for each top"
+        yield node.spec.error(
+            f"needs one weight per top ({tops}), got {len(given)}", "loss_weight", given, hint, code="wrong-count"
+        )
+
+
+def backward_problem(node: LayerNode, need: Need) -> NetError | None:
+    """Return the error with which Caffe aborts in the backward pass of this layer, or None."""
+    if node.layer.gradient is Gradient.REFUSED:
+        hint = "remove force_backward, or set propagate_down: false in the layers that read its tops"
+        return node.spec.error(f"{node.type} has no gradient", hint=hint, code="unsupported")
+    for index in node.layer.no_gradient:
+        if need.bottoms[index:][:1] == [True]:
+            problem = f"{node.type} has no gradient for this bottom, which a learned layer or force_backward needs"
+            hint = "remove force_backward, or set propagate_down: false for it"
+            return node.spec.error(problem, "bottom", node.bottoms[index], hint, code="unsupported")
+    return None

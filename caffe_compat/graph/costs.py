@@ -11,25 +11,17 @@ _FLOAT = 4  # bytes
 _PER_VALUE = 16  # multiply-accumulates that a core does while it reads and writes one value
 
 
-def macs(node: LayerNode) -> int:
-    """Return the multiply-accumulates of a forward pass: convolutions, inner products, recurrences; biases left out.
-
-    Layers that work element by element count 0. Every weight of the others takes part once for each place it is
-    applied at: a convolution's at every output position, a deconvolution's at every input position, an inner product's
-    in every row, a recurrence's in every step and row.
-    """
-    return node.layer.macs(node.spec)
-
-
 def node_work(graph: NetGraph, node: LayerNode) -> int:
     """Return the cost of a layer in multiply-accumulates; each value of its bottoms and tops counts as several."""
-    return macs(node) + _PER_VALUE * sum(math.prod(graph.shapes[blob]) for blob in (*node.bottoms, *node.tops))
+    return node.layer.macs(node.spec) + _PER_VALUE * sum(
+        math.prod(graph.shapes[blob]) for blob in (*node.bottoms, *node.tops)
+    )
 
 
 def work(graph: NetGraph) -> int:
     """Return the cost of a forward pass in multiply-accumulates; each value of a blob counts as several."""
     values = sum(math.prod(shape) for shape in graph.shapes.values())
-    return sum(macs(node) for node in graph.nodes) + _PER_VALUE * values
+    return sum(node.layer.macs(node.spec) for node in graph.nodes) + _PER_VALUE * values
 
 
 def top_bytes(graph: NetGraph, node: LayerNode) -> int:

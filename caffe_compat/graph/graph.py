@@ -15,7 +15,7 @@ from torch import fx
 from caffe_compat.definition.prepare import PreparedNet
 from caffe_compat.definition.splits import insert_splits
 from caffe_compat.errors import CaffeCompatError, Code, NetError, did_you_mean, raise_together
-from caffe_compat.formats.extras import all_unknown_fields
+from caffe_compat.formats.extras import all_unknown_fields, copied
 from caffe_compat.graph.sharing import Sharing, Slot
 from caffe_compat.layers import Layer, LayerSpec, Shape, View, resolve_type
 from caffe_compat.layers.base import count, rejections
@@ -204,15 +204,13 @@ class _Builder:
             self.available.add(top)
 
     def _node(self, layer: Layer, spec: LayerSpec, faults: list[CaffeCompatError]) -> LayerNode | None:
-        param, message = spec.param, pb.LayerParameter()
-        message.CopyFrom(param)
+        param, message = spec.param, copied(spec.param)
         if not message.HasField("phase"):
             message.phase = pb.TRAIN if self.phase == "TRAIN" else pb.TEST
         layer.complete(replace(spec, param=message))
         full = message
         if layer.is_loss and not param.top:
-            full = pb.LayerParameter()
-            full.CopyFrom(message)
+            full = copied(message)
             full.top.append(f"{param.name} (automatic)")
         spec = replace(spec, param=full)
         faults += self._arity(layer, spec)

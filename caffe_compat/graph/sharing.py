@@ -34,11 +34,6 @@ class BlobView(BlobDef):
         return self.held.to_caffe(value).reshape(self.shape)
 
 
-def view_of(own: BlobDef, held: BlobDef) -> BlobView:
-    """Return the blob `own` as a view of the values of `held`, the owner's."""
-    return BlobView(own.name, own.shape, own.filler, held.transposed, own.buffer, own=own, held=held)
-
-
 def show_views(module: nn.Module, views: Iterable[BlobView]) -> None:
     """Let a module compute with the owner's values in its own shapes."""
     for view in views:
@@ -111,7 +106,11 @@ class Sharing:
         if mine != theirs and not permitted:
             problem = f"the shared parameter has shape {mine} here, {theirs} in layer {owner.layer!r}"
             raise spec.error(problem, "param.name", given.name, code="shape-mismatch")
-        return replace(slot, owner=owner.key, view=None if mine == theirs else view_of(slot.blob, owner.blob))
+        if mine == theirs:
+            return replace(slot, owner=owner.key, view=None)
+        own, held = slot.blob, owner.blob
+        view = BlobView(own.name, own.shape, own.filler, held.transposed, own.buffer, own=own, held=held)
+        return replace(slot, owner=owner.key, view=view)
 
     def _multipliers(self, spec: LayerSpec, given: pb.ParamSpec) -> None:
         earlier = self.given.setdefault(given.name, {})

@@ -27,8 +27,7 @@ from caffe_compat.kernels.order import (
     span,
 )
 from caffe_compat.kernels.plain import Floats, Offsets
-
-Pair = tuple[int, int]
+from caffe_compat.layers.functions import Pair, Window
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,7 @@ class Geometry:
     @property
     def top(self) -> Pair:
         """Height and width of the top."""
-        high, wide = (
-            (n - d * (k - 1) - 1) // s + 1
-            for n, k, s, d in zip(self.padded, self.kernel, self.stride, self.dilation, strict=True)
-        )
-        return high, wide
+        return Window(self.kernel, self.stride, dilation=self.dilation).output(self.padded)
 
     @property
     def places(self) -> int:

@@ -295,6 +295,15 @@ class Layer:
         """Return the parameter blobs in Caffe's order."""
         return ()
 
+    def weight_and_bias(
+        self, spec: LayerSpec, shape: Shape, *, prefix: str = "", transposed: bool = False
+    ) -> tuple[BlobDef, ...]:
+        """Return a weight of a shape and, with bias_term, a bias for each output, as `weight_message` has them."""
+        message = spec.message(self.weight_message)
+        weight = BlobDef(f"{prefix}weight", shape, message.weight_filler, transposed)
+        bias = BlobDef(f"{prefix}bias", (message.num_output,), message.bias_filler)
+        return (weight, bias) if message.bias_term else (weight,)
+
     def module(self, spec: LayerSpec) -> torch.nn.Module:
         """Return the module: called with the bottoms, it returns the top (a tuple where the layer has several)."""
         raise NotImplementedError
@@ -322,7 +331,10 @@ class Layer:
     def macs(self, spec: LayerSpec) -> int:
         """Return the multiply-accumulates of a forward pass: those of matrix products, which torch counts too.
 
-        Layers that work element by element count 0, whatever they compute or learn (neurons, Scale, BatchNorm).
+        Biases are left out; layers that work element by element count 0, whatever they compute or learn (neurons,
+        Scale, BatchNorm). Every weight of the others takes part once for each place it is applied at: a convolution's
+        at every output position, a deconvolution's at every input position, an inner product's in every row, a
+        recurrence's in every step and row.
         """
         return 0
 

@@ -9,7 +9,7 @@ mini-XCEPTION's conv2d_3; not seen from 12 input channels on).
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, register
+from caffe_compat.layers.base import ENGINE, Account, Arity, BlobDef, Layer, LayerSpec, Shape, count, register
 from caffe_compat.layers.facts import Coordinates, Drawing, OnnxWriter, Operand, Reads, drawn_extent, drawn_window
 from caffe_compat.layers.functions import Convolve, Window
 from caffe_compat.schema import caffe_pb2 as pb
@@ -188,6 +188,22 @@ def written(onnx: OnnxWriter, spec: LayerSpec, operator: str, *blobs: Operand, g
     return tops
 
 
+def constructor(spec: LayerSpec, kinds: Mapping[int, Callable[..., nn.Module]]) -> functools.partial[nn.Module]:
+    """Return the call that makes a layer's torch module, of `kinds` by the number of spatial axes."""
+    message, at = spec.param.convolution_param, window(spec)
+    return functools.partial(
+        kinds[len(at.kernel)],
+        spec.bottoms[0][at.axis],
+        message.num_output,
+        at.kernel,
+        stride=at.stride,
+        padding=at.pad,
+        dilation=at.dilation,
+        groups=message.group,
+        bias=message.bias_term,
+    )
+
+
 class ManyConvolutions(nn.Module):
     """Mixin for torch convolutions: several bottoms through one kernel, channels at any axis, zeros beyond the end."""
 
@@ -233,10 +249,7 @@ class Convolution(Layer):
     accounts = {
         "convolution_param": Account(
             read=(*WINDOW_FIELDS, "num_output", "bias_term", "group", "weight_filler", "bias_filler"),
-            ignored={
-                "engine": "chooses among kernels that compute the same",
-                "force_nd_im2col": "chooses among kernels that compute the same",
-            },
+            ignored={**ENGINE, "force_nd_im2col": ENGINE["engine"]},
         )
     }
 
@@ -271,26 +284,14 @@ class Convolution(Layer):
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message, at = spec.param.convolution_param, window(spec)
         channels = spec.bottoms[0][at.axis] // message.group
-        weight = BlobDef("weight", (message.num_output, channels, *at.kernel), message.weight_filler)
-        bias = BlobDef("bias", (message.num_output,), message.bias_filler)
-        return (weight, bias) if message.bias_term else (weight,)
+        return self.weight_and_bias(spec, (message.num_output, channels, *at.kernel))
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        message, at = spec.param.convolution_param, window(spec)
+        at = window(spec)
         beyond = any(at.overhang(spec.bottoms[0][at.axis + 1 :]))
         plain = len(spec.bottoms) == 1 and at.axis == 1 and not beyond
-        make = functools.partial(
-            (_CONVS if plain else _MANY)[len(at.kernel)],
-            spec.bottoms[0][at.axis],
-            message.num_output,
-            at.kernel,
-            stride=at.stride,
-            padding=at.pad,
-            dilation=at.dilation,
-            groups=message.group,
-            bias=message.bias_term,
-        )
-        conv: nn.Module = make()
+        make = constructor(spec, _CONVS if plain else _MANY)
+        conv = make()
         if suits(conv):
             return FewOutputsConv2d(*make.args, **make.keywords)
         if needs_care(conv):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.layers.base import BlobDef, LayerSpec, Shape, register
-from caffe_compat.layers.convolution import Convolution, KernelWindow, window, written
+from caffe_compat.layers.convolution import Convolution, KernelWindow, constructor, window, written
 from caffe_compat.layers.facts import Coordinates, OnnxWriter
 
 _KINDS: dict[int, Callable[..., nn.Module]] = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -68,33 +67,17 @@ class Deconvolution(Convolution):
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message, at = spec.param.convolution_param, window(spec)
         shape = (spec.bottoms[0][at.axis], message.num_output // message.group, *at.kernel)
-        weight = BlobDef(self._blob(spec, "weight"), shape, message.weight_filler)
-        bias = BlobDef(self._blob(spec, "bias"), (message.num_output,), message.bias_filler)
-        return (weight, bias) if message.bias_term else (weight,)
+        return self.weight_and_bias(spec, shape, prefix="" if self._plain(spec) else "transposed.")
 
     def module(self, spec: LayerSpec) -> nn.Module:
-        message, at = spec.param.convolution_param, window(spec)
-        make = functools.partial(
-            _KINDS[len(at.kernel)],
-            spec.bottoms[0][at.axis],
-            message.num_output,
-            at.kernel,
-            stride=at.stride,
-            padding=at.pad,
-            dilation=at.dilation,
-            groups=message.group,
-            bias=message.bias_term,
-        )
-        return make() if self._plain(spec) else DeconvolutionModule(make(), at.axis)
+        transposed = constructor(spec, _KINDS)()
+        return transposed if self._plain(spec) else DeconvolutionModule(transposed, window(spec).axis)
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         return written(onnx, spec, "ConvTranspose", *onnx.blobs, group=spec.param.convolution_param.group)
 
     def _plain(self, spec: LayerSpec) -> bool:
         return len(spec.bottoms) == 1 and window(spec).axis == 1
-
-    def _blob(self, spec: LayerSpec, name: str) -> str:
-        return name if self._plain(spec) else f"transposed.{name}"
 
     def macs(self, spec: LayerSpec) -> int:
         return self._macs(spec, spec.bottoms)

@@ -15,6 +15,12 @@ from torch import nn
 Pair = tuple[int, int]
 
 
+def pair(value: object) -> Pair:
+    """Return the numbers of a module's two axes."""
+    assert isinstance(value, tuple), "modules of a net are built with a number per axis"
+    return value[0], value[1]
+
+
 @dataclass(frozen=True)
 class Window:
     """A window: (height, width) of kernel, stride, pad and dilation."""

@@ -154,9 +154,7 @@ class Embed(Layer):
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.param.embed_param
-        weight = BlobDef("weight", (message.input_dim, message.num_output), message.weight_filler)
-        bias = BlobDef("bias", (message.num_output,), message.bias_filler)
-        return (weight, bias) if message.bias_term else (weight,)
+        return self.weight_and_bias(spec, (message.input_dim, message.num_output))
 
     def module(self, spec: LayerSpec) -> nn.Module:
         message = spec.param.embed_param

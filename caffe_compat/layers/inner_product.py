@@ -54,11 +54,8 @@ class InnerProduct(Layer):
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.param.inner_product_param
         shape = (message.num_output, count(spec.bottoms[0][spec.axis("inner_product_param.axis") :]))
-        weight = BlobDef(
-            "weight", shape[::-1] if message.transpose else shape, message.weight_filler, transposed=message.transpose
-        )
-        bias = BlobDef("bias", (message.num_output,), message.bias_filler)
-        return (weight, bias) if message.bias_term else (weight,)
+        transposed = message.transpose
+        return self.weight_and_bias(spec, shape[::-1] if transposed else shape, transposed=transposed)
 
     def function(self, spec: LayerSpec) -> functions.InnerProduct | None:
         plain = spec.axis("inner_product_param.axis") == 1 and len(spec.bottoms[0]) in {2, 4}

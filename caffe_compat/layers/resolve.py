@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from caffe_compat.definition.forks import Schema, clash, forks_with, read_additions
+from caffe_compat.definition.forks import Schema, clash, forks_with, message_name, read_additions
 from caffe_compat.errors import CaffeCompatError, NetError, nearest
 from caffe_compat.formats.extras import UnknownField, all_unknown_fields
 from caffe_compat.layers.base import (
@@ -18,10 +18,8 @@ from caffe_compat.layers.base import (
     Layer,
     LayerSpec,
     candidates,
-    parameter_descriptor,
     schema_of,
 )
-from caffe_compat.schema.caffe_pb2 import LayerParameter
 
 UNSUPPORTED = {"DenseCRF": "deeplab", "MatRead": "deeplab", "MatWrite": "deeplab", "Yolov3DetectionOutput": "yolov3"}
 """Types of forks that are not built here, and the fork."""
@@ -72,14 +70,8 @@ def _readings(layer: Layer, spec: LayerSpec, named: Sequence[str]) -> Iterator[_
 
 
 def _has(schema: Schema, path: str, stranger: UnknownField) -> bool:
-    added = schema.get(_message(path))
+    added = schema.get(message_name(path))
     return added is not None and stranger.field in added.DESCRIPTOR.fields_by_name
-
-
-def _message(path: str) -> str:
-    """Return the name of the message at a path within a layer."""
-    is_field = path in LayerParameter.DESCRIPTOR.fields_by_name
-    return parameter_descriptor(path).name if is_field else "" if path else "LayerParameter"
 
 
 def _clash(reading: _Reading) -> CaffeCompatError:
@@ -127,7 +119,7 @@ def _near(spec: LayerSpec, path: str, stranger: UnknownField) -> str | None:
     names = set()
     for layer in candidates(spec.param.type):
         for fork in layer.forks or ("",):
-            added = schema_of(layer, fork).get(_message(path))
+            added = schema_of(layer, fork).get(message_name(path))
             names |= set(added.DESCRIPTOR.fields_by_name) if added else set()
     return nearest(stranger.field, names | ({stranger.suggestion} if stranger.suggestion else set()))
 

@@ -7,7 +7,6 @@ Source: pycaffe's coord_map, BVLC Caffe 9b89154.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -106,16 +105,12 @@ def _walk(maps: dict[Top, Map], frontier: list[Top], until: dict[Top, Map] | Non
             step = coord_map(top.fn)
         except UndefinedMapException:
             continue
-        for bottom in _mapped_bottoms(top.fn):
+        crops = facts(top.fn.type_name).coordinates is Coordinates.OFFSET  # only the first bottom has a map then
+        for bottom in top.fn.inputs[:1] if crops else top.fn.inputs:
             if bottom not in maps:  # every path to it gives the same map
                 maps[bottom] = compose(maps[top], step)
                 frontier.append(bottom)
     return None
-
-
-def _mapped_bottoms(fn: Function) -> Sequence[Top]:
-    """Return the bottoms that a layer maps; for Crop only the cropped one."""
-    return fn.inputs[:1] if facts(fn.type_name).coordinates is Coordinates.OFFSET else fn.inputs
 
 
 def crop(top_from: Top, top_to: Top) -> Top:

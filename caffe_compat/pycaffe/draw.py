@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from caffe_compat.draw import Diagram, diagram, encode
-from caffe_compat.draw.content import colour, edge_label, layer_lines, lr_mults
-from caffe_compat.formats.atomic import atomic_path
+from caffe_compat.draw import Diagram, diagram, encode, write
+from caffe_compat.draw.content import layer_lines, lr_mults
 from caffe_compat.layers import facts
 from caffe_compat.schema import caffe_pb2
 
@@ -24,7 +23,7 @@ def get_pooling_types_dict() -> dict[int, str]:
 
 def get_edge_label(layer: caffe_pb2.LayerParameter) -> str:
     """Return the label of the arrows out of a layer, ``'""'`` if there is none."""
-    return edge_label(layer) or '""'
+    return facts(layer.type).drawn_output(layer) or '""'
 
 
 def get_layer_lr_mult(layer: caffe_pb2.LayerParameter) -> tuple[float, float]:
@@ -50,7 +49,7 @@ def get_layer_label(layer: caffe_pb2.LayerParameter, rankdir: str, display_lrm: 
 
 def choose_color_by_layertype(layertype: str) -> str:
     """Return the colour of layers of a type, ``#RRGGBB``."""
-    return colour(layertype)
+    return facts(layertype).drawing.colour
 
 
 class Graph:
@@ -70,9 +69,8 @@ class Graph:
 
     def write(self, path: str | os.PathLike[str], prog: object = None, format: str = "raw") -> bool:  # noqa: A002
         """Write the diagram to a file, atomically."""
-        content = self.create(prog, format)
-        with atomic_path(path) as partial:
-            partial.write_bytes(content)
+        del prog
+        write(self.diagram, path, format)
         return True
 
     def get_name(self) -> str:

@@ -40,7 +40,7 @@ def load_image(filename: str | os.PathLike[str] | BinaryIO, color: bool = True) 
         raise FileError("URLs are not supported", code="unsupported", file=filename, hint="download the file first")
     image = _read(filename)
     if not color and image.ndim == 3:
-        image = _luminance(image)
+        image = np.asarray(image[..., :3] @ np.array(LUMINANCE))
     image = image.astype(np.float32)
     if image.ndim == 2:
         image = image[:, :, np.newaxis]
@@ -137,11 +137,6 @@ def _read(source: str | os.PathLike[str] | BinaryIO) -> Array:
         return values.astype(np.float64)
     top = 255 if values.dtype == np.uint8 else 2**31 - 1 if wide else 65535  # older Pillow gives 16-bit PNGs as int32
     return values / np.float64(top)
-
-
-def _luminance(image: Array) -> Array:
-    """Return the luminance (H, W) of an image (H, W, 3 or 4)."""
-    return np.asarray(image[..., :3] @ np.array(LUMINANCE))
 
 
 def _resize(image: Array, size: tuple[int, int], order: int, *, anti_aliasing: bool) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from caffe_compat.formats.blobs import blob_shape
 from caffe_compat.pycaffe.image_io import load_image, oversample, resize_image
 from caffe_compat.schema import caffe_pb2
 
@@ -47,9 +48,7 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
     """
     name = "diff" if return_diff else "data"
     values = getattr(blob, name) or getattr(blob, f"double_{name}")
-    legacy = any(blob.HasField(field) for field in ("num", "channels", "height", "width"))
-    shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
-    return np.array(values, dtype=np.float64).reshape(shape)
+    return np.array(values, dtype=np.float64).reshape(blob_shape(blob))
 
 
 def array_to_blobproto(arr: Array, diff: Array | None = None) -> caffe_pb2.BlobProto:

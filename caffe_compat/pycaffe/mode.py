@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
@@ -12,7 +11,7 @@ import torch
 from caffe_compat.data import CRand
 from caffe_compat.definition.forks import fork_names
 from caffe_compat.errors import CaffeCompatError
-from caffe_compat.solver.log import CaffeLog
+from caffe_compat.solver.log import CaffeLog, least_severity
 
 
 class CaffeError(CaffeCompatError, RuntimeError):
@@ -133,13 +132,8 @@ def init_log(level: int = 0, stderr: bool = True) -> None:  # noqa: FBT001, FBT0
 
 def make_log() -> CaffeLog:
     """Return the log: on stderr like Caffe's, silent if GLOG_minloglevel or init_log demands it."""
-    silent = max(_State.level, _minimum()) > 0
+    silent = max(_State.level, least_severity()) > 0
     return CaffeLog() if silent else CaffeLog(sys.stderr)
-
-
-def _minimum() -> int:
-    text = os.environ.get("GLOG_minloglevel", "0")  # noqa: SIM112  (glog's own name)
-    return int(text) if text.isdigit() else 0
 
 
 def log(message: str) -> None:

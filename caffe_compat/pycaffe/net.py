@@ -23,14 +23,14 @@ from caffe_compat.build.weights import LoadReport, match_weights, save_blobs
 from caffe_compat.data import DataSource, MemorySource, ahead, open_sources
 from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.errors import raise_together
+from caffe_compat.formats.extras import copied
 from caffe_compat.formats.files import read_net
-from caffe_compat.graph.backward import needs
+from caffe_compat.graph.backward import backward_problem, loss_weight_problems, needs
 from caffe_compat.graph.costs import work
 from caffe_compat.graph.graph import LayerNode, build_graph
 from caffe_compat.graph.sharing import Slot
 from caffe_compat.layers.python import python_layers
 from caffe_compat.pycaffe import mode
-from caffe_compat.pycaffe.backward_plan import backward_problem, loss_weight_problems
 from caffe_compat.pycaffe.blob import Array, Blob, BlobVec
 from caffe_compat.pycaffe.debug_log import DebugWriter
 from caffe_compat.pycaffe.layer import Layer, PythonLayers
@@ -73,8 +73,7 @@ class Net:
     def __init__(self, *args: Any, **named: Any) -> None:
         file, phase, level, stages, weights = _arguments(*args, **named)
         message = read_net(existing(file))
-        state = pb.NetState()
-        state.CopyFrom(message.state)
+        state = copied(message.state)
         state.phase, state.level = phase, level
         state.stage.extend(stages)
         self._init(prepare(message, state, base_dir=Path(file).parent, fork=mode.forks()))

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 
 from caffe_compat.definition.prepare import PreparedNet
-from caffe_compat.definition.upgrade import upgrade_solver
+from caffe_compat.definition.upgrade import upgrade_snapshot_prefix, upgrade_solver
 from caffe_compat.formats.files import read_solver
 from caffe_compat.pycaffe import mode
 from caffe_compat.pycaffe.net import Net, existing
@@ -200,9 +200,4 @@ def _definition(file: PathLike, kind: str) -> pb.SolverParameter:
     """Read a solver definition, set its type, and set a default snapshot_prefix as Caffe's reader does."""
     param = upgrade_solver(read_solver(existing(file)))
     param.type = kind
-    prefix = Path(param.snapshot_prefix)
-    if not param.HasField("snapshot_prefix"):
-        param.snapshot_prefix = str(Path(file).with_suffix(""))
-    elif prefix.is_dir():
-        param.snapshot_prefix = str(prefix / Path(file).stem)
-    return param
+    return upgrade_snapshot_prefix(param, os.fspath(file))

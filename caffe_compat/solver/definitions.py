@@ -15,6 +15,7 @@ from pathlib import Path
 from caffe_compat.data.source import find_input, looked_in
 from caffe_compat.definition.prepare import PreparedNet, prepare
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
+from caffe_compat.formats.extras import copied
 from caffe_compat.formats.files import read_net
 from caffe_compat.layers import Source, facts
 from caffe_compat.schema import caffe_pb2 as pb
@@ -120,8 +121,7 @@ def prepare_in_state(
 
 def redirect(prepared: PreparedNet, source: str) -> PreparedNet:
     """Return the net with the source of its only data layer that reads files replaced."""
-    net = pb.NetParameter()
-    net.CopyFrom(prepared.message)
+    net = copied(prepared.message)
     layers = [layer for layer in net.layer if facts(layer.type).source is Source.FILES]
     if len(layers) != 1:
         names = ", ".join(layer.name for layer in layers) or "none"

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from caffe_compat.errors import CaffeCompatError, SolverError, raise_together
+from caffe_compat.schema.caffe_pb2 import SolverParameter
 from caffe_compat.solver.detection import detection_settings, foreign_fields
 from caffe_compat.solver.policy import check_policy
 from caffe_compat.solver.rules import make_rule
-
-if TYPE_CHECKING:
-    from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 READ = frozenset(
     {

@@ -6,6 +6,7 @@ A line is glog's: ``I1121 03:41:46.123456 12345 solver.cpp:239] Iteration 0 ...`
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from datetime import datetime
 from os import PathLike
 from typing import Never, TextIO
 
+import torch
 from tqdm import tqdm
 
 from caffe_compat.build.weights import LoadReport
@@ -23,6 +25,12 @@ from caffe_compat.solver.rules import product
 def number(value: float) -> str:
     """Format a number as a C++ stream does by default."""
     return f"{value:g}"
+
+
+def least_severity() -> int:
+    """Return the lowest severity to log, as glog's environment variable has it; 0 if that is no number."""
+    text = os.environ.get("GLOG_minloglevel", "0")  # noqa: SIM112  (glog's own name)
+    return int(text) if text.lstrip("-").isdecimal() else 0
 
 
 class CaffeLog:
@@ -97,3 +105,38 @@ def named(name: str, value: float, weight: float) -> str:
     """Return ``name = value``, and what it adds to the loss where it has a weight."""
     part = f" (* {number(weight)} = {number(product(weight, value))} loss)" if weight else ""
     return f"{name} = {number(value)}{part}"
+
+
+class SmoothedLoss:
+    """The smoothed loss of the log (average_loss): the mean of the last `window` losses, in float32 and in Caffe's
+    order of operations.
+
+    Losses stay tensors, so that a device need not wait until a value is read.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._losses: list[torch.Tensor] = []
+        self._added = 0
+        self._smoothed: torch.Tensor | None = None
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Add the loss of the next iteration."""
+        if self._smoothed is None:
+            self._smoothed = loss.clone()
+            self._losses.append(loss)
+        elif len(self._losses) < self._window:
+            self._losses.append(loss)
+            count = len(self._losses)
+            self._smoothed = (self._smoothed * (count - 1) + loss) / count
+        else:
+            place = self._added % self._window
+            self._smoothed = self._smoothed + (loss - self._losses[place]) / self._window
+            self._losses[place] = loss
+        self._added += 1
+
+    @property
+    def value(self) -> float:
+        """The smoothed loss."""
+        assert self._smoothed is not None
+        return float(self._smoothed)

@@ -29,12 +29,11 @@ from caffe_compat.solver.creation import after, before
 from caffe_compat.solver.definitions import SolverDefinition, redirect, test_definitions, train_definition
 from caffe_compat.solver.detection import DetectionSettings, detection_settings, mean_precision
 from caffe_compat.solver.fields import check_solver
-from caffe_compat.solver.log import CaffeLog, number, score
+from caffe_compat.solver.log import CaffeLog, SmoothedLoss, number, score
 from caffe_compat.solver.nets import Criterion, FedNet, SolverNet
 from caffe_compat.solver.policy import rate
 from caffe_compat.solver.resume import Place, random_states, read_resume, resume_path, write_resume
 from caffe_compat.solver.signals import Action
-from caffe_compat.solver.smoothing import SmoothedLoss
 from caffe_compat.solver.snapshot import check_layer_names, check_prefix, find_weights, fit_history, snapshot_path
 from caffe_compat.solver.testing import Scores, detection_scores, mean_scores
 from caffe_compat.solver.update import Updater

@@ -7,14 +7,10 @@ float. multistep moves by at most one step value an iteration, from the step tha
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from caffe_compat.errors import CaffeCompatError, SolverError, did_you_mean, raise_together
-
-if TYPE_CHECKING:
-    from caffe_compat.schema.caffe_pb2 import SolverParameter
+from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 _F = np.float32
 

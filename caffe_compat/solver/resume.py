@@ -77,13 +77,7 @@ def random_states(place: Place) -> dict[str, npt.NDArray[np.uint8]]:
 def write_resume(
     path: Path, place: Place, *, iteration: int, weights: Path, random: Mapping[str, npt.NDArray[np.uint8]]
 ) -> None:
-    """Write the file, complete or not at all.
-
-    Parameters
-    ----------
-    weights : the snapshot's weights: the file is of use with these very ones only.
-    random : the result of :func:`random_states`.
-    """
+    """Write the file, complete or not at all; it is of use with these `weights` of the snapshot only."""
     entries: dict[str, npt.NDArray[Any]] = {"shuffle": place.rng.state, **random}
     for name, source in _named(place):
         entries |= {f"{name} {part}": value for part, value in source.cursor().items()}
@@ -94,13 +88,7 @@ def write_resume(
 
 
 def read_resume(path: Path, place: Place, *, iteration: int, weights: Path) -> str | Callable[[], None]:
-    """Return a function that restores data and random numbers, or why they cannot be restored; nothing is set yet.
-
-    Raises
-    ------
-    FileError
-        The file is damaged.
-    """
+    """Return a function that restores data and random numbers, or why they cannot be restored; nothing is set yet."""
     require_regular(path)
     try:
         entries = _entries(path)

@@ -9,22 +9,16 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from caffe_compat.errors import SolverError, did_you_mean
 from caffe_compat.kernels import linear
-
-if TYPE_CHECKING:
-    from caffe_compat.schema.caffe_pb2 import SolverParameter
-
-if TYPE_CHECKING:
-    from caffe_compat.schema.caffe_pb2 import SolverParameter
+from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 Tensors = list[torch.Tensor]
 
@@ -69,30 +63,14 @@ class Rule:
         return momentum
 
 
-_Rule = TypeVar("_Rule", bound=type[Rule])
-_registry: dict[str, type[Rule]] = {"SGD": Rule}
-
-
-def register(cls: _Rule) -> _Rule:
-    """Register a rule under Caffe's name of its solver type."""
-    assert cls.type not in _registry, cls.type
-    _registry[cls.type] = cls
-    return cls
-
-
-def rules() -> Mapping[str, type[Rule]]:
-    """Return the rules by Caffe's solver type."""
-    return MappingProxyType(_registry)
-
-
 def make_rule(param: SolverParameter, *, exact: bool = False) -> Rule:
     """Return the rule of a solver; `param` is upgraded (``type``, not ``solver_type``).
 
     With `exact`, SGD and Nesterov round as Caffe does on every processor.
     """
-    cls = _registry.get(param.type)
+    cls = RULES.get(param.type)
     if cls is None:
-        hint: str | None = did_you_mean(param.type, _registry) or f"use one of {', '.join(_registry)}"
+        hint: str | None = did_you_mean(param.type, RULES) or f"use one of {', '.join(RULES)}"
         raise SolverError("unknown solver type", code="name-unknown", field="type", value=param.type, hint=hint)
     if param.regularization_type not in {"L1", "L2"}:
         raise SolverError(
@@ -150,7 +128,6 @@ def product(first: float, second: float) -> float:
     return float(np.float32(first) * np.float32(second))
 
 
-@register
 class Nesterov(Rule):
     """Nesterov's momentum: step back by the old history, then over by the new."""
 
@@ -184,7 +161,6 @@ class _WithoutMomentum(Rule):
         return grads
 
 
-@register
 class AdaGrad(_WithoutMomentum):
     """Divides by the root of the sum of all squared gradients."""
 
@@ -198,7 +174,6 @@ class AdaGrad(_WithoutMomentum):
         return self._divided(grads, squares, rate)
 
 
-@register
 class RMSProp(_WithoutMomentum):
     """Divides by the root of the running mean of squared gradients."""
 
@@ -222,7 +197,6 @@ class RMSProp(_WithoutMomentum):
         return self._divided(grads, squares, rate)
 
 
-@register
 class AdaDelta(Rule):
     """Scales gradients by the ratio of the running roots of past updates and gradients."""
 
@@ -244,7 +218,6 @@ class AdaDelta(Rule):
         return grads
 
 
-@register
 class Adam(Rule):
     """Adam, with the bias correction in the rate."""
 
@@ -279,3 +252,7 @@ class Adam(Rule):
 def _decay_and_add_squares(history: Tensors, grads: Tensors, decay: float) -> None:
     torch._foreach_mul_(history, decay)
     torch._foreach_addcmul_(history, grads, grads, value=float(np.float32(1) - np.float32(decay)))
+
+
+RULES: dict[str, type[Rule]] = {rule.type: rule for rule in (Rule, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
+"""Caffe's solver type -> rule."""

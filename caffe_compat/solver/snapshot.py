@@ -5,16 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import SolverError
 from caffe_compat.formats.snapshots import require_names
-
-if TYPE_CHECKING:
-    from caffe_compat.schema.caffe_pb2 import SolverParameter
+from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 
 def check_prefix(param: SolverParameter) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from caffe_compat.layers.base import BlobDef
+from caffe_compat.schema.caffe_pb2 import SolverParameter
 from caffe_compat.solver.rules import Group, Tensors, clip_scale, make_rule, product, regularize
-
-if TYPE_CHECKING:
-    from caffe_compat.schema.caffe_pb2 import SolverParameter
 
 
 class Learnable(Protocol):

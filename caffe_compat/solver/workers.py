@@ -9,21 +9,16 @@ is the first one's, the others count on from it. So N solvers of batch B are one
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 
 from caffe_compat.data import DataSource
+from caffe_compat.data.source import Cursor
 from caffe_compat.errors import SolverError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from caffe_compat.data.source import Cursor
 
 
 @dataclass(frozen=True)

@@ -38,17 +38,10 @@ def diff_nets(a: pb.NetParameter, b: pb.NetParameter) -> Comparison:
     comparison.differences += _fields("net", _values(first, without=("layer",)), _values(second, without=("layer",)))
     matched = SequenceMatcher(None, list(keys[0]), list(keys[1]), autojunk=False)
     for kind, low, high, start, end in matched.get_opcodes():
-        ours, theirs = list(keys[0])[low:high], list(keys[1])[start:end]
-        if kind == "equal":
-            for key in ours:
-                comparison.compared += 1
-                mine, others = keys[0][key], keys[1][key]
-                comparison.differences += _fields(_place(mine), _values(mine), _values(others))
-            continue
-        for key in ours:
+        for key in list(keys[0])[low:high] if kind != "equal" else ():
             moved = "is at another position in the second" if key in keys[1] else "is only in the first"
             comparison.differences.append(Difference(_place(keys[0][key]), f"{keys[0][key].type} {moved}"))
-        for key in theirs:
+        for key in list(keys[1])[start:end]:
             if key in keys[0]:
                 comparison.compared += 1
                 mine, others = keys[0][key], keys[1][key]

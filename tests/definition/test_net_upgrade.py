@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from caffe_compat.definition import upgrade
-from caffe_compat.definition.upgrade import needs_upgrade, upgrade_net
+from caffe_compat.definition import upgrade, v0
+from caffe_compat.definition.upgrade import upgrade_net
 from caffe_compat.errors import ProblemsError
 from caffe_compat.formats.files import (
     BlobStore,
@@ -29,6 +29,10 @@ def net(text):
     return parse_text(text, NetParameter, file="old.prototxt")
 
 
+def is_unchanged(step, message):
+    return step(message) == message
+
+
 def becomes(step, before, after):
     """Whether a step makes one net of another, and leaves its argument as it was."""
     old = net(before)
@@ -44,7 +48,7 @@ def becomes(step, before, after):
 
 def test_padding_is_given_to_the_convolution_and_the_pooling_it_feeds():
     assert becomes(
-        upgrade.upgrade_v0_padding,
+        v0.upgrade_v0_padding,
         """name: "n" input: "data" input_dim: [1, 3, 9, 9]
         layers { layer { name: "p1" type: "padding" pad: 2 } bottom: "data" top: "p1" }
         layers { layer { name: "c1" type: "conv" kernelsize: 5 } bottom: "p1" top: "c1" }
@@ -60,7 +64,7 @@ def test_padding_is_given_to_the_convolution_and_the_pooling_it_feeds():
 
 def test_one_padding_feeds_two_layers_and_its_source_stays_for_others():
     assert becomes(
-        upgrade.upgrade_v0_padding,
+        v0.upgrade_v0_padding,
         """layers { layer { name: "d" type: "data" } top: "data" }
         layers { layer { type: "padding" pad: 3 } bottom: "data" top: "wide" }
         layers { layer { name: "a" type: "conv" } bottom: "wide" top: "a" }
@@ -77,7 +81,7 @@ def test_one_padding_feeds_two_layers_and_its_source_stays_for_others():
 
 def test_a_blob_made_anew_in_place_is_padded_no_more():
     assert becomes(
-        upgrade.upgrade_v0_padding,
+        v0.upgrade_v0_padding,
         """input: "x"
         layers { layer { type: "padding" pad: 3 } bottom: "x" top: "x" }
         layers { layer { name: "a" type: "conv" } bottom: "x" top: "x" }
@@ -89,9 +93,9 @@ def test_a_blob_made_anew_in_place_is_padded_no_more():
 
 
 def test_padding_that_was_given_on_is_not_given_on_again():
-    once = upgrade.upgrade_v0_padding(net(OLD))
+    once = v0.upgrade_v0_padding(net(OLD))
     assert [layer.layer.name for layer in once.layers] == ["conv", "pool"]
-    assert upgrade.upgrade_v0_padding(once) == once
+    assert v0.upgrade_v0_padding(once) == once
 
 
 @pytest.mark.parametrize(
@@ -198,7 +202,7 @@ def test_padding_that_cannot_be_given_on_is_an_error_that_names_the_layer(text, 
 )
 def test_every_parameter_of_a_v0_layer_finds_its_place(before, after):
     assert becomes(
-        upgrade.upgrade_v0,
+        v0.upgrade_v0,
         f'name: "n" force_backward: true layers {{ layer {{ name: "l" {before} }} top: "t" }}',
         f'name: "n" force_backward: true layers {{ name: "l" {after} top: "t" }}',
     )
@@ -249,11 +253,10 @@ def test_transformations_move_out_of_a_data_layers_own_parameters(kind, param):
         f'layers {{ type: {kind} {param} {{ source: "s" }} '
         'transform_param { scale: 2 mean_file: "m" crop_size: 3 mirror: true } }'
     )
-    assert upgrade.needs_data_upgrade(net(before))
     assert becomes(upgrade.upgrade_data, before, after)
-    assert not upgrade.needs_data_upgrade(net(after))
-    assert not upgrade.needs_data_upgrade(net(f"layers {{ type: RELU {param} {{ scale: 2 }} }}"))
-    assert not upgrade.needs_data_upgrade(net(f"layers {{ {param} {{ scale: 2 }} }}"))
+    assert is_unchanged(upgrade.upgrade_data, net(after))
+    assert is_unchanged(upgrade.upgrade_data, net(f"layers {{ type: RELU {param} {{ scale: 2 }} }}"))
+    assert is_unchanged(upgrade.upgrade_data, net(f"layers {{ {param} {{ scale: 2 }} }}"))
 
 
 # V1 -> V2.
@@ -357,8 +360,8 @@ def test_three_declared_parameters_of_batch_norm_are_frozen():
 
 def test_frozen_batch_norm_needs_nothing_more():
     message = net('layer { type: "BatchNorm" param { name: "a" } param { } param { } }')
-    assert needs_upgrade(message)
-    assert not needs_upgrade(upgrade_net(message))
+    assert not is_unchanged(upgrade_net, message)
+    assert is_unchanged(upgrade_net, upgrade_net(message))
 
 
 # All of it.
@@ -373,8 +376,8 @@ fork_field { a: 1 }
 
 def test_a_v0_net_becomes_a_current_one_in_one_go():
     new = upgrade_net(net(OLD))
-    assert needs_upgrade(net(OLD))
-    assert not needs_upgrade(new)
+    assert not is_unchanged(upgrade_net, net(OLD))
+    assert is_unchanged(upgrade_net, new)
     expected = """name: "old"
     layer { name: "input" type: "Input" top: "data" input_param { shape { dim: [1, 3, 8, 8] } } }
     layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" param { lr_mult: 1 } param { lr_mult: 2 }
@@ -406,7 +409,7 @@ def test_a_current_net_is_only_copied():
     again = upgrade_net(new)
     assert again == new
     assert again is not new
-    assert not needs_upgrade(new)
+    assert is_unchanged(upgrade_net, new)
 
 
 def test_values_of_old_weights_are_found_after_the_upgrade(tmp_path):

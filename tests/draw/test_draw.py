@@ -17,6 +17,15 @@ from caffe_compat.formats.files import parse_text, read_net
 from caffe_compat.schema.caffe_pb2 import NetParameter
 from lq_emotion import prototxt
 
+
+def drawn(net, fmt="png", **options):
+    return draw.encode(draw.diagram(net, **options), fmt)
+
+
+def dot_text(net, **options):
+    return drawn(net, "dot", **options).decode()
+
+
 NET = """
 name: "small"
 layer { name: "data" type: "Data" top: "data" top: "label" include { phase: TRAIN } data_param { batch_size: 64 } }
@@ -54,7 +63,7 @@ def centre(image, colour):
 
 
 def test_the_dot_text_has_each_node_once_and_each_arrow(net):
-    assert draw.dot_text(net, phase="TEST") == (
+    assert dot_text(net, phase="TEST") == (
         """digraph "small" {
 rankdir=LR;
 n0 [label="data\\n(Data)", shape=record, style=filled, fillcolor="#6495ED"];
@@ -88,7 +97,7 @@ n10 -> n11;
 
 
 def test_without_a_phase_all_layers_are_drawn_with_their_phases(net):
-    text = draw.dot_text(net)
+    text = dot_text(net)
     assert text.count("(Data)") == 2
     assert "phase: TRAIN" in text
     assert "Batch 64" in text
@@ -101,16 +110,16 @@ def test_stages_select_layers_like_phases():
            layer { name: "b" type: "ReLU" bottom: "x" top: "z" exclude { stage: "deploy" } }""",
         NetParameter,
     )
-    assert '"a\\n(ReLU)"' in draw.dot_text(net, phase="TEST", stages=("deploy",))
-    assert '"a\\n(ReLU)"' not in draw.dot_text(net, phase="TEST")
-    assert '"b\\n(ReLU)"' in draw.dot_text(net, phase="TEST")
+    assert '"a\\n(ReLU)"' in dot_text(net, phase="TEST", stages=("deploy",))
+    assert '"a\\n(ReLU)"' not in dot_text(net, phase="TEST")
+    assert '"b\\n(ReLU)"' in dot_text(net, phase="TEST")
 
 
 def test_edge_labels_and_learning_rate_multipliers_are_optional(net):
-    plain = draw.dot_text(net, label_edges=False)
+    plain = dot_text(net, label_edges=False)
     assert "Batch" not in plain
     assert "lr mult" not in plain
-    labelled = draw.dot_text(net, display_lrm=True, rankdir="TB")
+    labelled = dot_text(net, display_lrm=True, rankdir="TB")
     assert '"conv (Convolution) kernel size: 5 stride: 1 pad: 2 lr mult: 1.0, 2.0"' in labelled
     assert '"ip (InnerProduct) lr mult: 1.0, 1.0"' in labelled
 
@@ -118,7 +127,7 @@ def test_edge_labels_and_learning_rate_multipliers_are_optional(net):
 def test_quotes_and_record_separators_are_escaped():
     net = NetParameter(name='a "b"')
     net.layer.add(name="x|y\\z", type="ReLU", bottom=['q"'], top=["t"])
-    text = draw.dot_text(net)
+    text = dot_text(net)
     assert 'digraph "a \\"b\\""' in text
     assert r'"x\|y\\z\n(ReLU)"' in text
     assert '"q\\""' in text
@@ -132,14 +141,14 @@ def test_v1_layers_and_legacy_inputs_are_drawn():
         NetParameter,
     )
     before = str(net)
-    text = draw.dot_text(net)
+    text = dot_text(net)
     assert [kind in text for kind in ("(Input)", "(Convolution)", "(ReLU)")] == [True] * 3
     assert str(net) == before
 
 
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 def test_graphviz_reads_the_text(net):
-    process = subprocess.run(["dot", "-Tplain"], input=draw.dot_text(net), capture_output=True, text=True, check=True)
+    process = subprocess.run(["dot", "-Tplain"], input=dot_text(net), capture_output=True, text=True, check=True)
     assert process.stdout.count("\nnode ") == 13
 
 
@@ -147,28 +156,28 @@ def test_graphviz_reads_the_text(net):
     ("rankdir", "axis", "sign"), [("LR", 1, 1), ("RL", 1, -1), ("TB", 0, 1), ("BT", 0, -1)], ids=str
 )
 def test_the_figure_flows_in_the_requested_direction(net, rankdir, axis, sign):
-    image = pixels(draw.draw(net, "png", rankdir=rankdir, phase="TRAIN"))
+    image = pixels(drawn(net, "png", rankdir=rankdir, phase="TRAIN"))
     places = [centre(image, colour)[axis] for colour in (RED, ORANGE, VIOLET)]
     assert places == sorted(places, reverse=sign < 0)
     assert (image.shape[axis] > image.shape[1 - axis]) or rankdir in ("TB", "BT")
 
 
 def test_an_in_place_layer_does_not_stand_between_its_blob_and_the_next_layer(net):
-    image = pixels(draw.draw(net, "png", phase="TRAIN"))
+    image = pixels(drawn(net, "png", phase="TRAIN"))
     assert centre(image, RED)[1] < centre(image, GREEN)[1]
     assert abs(centre(image, GREEN)[1] - centre(image, ORANGE)[1]) < 60
 
 
 def test_an_svg_is_well_formed_reproducible_and_keeps_text_as_text(net):
-    content = draw.draw(net, "svg", phase="TEST")
+    content = drawn(net, "svg", phase="TEST")
     root = ET.fromstring(content)
     texts = ["".join(element.itertext()).strip() for element in root.iter("{http://www.w3.org/2000/svg}text")]
     assert {"conv", "(Convolution)", "Batch 100", "kernel size: 2x3", "(SoftmaxWithLoss)"} <= set(texts)
-    assert draw.draw(net, "svg", phase="TEST") == content
+    assert drawn(net, "svg", phase="TEST") == content
 
 
 def test_every_format_begins_with_its_signature(net):
-    heads = {fmt: draw.draw(net, fmt)[:8] for fmt in draw.FORMATS}
+    heads = {fmt: drawn(net, fmt)[:8] for fmt in draw.FORMATS}
     assert heads["pdf"].startswith(b"%PDF")
     assert heads["png"] == b"\x89PNG\r\n\x1a\n"
     assert heads["dot"] == heads["gv"] == heads["raw"] == b"digraph "
@@ -181,13 +190,13 @@ def test_every_format_begins_with_its_signature(net):
 def test_names_with_formulas_and_missing_glyphs_are_drawn():
     net = NetParameter()
     net.layer.add(name="$x^2_\u4e2d$", type="ReLU", bottom=["a&b<c>"], top=["\U0001f984"])
-    assert ET.fromstring(draw.draw(net, "svg")) is not None
-    assert draw.draw(net, "png")
+    assert ET.fromstring(drawn(net, "svg")) is not None
+    assert drawn(net, "png")
 
 
 def test_an_empty_net_is_an_empty_figure():
-    assert draw.dot_text(NetParameter()) == 'digraph "Net" {\nrankdir=LR;\n}\n'
-    assert pixels(draw.draw(NetParameter(), "png")).size
+    assert dot_text(NetParameter()) == 'digraph "Net" {\nrankdir=LR;\n}\n'
+    assert pixels(drawn(NetParameter(), "png")).size
 
 
 def test_the_authors_nets_are_drawn_in_both_phases():
@@ -196,27 +205,27 @@ def test_the_authors_nets_are_drawn_in_both_phases():
     for name in nets:
         net = read_net(prototxt.path(name))
         for phase in ("TRAIN", "TEST"):
-            text = draw.dot_text(net, phase=phase)
+            text = dot_text(net, phase=phase)
             assert text.count("(Convolution)") == sum(layer.type == "Convolution" for layer in net.layer)
 
 
 def test_a_figure_too_large_for_viewers_gets_a_lower_resolution(monkeypatch):
-    wide = pixels(draw.draw(chain(40)))
+    wide = pixels(drawn(chain(40)))
     monkeypatch.setattr("caffe_compat.draw.figure.SIDE", 2000)
-    assert pixels(draw.draw(chain(40))).shape[1] in (1999, 2000)
+    assert pixels(drawn(chain(40))).shape[1] in (1999, 2000)
     assert wide.shape[1] > 5000
     monkeypatch.setattr("caffe_compat.draw.figure.AREA", 10_000)
-    assert np.prod(pixels(draw.draw(chain(40))).shape[:2]) == pytest.approx(10_000, rel=0.1)
+    assert np.prod(pixels(drawn(chain(40))).shape[:2]) == pytest.approx(10_000, rel=0.1)
 
 
 def test_the_suffix_of_the_file_selects_the_format(net, tmp_path):
     for name in ("a.png", "b.SVG", "c.dot"):
-        draw.draw_to_file(net, tmp_path / name, rankdir="tb")
+        draw.write(draw.diagram(net, rankdir="tb"), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "b.SVG").read_bytes()
     assert "rankdir=TB" in (tmp_path / "c.dot").read_text()
-    draw.draw_to_file(net, tmp_path / "d", fmt="raw")
-    assert (tmp_path / "d").read_text() == draw.dot_text(net)
+    draw.write(draw.diagram(net), tmp_path / "d", "raw")
+    assert (tmp_path / "d").read_text() == dot_text(net)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +240,7 @@ def test_the_suffix_of_the_file_selects_the_format(net, tmp_path):
 )
 def test_invalid_options_are_refused_before_a_file_is_written(net, tmp_path, name, options, field, hint):
     with pytest.raises(CaffeCompatError) as caught:
-        draw.draw_to_file(net, tmp_path / name, **options)
+        draw.write(draw.diagram(net, **options), tmp_path / name)
     assert caught.value.field == field
     assert hint in (caught.value.hint or "")
     assert list(tmp_path.iterdir()) == []
@@ -286,7 +295,7 @@ def test_a_source_is_one_rank_before_its_target():
 
 
 def test_all_text_lies_inside_the_figure(net):
-    root = ET.fromstring(draw.draw(net, "svg", phase="TRAIN"))
+    root = ET.fromstring(drawn(net, "svg", phase="TRAIN"))
     width = float(re.match(r"[\d.]+", root.attrib["width"])[0])
     texts = root.iter("{http://www.w3.org/2000/svg}text")
     places = [re.search(r"translate\(([\d.-]+) ", text.attrib.get("transform", "")) for text in texts]

@@ -94,5 +94,5 @@ def test_a_file_that_holds_no_labels_is_refused(content, code, line, tmp_path):
     (tmp_path / "labels.txt").write_bytes(content)
     with refused(code, file="labels.txt", line=line):
         read_labels(tmp_path / "labels.txt")
-    with refused("file-unreadable", file="missing.txt"):
+    with refused("file-missing", file="missing.txt"):
         read_labels(tmp_path / "missing.txt")

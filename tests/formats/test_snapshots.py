@@ -8,7 +8,6 @@ from caffe_compat.formats.files import (
     SolverSnapshot,
     is_hdf5,
     read_solverstate,
-    read_solverstate_h5,
     read_weights_h5,
     write_solverstate,
     write_weights_h5,
@@ -164,7 +163,7 @@ def test_a_state_of_another_structure_is_refused_with_the_place(change, code, fi
     with h5py.File(path, "a") as file:
         change(file)
     with refused(code, file="s", field=field):
-        read_solverstate_h5(path)
+        read_solverstate(path)
 
 
 def test_a_state_without_the_path_of_its_weights_is_read(golden, tmp_path):

@@ -9,7 +9,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from caffe_compat.draw.content import colour
 from caffe_compat.graph.backward import needs
-from caffe_compat.graph.costs import macs
 from caffe_compat.layers import REGISTRY, Drawing, Gradient, Layer, Reads, View, every_layer, facts, register
 from caffe_compat.layers.base import parameter_descriptor, schema_of
 from caffe_compat.schema import caffe_pb2 as pb
@@ -167,7 +166,7 @@ def test_what_a_users_own_type_states_is_used(tmp_path):
     text = single("Twist", [(2, 3)], tops=("x0",)) + loss
     graph = build_graph(text, phase="TRAIN")
     node = graph.nodes[1]
-    assert macs(node) == 7
+    assert node.layer.macs(node.spec) == 7
     assert needs(graph.nodes, force=True)[1].bottoms == [False]
     assert colour("Twist") == "#123456"
     (tmp_path / "net.prototxt").write_text(text)

@@ -142,7 +142,7 @@ def one_by_one(kind, grads, rate, fields):
             h = momentum * h + (1 - momentum) * g
             h2 = b2 * h2 + (1 - b2) * g * g
             weight -= rate * math.sqrt(1 - b2**t) / (1 - momentum**t) * h / (math.sqrt(h2) + delta)
-    return weight, [h, h2][: rules.rules()[kind].histories]
+    return weight, [h, h2][: rules.RULES[kind].histories]
 
 
 CASES = {

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from caffe_compat.errors import CaffeCompatError
+from caffe_compat.formats.extras import copied
 from caffe_compat.layers.base import Account, BlobDef, Layer, LayerSpec, Shape, exactly, register
 from caffe_compat.layers.convolution import Convolution
 from caffe_compat.layers.facts import Evidence, OnnxWriter, Reads
 from caffe_compat.layers.functions import Convolve
-from caffe_compat.schema import caffe_pb2 as pb
 
 _FIELD = "convolution_param"
 
@@ -96,8 +96,7 @@ class ConvolutionDepthwise(Convolution):
 
 def _grouped(spec: LayerSpec) -> LayerSpec:
     """Return the layer as a Convolution would be written."""
-    param = pb.LayerParameter()
-    param.CopyFrom(spec.param)
+    param = copied(spec.param)
     param.convolution_param.group = param.convolution_param.num_output = spec.bottoms[0][1]
     return replace(spec, param=param)
 

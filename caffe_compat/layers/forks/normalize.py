@@ -57,7 +57,7 @@ class Normalize(Layer):
     accounts = {"norm_param": Account(read=("across_spatial", "scale_filler", "channel_shared", "eps"))}
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from _check_axes(spec)
+        yield from spec.ranks(2, 4)
 
     def blobs(self, spec: LayerSpec) -> tuple[BlobDef, ...]:
         message = spec.message("norm_param")
@@ -114,7 +114,7 @@ class HappynearNormalize(Layer):
     }
 
     def check(self, spec: LayerSpec) -> Iterator[CaffeCompatError]:
-        yield from _check_axes(spec)
+        yield from spec.ranks(2, 4)
         kind = spec.message("normalize_param").normalize_type
         if kind not in ("L1", "L2"):
             yield spec.error("unknown norm", "normalize_param.normalize_type", kind, "L1 or L2", code="name-unknown")
@@ -134,10 +134,6 @@ class HappynearNormalize(Layer):
         norm = norm if absolute else onnx.node("Sqrt", norm)
         tops = [onnx.node("Div", x, norm), norm][: len(spec.param.top)]
         return tops if len(spec.bottoms[0]) == 4 else [onnx.as_top(top, i) for i, top in enumerate(tops)]
-
-
-def _check_axes(spec: LayerSpec) -> Iterator[CaffeCompatError]:
-    yield from spec.ranks(2, 4)
 
 
 class PermuteModule(nn.Module):

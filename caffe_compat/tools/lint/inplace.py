@@ -32,10 +32,11 @@ def _overwritten(subject: Subject, state: State, number: int, value: Value) -> I
         level = "note" if facts(source.type).source is Source.CALLER else "warning"
         text = (f"overwrites {value.place.blob!r} of layer {source.name!r} ({source.type})", why, _own_top(layer))
         yield subject.finding("in-place-input", level, layer, text, "top", phase=state.phase)
-    if fault := _fault(layer, state.phase):
+    layer_type = facts(layer.type)
+    if layer_type.in_place_fault and (state.phase == "TRAIN" or layer_type.clears_in_place):
         text = (
             f"{layer.type} works in place",
-            f"{fault}: Caffe's result is wrong, this engine's is correct",
+            f"{layer_type.in_place_fault}: Caffe's result is wrong, this engine's is correct",
             _own_top(layer),
         )
         yield subject.finding("in-place", "warning", layer, text, "top", phase=state.phase)
@@ -49,12 +50,6 @@ def _overwritten(subject: Subject, state: State, number: int, value: Value) -> I
         yield subject.finding("in-place", "warning", layer, text, "top", phase=state.phase)
 
 
-def _fault(layer: pb.LayerParameter, phase: str) -> str:
-    """Return why Caffe's result of an in-place layer is wrong in a phase, or ""."""
-    layer_type = facts(layer.type)
-    return layer_type.in_place_fault if phase == "TRAIN" or layer_type.clears_in_place else ""
-
-
 def _victims(flow: Flow, number: int, overwritten: Value, *, training: bool) -> Iterator[tuple[int, str]]:
     """Yield the layers that need the values in the memory that layer `number` overwrites, and why."""
     before = flow.since_written(overwritten, number)
@@ -63,20 +58,17 @@ def _victims(flow: Flow, number: int, overwritten: Value, *, training: bool) -> 
         for reader in value.readers:
             if reader > number:
                 yield reader, "reads afterwards"
-            elif training and reader < number and _needs_its_bottom(flow.layers[reader], value.blob):
+                continue
+            layer = flow.layers[reader]
+            if training and reader < number and value.blob not in layer.top and Reads.BOTTOM in _reads(layer):
                 yield reader, "needs for its backward pass"
-    maker = flow.layers[content.maker]
-    if training and (_reads_top(maker) or (_reads_sign(maker) and not facts(flow.layers[number].type).keeps_sign)):
+    maker, keeps_sign = flow.layers[content.maker], facts(flow.layers[number].type).keeps_sign
+    if training and (Reads.TOP in _reads(maker) or (_reads_sign(maker) and not keeps_sign)):
         yield content.maker, "made and needs for its backward pass"
 
 
-def _needs_its_bottom(layer: pb.LayerParameter, blob: str) -> bool:
-    """Tell whether the backward pass of a layer that is not in place reads its bottom."""
-    return blob not in layer.top and Reads.BOTTOM in facts(layer.type).backward_reads(layer)
-
-
-def _reads_top(layer: pb.LayerParameter) -> bool:
-    return Reads.TOP in facts(layer.type).backward_reads(layer)
+def _reads(layer: pb.LayerParameter) -> Reads:
+    return facts(layer.type).backward_reads(layer)
 
 
 def _reads_sign(layer: pb.LayerParameter) -> bool:
