@@ -16,7 +16,7 @@ from caffe_compat.data import window_data as _windows  # noqa: F401
 from caffe_compat.data.c_random import CRand, shuffle
 from caffe_compat.data.memory import MemorySource
 from caffe_compat.data.prefetch import Prefetch, ahead
-from caffe_compat.data.source import DATA_LAYER_TYPES, DataSource, open_source, register, sources
+from caffe_compat.data.source import DATA_LAYER_TYPES, DataSource, open_source, register
 from caffe_compat.errors import CaffeCompatError, raise_together
 from caffe_compat.formats.extras import copied
 from caffe_compat.schema.caffe_pb2 import LayerParameter, NetParameter
@@ -34,7 +34,6 @@ __all__ = [
     "open_sources",
     "register",
     "shuffle",
-    "sources",
 ]
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import ClassVar, TypeVar
 
 import numpy as np
@@ -112,11 +111,6 @@ def register(cls: _Source) -> _Source:
     assert cls.type not in _registry, cls.type
     _registry[cls.type] = cls
     return cls
-
-
-def sources() -> Mapping[str, type[DataSource]]:
-    """Return the data sources by layer type."""
-    return MappingProxyType(_registry)
 
 
 def spec_of(layer: LayerParameter) -> LayerSpec:

@@ -56,20 +56,12 @@ def prepare(
     fork: str | Sequence[str] | None = None,
     base_dir: PathLike | None = None,
 ) -> PreparedNet:
-    """Return a definition of any age, ready to be built.
+    """Return a definition of any age (its path, or the message, which is not changed), ready to be built.
 
-    Parameters
-    ----------
-    net : path of a definition, or the message itself, which is not changed.
-    state : phase, level and stages (:func:`caffe_compat.definition.filtering.net_state`); TEST by default. Stages in
-        the net's own ``state`` are added, its phase and level are not used (source: Caffe's net.cpp, Net::Net).
-    fork : the fork of Caffe the net was written for (or several), where its layers do not tell.
-    base_dir : folder where data is looked for; by default that of the file, or the working directory.
-
-    Raises
-    ------
-    CaffeCompatError
-        The file cannot be read, no fork has that name, or Caffe could not upgrade or filter the net either.
+    `state` is that of :func:`caffe_compat.definition.filtering.net_state`, TEST by default. Stages in the net's own
+    ``state`` are added, its phase and level are not used (source: Caffe's net.cpp, Net::Net). `fork` names the fork of
+    Caffe the net was written for (or several), where its layers do not tell. Data is looked for in `base_dir`, by
+    default the folder of the file, or the working directory.
     """
     message = net if isinstance(net, pb.NetParameter) else read_net(net)
     if base_dir is None:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from caffe_compat.errors import CaffeCompatError, NetError, nearest, raise_together
+from caffe_compat.errors import CaffeCompatError, NetError, nearest
 
 MARK_NUMBER = 536870911  # the largest field number, which no schema of Caffe or of a fork uses
 UNKNOWN, WHERE, BLOB = b"F", b"W", b"B"
@@ -147,18 +147,6 @@ def all_unknown_fields(message: Message, path: str = "") -> tuple[tuple[str, Unk
     A path reads ``layer[3].pooling_param``; that of the outermost message is empty.
     """
     return tuple((place, unknown) for place, part in walk(message, path) for unknown in unknown_fields(part))
-
-
-def refuse_unknown_fields(
-    message: Message, kind: type[CaffeCompatError] = NetError, *, layer: str | None = None
-) -> None:
-    """Raise one error that lists all unknown fields of `message`, if there are any."""
-    problems = []
-    for path, unknown in all_unknown_fields(message):
-        error = unknown.error(kind, layer=layer)
-        error.field = f"{path}.{unknown.field}" if path else unknown.field
-        problems.append(error)
-    raise_together(problems)
 
 
 def walk(message: Message, path: str = "") -> Iterator[tuple[str, Message]]:

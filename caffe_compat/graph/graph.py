@@ -101,17 +101,9 @@ class NetGraph:
 
 
 def build_graph(net: PreparedNet, *, input_shapes: InputShapes | None = None) -> NetGraph:
-    """Check a net and give every blob its shape.
+    """Check a net and give every blob its shape, or raise one error with all problems.
 
-    Parameters
-    ----------
-    net : the prepared definition.
-    input_shapes : blob -> shape for blobs that are fed; needed for data layers, replaces the shapes of Input layers.
-
-    Raises
-    ------
-    NetError, ProblemsError
-        All problems, in one error.
+    `input_shapes` has those of blobs that are fed; data layers need them, and they replace the shapes of Input layers.
     """
     return _Builder(insert_splits(net.message), net.phase, dict(input_shapes or {}), net.forks).graph()
 

@@ -63,8 +63,8 @@ class ImageFed(Fed):
     """Base of the layers that prepare images: the first top has images, the second, if any, their labels."""
 
     def batch_size(self, param: pb.LayerParameter) -> int:
-        """Return the number of images in a batch."""
-        raise NotImplementedError
+        """Return the number of images in a batch, which the first of the layer's messages states."""
+        return int(getattr(param, next(iter(self.accounts))).batch_size)
 
     def label_shape(self, batch: int) -> Shape:
         """Return the shape of the labels of a batch of images; a possible one where it depends on the images."""
@@ -109,9 +109,6 @@ class Data(ImageFed):
         "transform_param": _TRANSFORM,
     }
 
-    def batch_size(self, param: pb.LayerParameter) -> int:
-        return param.data_param.batch_size
-
     def drawn_output(self, param: pb.LayerParameter) -> str:
         return f"Batch {param.data_param.batch_size}"
 
@@ -130,9 +127,6 @@ class ImageData(ImageFed):
         ),
         "transform_param": Account(read=("scale", "mirror", "crop_size", "mean_file", "mean_value"), ignored=_COLOUR),
     }
-
-    def batch_size(self, param: pb.LayerParameter) -> int:
-        return param.image_data_param.batch_size
 
     def is_gray(self, param: pb.LayerParameter) -> bool:
         return super().is_gray(param) or not param.image_data_param.is_color
@@ -172,9 +166,6 @@ class WindowData(ImageFed):
         ),
     }
 
-    def batch_size(self, param: pb.LayerParameter) -> int:
-        return param.window_data_param.batch_size
-
     def image_shape(self, param: pb.LayerParameter) -> Shape:
         channels, size, _ = super().image_shape(param)
         size = size or param.window_data_param.crop_size
@@ -200,9 +191,6 @@ class MemoryData(ImageFed):
     def top_shapes(self, spec: LayerSpec) -> tuple[Shape, ...]:
         param = spec.param.memory_data_param
         return (param.batch_size, param.channels, param.height, param.width), (param.batch_size,)
-
-    def batch_size(self, param: pb.LayerParameter) -> int:
-        return param.memory_data_param.batch_size
 
     def is_gray(self, param: pb.LayerParameter) -> bool:
         return super().is_gray(param) or param.memory_data_param.channels == 1

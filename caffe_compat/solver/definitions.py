@@ -19,6 +19,9 @@ from caffe_compat.formats.extras import copied
 from caffe_compat.formats.files import read_net
 from caffe_compat.layers import Source, facts
 from caffe_compat.schema import caffe_pb2 as pb
+from caffe_compat.solver.detection import detection_settings, foreign_fields
+from caffe_compat.solver.policy import check_policy
+from caffe_compat.solver.rules import make_rule
 
 _TRAIN_FIELDS = ("net", "net_param", "train_net", "train_net_param")
 
@@ -29,6 +32,22 @@ class SolverDefinition:
 
     net: PreparedNet
     origin: str
+
+
+def check_solver(param: pb.SolverParameter) -> None:
+    """Refuse a solver definition that cannot run, with all problems in one error."""
+    problems: list[CaffeCompatError] = foreign_fields(param)
+    for name, least in (("average_loss", 1), ("display", 0), ("snapshot", 0), ("max_iter", 0), ("test_interval", 0)):
+        if getattr(param, name) < least:
+            problems.append(
+                SolverError(f"must be at least {least}", code="out-of-range", field=name, value=getattr(param, name))
+            )
+    for check in (check_policy, make_rule, detection_settings):
+        try:
+            check(param)
+        except CaffeCompatError as error:
+            problems += error.problems
+    raise_together(problems)
 
 
 def train_definition(param: pb.SolverParameter, base_dir: Path, fork: str | Sequence[str] | None) -> SolverDefinition:

@@ -26,9 +26,8 @@ from caffe_compat.runtime.memory import keep_freed_memory
 from caffe_compat.runtime.threads import threads_for
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver.creation import after, before
-from caffe_compat.solver.definitions import SolverDefinition, redirect, test_definitions, train_definition
+from caffe_compat.solver.definitions import SolverDefinition, check_solver, redirect, test_definitions, train_definition
 from caffe_compat.solver.detection import DetectionSettings, detection_settings, mean_precision
-from caffe_compat.solver.fields import check_solver
 from caffe_compat.solver.log import CaffeLog, SmoothedLoss, number, score
 from caffe_compat.solver.nets import Criterion, FedNet, SolverNet
 from caffe_compat.solver.policy import rate
@@ -234,12 +233,7 @@ class Solver(Closing):
                     break
 
     def solve(self) -> bool:
-        """Train until max_iter, with the snapshot, training loss and test at the end.
-
-        Returns
-        -------
-        False if training was stopped early.
-        """
+        """Train until max_iter, with the snapshot, training loss and test at the end; tell whether it got there."""
         param = self.param
         if param.snapshot_after_train:
             check_prefix(param)
@@ -298,10 +292,6 @@ class Solver(Closing):
 
         With a ``.resume.npz`` next to it, data and random numbers continue where they were. With `restart_data` the
         data starts from the beginning, as in Caffe.
-
-        Raises
-        ------
-        FileError, SolverError, WeightsError
         """
         file = Path(path)
         state = read_solverstate(file)

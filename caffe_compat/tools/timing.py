@@ -79,13 +79,13 @@ class LayerwisePass(Hooks):
         self._net, self._feed, self._device = net, feed, device
         self._executor = Executor(net, [blob for blob, _ in net.losses], self)
         self._clock = _Clock(device)
-        self._record: Callable[[str, float], None] = _ignore
+        self._record: Callable[[str, float], None] = lambda _key, _ms: None
         self._layers: dict[str, tuple[Sequence[torch.Tensor], Sequence[torch.Tensor]]] = {}
         self.grads: dict[str, torch.Tensor] = {}
 
     def forward(self, record: Callable[[str, float], None] | None = None) -> float:
         """Run a forward pass; return the loss. `record` is called with the key and the milliseconds of each layer."""
-        self._record = record or _ignore
+        self._record = record or (lambda _key, _ms: None)
         losses = self._executor.forward({})
         return sum(float(losses[blob].detach().sum()) * weight for blob, weight in self._net.losses)
 
@@ -138,10 +138,6 @@ class LayerwisePass(Hooks):
         if weight or not self._net.losses:
             return torch.full_like(top, weight or 1.0)
         return torch.zeros_like(top)
-
-
-def _ignore(_key: str, _ms: float) -> None:
-    pass
 
 
 def time_net(

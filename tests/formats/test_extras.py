@@ -2,7 +2,7 @@
 
 import pytest
 
-from caffe_compat.errors import ProblemsError, SolverError
+from caffe_compat.errors import SolverError
 from caffe_compat.formats.files import (
     Where,
     all_unknown_fields,
@@ -10,7 +10,6 @@ from caffe_compat.formats.files import (
     parse_text,
     plain,
     read_binary,
-    refuse_unknown_fields,
     same,
     unknown_fields,
     where,
@@ -116,26 +115,25 @@ def test_layers_of_both_versions_know_their_lines(net):
     assert where(net) is None
 
 
-def test_all_unknown_fields_are_refused_at_once(net):
-    with pytest.raises(ProblemsError) as caught:
-        refuse_unknown_fields(net)
+def test_every_unknown_field_has_an_error_with_its_place(net):
+    errors = [(path, unknown.error()) for path, unknown in all_unknown_fields(net)]
     fork = "it belongs to a fork of Caffe"
-    assert [(error.line, error.column, error.code, error.field, error.hint) for error in caught.value.problems] == [
-        (2, 1, "field-unknown", "crop_bias", fork),
-        (11, 3, "name-unknown", "layers[0].type", fork),
-        (6, 3, "field-unknown", "layer[0].roi_pooling_param", "did you mean 'pooling_param'?"),
-        (8, 3, "field-unknown", "layer[0].[some.fork/ext]", fork),
-        (7, 19, "name-unknown", "layer[0].pooling_param.pool", fork),
+    assert [(error.line, error.column, error.code, path, error.field, error.hint) for path, error in errors] == [
+        (2, 1, "field-unknown", "", "crop_bias", fork),
+        (11, 3, "name-unknown", "layers[0]", "type", fork),
+        (6, 3, "field-unknown", "layer[0]", "roi_pooling_param", "did you mean 'pooling_param'?"),
+        (8, 3, "field-unknown", "layer[0]", "[some.fork/ext]", fork),
+        (7, 19, "name-unknown", "layer[0].pooling_param", "pool", fork),
     ]
 
 
 def test_a_misspelt_field_is_refused_with_a_suggestion():
     layer = parse_text("layer { convolution_param { num_ouput: 3 } }", NetParameter, file="a").layer[0]
-    place = {"file": "a", "line": 1, "column": 29, "layer": "c", "field": "convolution_param.num_ouput"}
+    place = {"file": "a", "line": 1, "column": 29, "layer": "c", "field": "num_ouput"}
     with refused("field-unknown", **place, hint="did you mean 'num_output'?"):
-        refuse_unknown_fields(layer, layer="c")
+        raise all_unknown_fields(layer)[0][1].error(layer="c")
     with refused("name-unknown", field="solver_mode", hint="did you mean 'GPU'") as caught:
-        refuse_unknown_fields(parse_text("solver_mode: GPUS", SolverParameter), SolverError)
+        raise unknown_fields(parse_text("solver_mode: GPUS", SolverParameter))[0].error(SolverError)
     assert isinstance(caught.value, SolverError)
 
 

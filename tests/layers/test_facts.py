@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from caffe_compat.draw.content import colour
 from caffe_compat.graph.backward import needs
 from caffe_compat.layers import REGISTRY, Drawing, Gradient, Layer, Reads, View, every_layer, facts, register
 from caffe_compat.layers.base import parameter_descriptor, schema_of
@@ -168,7 +167,7 @@ def test_what_a_users_own_type_states_is_used(tmp_path):
     node = graph.nodes[1]
     assert node.layer.macs(node.spec) == 7
     assert needs(graph.nodes, force=True)[1].bottoms == [False]
-    assert colour("Twist") == "#123456"
+    assert facts("Twist").drawing.colour == "#123456"
     (tmp_path / "net.prototxt").write_text(text)
     findings = lint_net(tmp_path / "net.prototxt")
     assert [finding.layer for finding in findings if finding.rule == "in-place"] == ["l"]

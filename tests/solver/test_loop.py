@@ -13,9 +13,33 @@ from caffe_compat.errors import CaffeCompatError, FileError, ProblemsError, Solv
 from caffe_compat.formats.files import parse_text, read_binary, read_solverstate
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Action, CaffeLog, Solver
-from caffe_compat.solver.fields import IGNORED, READ
 from tests.refusals import refused
 from tests.solver.case import NET, SOLVER
+
+READ = frozenset(
+    {
+        *(
+            "net",
+            "net_param",
+            "train_net",
+            "train_net_param",
+            "test_net",
+            "test_net_param",
+            "train_state",
+            "test_state",
+        ),
+        *("test_iter", "test_interval", "test_compute_loss", "test_initialization"),
+        *("display", "average_loss", "max_iter", "iter_size", "clip_gradients"),
+        *("base_lr", "lr_policy", "gamma", "power", "stepsize", "stepvalue"),
+        *("momentum", "momentum2", "rms_decay", "delta", "weight_decay", "regularization_type", "type"),
+        *("snapshot", "snapshot_prefix", "snapshot_diff", "snapshot_format", "snapshot_after_train"),
+        *("random_seed", "weights", "solver_mode", "device_id", "debug_info"),
+    }
+)
+IGNORED = {
+    "layer_wise_reduce": "it orders the exchange between several GPUs; there is one device here",
+    "solver_type": "the older spelling of type, which it was upgraded to",
+}
 
 
 def param(**fields):

@@ -39,9 +39,6 @@ class _SSDFed(ImageFed):
     forks = ("ssd",)
     tops = Arity(1, 2)
 
-    def batch_size(self, param: pb.LayerParameter) -> int:
-        return param.data_param.batch_size
-
     def image_shape(self, param: pb.LayerParameter) -> Shape:
         (channels, high, wide), added = super().image_shape(param), ssd_messages(param)[1]
         if not high and added.crop_h and added.crop_w:

@@ -140,7 +140,7 @@ def _refused(subject: Subject, layer: pb.LayerParameter | None, unknown: Unknown
         "error",
         problem,
         "genuine Caffe refuses the file",
-        f"did you mean {unknown.suggestion!r}?" if unknown.suggestion else "it belongs to a fork of Caffe",
+        unknown.error().hint or "",
         file=subject.file,
         line=unknown.line or 0,
         layer="" if layer is None else layer.name,

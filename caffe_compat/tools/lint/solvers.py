@@ -8,7 +8,7 @@ from pathlib import Path
 from caffe_compat.definition.upgrade import upgrade_solver
 from caffe_compat.errors import CaffeCompatError
 from caffe_compat.schema import caffe_pb2 as pb
-from caffe_compat.solver.fields import check_solver
+from caffe_compat.solver.definitions import check_solver
 from caffe_compat.solver.policy import POLICIES
 from caffe_compat.tools.lint.rules import Finding
 
