@@ -23,6 +23,7 @@ from caffe_compat.definition.netspec import layers as L
 from caffe_compat.schema import caffe_pb2 as pb
 from caffe_compat.solver import Solver
 from lq_emotion.common.fingerprints import file_sha256, versions
+from lq_emotion.common.json_files import write_json
 from lq_emotion.datasets.synthetic.package import SyntheticSettings, make_recordings
 from lq_emotion.nets.known.face_crop import FaceCrop
 from lq_emotion.nets.known.loading import LoadedModel
@@ -260,7 +261,7 @@ def main() -> None:
     samples = join(parts)
     origin = made_from(model, names, samples)
     calibration = make_calibration(samples, origin, ["valence"])
-    calibration.save(sidecar(model.weights))
+    write_json(calibration.to_json(), sidecar(model.weights))
     result = evaluate(samples, judged(samples, origin), calibration)
     (out / "trust.json").write_text(json.dumps(result, indent=2))
     (out / "trust.md").write_text(markdown(result))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffe_compat.errors import DataError
-from lq_emotion.metrics.uncertainty import Interval
+from lq_emotion.metrics.uncertainty import Interval, wilson
 
 Counts = npt.NDArray[np.int64]
 
@@ -33,10 +33,7 @@ class ClassScores:
     @property
     def interval(self) -> Interval:
         """95 % interval of the accuracy (Wilson 1927), as if samples were independent of each other."""
-        from scipy.stats import binomtest
-
-        ends = binomtest(int(np.trace(self.confusion)), self.count).proportion_ci(0.95, method="wilson")
-        return Interval(float(ends.low), float(ends.high))
+        return wilson(int(np.trace(self.confusion)), self.count)
 
     @property
     def recall(self) -> npt.NDArray[np.float64]:

@@ -77,6 +77,14 @@ class Interval(NamedTuple):
     high: float
 
 
+def wilson(right: int, count: int) -> Interval:
+    """Return the 95 % interval of a part of samples (Wilson 1927), as if they were independent of each other."""
+    from scipy.stats import binomtest
+
+    ends = binomtest(right, count).proportion_ci(LEVEL, method="wilson")
+    return Interval(float(ends.low), float(ends.high))
+
+
 class Spread(NamedTuple):
     """Mean and standard deviation (divisor N - 1) over seeds; the latter is NaN for a single seed."""
 

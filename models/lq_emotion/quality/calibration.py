@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from caffe_compat.errors import DataError, FileError
 from lq_emotion.common.fingerprints import file_sha256
-from lq_emotion.common.json_files import read_record, write_json
+from lq_emotion.common.json_files import read_record
 from lq_emotion.common.records import Record
 from lq_emotion.nets.known.store import sidecar_path
 from lq_emotion.quality.bounds import CAUSES, CONFIDENCE, Agreement, Errors
@@ -116,10 +116,6 @@ class Calibration(Record):
             hint = "calibrate again, or remove it"
             raise FileError("was made with other weights", code="mismatch", file=path, hint=hint)
         return calibration
-
-    def save(self, path: PathLike) -> None:
-        """Write the calibration, complete or not at all."""
-        write_json(self.to_json(), Path(path))
 
     def summary(self) -> dict[str, Any]:
         """Return everything but the forests, as JSON."""

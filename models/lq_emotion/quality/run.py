@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from caffe_compat.errors import DataError
 from lq_emotion.common.fingerprints import file_sha256, versions
+from lq_emotion.common.json_files import write_json
 from lq_emotion.common.progress import Say
 from lq_emotion.nets.known.loading import LoadedModel
 from lq_emotion.nets.known.outputs import Labels
@@ -48,7 +49,7 @@ def calibrate(settings: CalibrationSettings, model: LoadedModel, say: Say = prin
         {**versions(), "scikit-learn": metadata.version("scikit-learn")},
     )  # fmt: skip
     calibration = make_calibration(samples, made_from, names, level=settings.level, limit=settings.limit)
-    calibration.save(file)
+    write_json(calibration.to_json(), file)
     return file, calibration
 
 

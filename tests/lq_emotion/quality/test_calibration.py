@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lq_emotion.common.json_files import write_json
 from lq_emotion.quality import Calibration, Condition
 from lq_emotion.quality.bounds import Agreement, Errors, Likelihood, Widths
 from lq_emotion.quality.calibration import MadeFrom, sidecar
@@ -146,7 +147,7 @@ def test_a_calibration_is_kept_beside_the_weights(tmp_path, calibration):
     weights.write_bytes(b"weights")
     assert Calibration.of_weights(weights) is None
     own = replace(calibration, made_from=replace(ORIGIN, weights=hashlib.sha256(b"weights").hexdigest()))
-    own.save(sidecar(weights))
+    write_json(own.to_json(), sidecar(weights))
     assert (tmp_path / "net.calibration.json").is_file()
     assert Calibration.of_weights(weights) == own
     weights.write_bytes(b"other weights")

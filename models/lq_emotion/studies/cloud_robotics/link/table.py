@@ -17,7 +17,7 @@ from lq_emotion.common.json_files import contents_of, read_json
 from lq_emotion.common.records import Record
 from lq_emotion.common.text_table import Row, Table
 from lq_emotion.crops.versions import Version
-from lq_emotion.metrics.uncertainty import LEVEL, jackknife
+from lq_emotion.metrics.uncertainty import jackknife, wilson
 from lq_emotion.studies.robust_lq.rd_results import SweepResults
 from lq_emotion.video.codecs import CODECS
 
@@ -207,10 +207,7 @@ def operating_point(
 def _interval(correct: npt.NDArray[np.float64], actors: Sequence[str]) -> tuple[float | None, float | None]:
     """Return the ends of the 95 % interval: jackknife over actors, else Wilson's; None for a single actor."""
     if not actors:
-        from scipy.stats import binomtest
-
-        ends = binomtest(int(correct.sum()), len(correct)).proportion_ci(LEVEL, method="wilson")
-        return float(ends.low), float(ends.high)
+        return wilson(int(correct.sum()), len(correct))
     names, actor = np.unique(actors, return_inverse=True)
     if len(names) == 1:
         return None, None
