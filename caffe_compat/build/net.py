@@ -6,7 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -31,7 +31,7 @@ from caffe_compat.formats.files import read_net
 from caffe_compat.graph.costs import work
 from caffe_compat.graph.graph import InputShapes, LayerNode, NetGraph, build_graph
 from caffe_compat.graph.sharing import Slot, show_views
-from caffe_compat.layers import BlobDef, LayerSpec, Source, facts
+from caffe_compat.layers import LayerSpec, Source, facts
 from caffe_compat.layers.base import count
 from caffe_compat.layers.fillers import fill
 from caffe_compat.runtime.memory import physical_memory
@@ -45,18 +45,11 @@ PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
-class LearnableParam:
+class LearnableParam(Slot):
     """One blob the solver keeps a history for: owners only, in Caffe's order, BatchNorm's statistics included."""
 
-    layer: str
-    index: int
-    key: str
-    """Name in the state_dict."""
-    blob: BlobDef
-    tensor: torch.Tensor
+    tensor: torch.Tensor = field(kw_only=True)
     """The torch parameter or buffer itself."""
-    lr_mult: float
-    decay_mult: float
 
     @property
     def propagate(self) -> bool:
@@ -102,9 +95,9 @@ class CaffeNet(fx.GraphModule):
     def params(self) -> tuple[LearnableParam, ...]:
         """Return the parameter blobs in the order of Caffe's learnable_params."""
         return tuple(
-            LearnableParam(s.layer, s.index, s.key, s.blob, tensor_of(self, s.key), s.lr_mult, s.decay_mult)
-            for s in self.caffe.slots
-            if s.owner is None
+            LearnableParam(**vars(slot), tensor=tensor_of(self, slot.key))
+            for slot in self.caffe.slots
+            if slot.owner is None
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

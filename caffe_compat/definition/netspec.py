@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from google.protobuf.message import Message
 
-from caffe_compat.definition.forks import FORKS, ForkSchema
+from caffe_compat.definition.forks import FORKS
 from caffe_compat.errors import CaffeCompatError, did_you_mean
 from caffe_compat.formats.assign import SpecError, assign_proto
 from caffe_compat.schema import caffe_pb2 as pb
@@ -174,7 +174,8 @@ class Function:
 
     def _hint(self, layer: pb.LayerParameter, name: str) -> str | None:
         """Suggest where an unknown field may belong."""
-        added_by = [fork for fork, schema in FORKS.items() if _adds(schema, name)]
+        added = {fork: schema.additions.get("LayerParameter") for fork, schema in FORKS.items()}
+        added_by = [fork for fork, adds in added.items() if adds and name in adds.DESCRIPTOR.fields_by_name]
         if added_by:
             return f"a field of {' and '.join(added_by)}, not of Caffe 1.0: write this layer in prototxt"
         own = _param_names.get(self.type_name)
@@ -192,11 +193,6 @@ class Function:
         if homes and name not in names:
             return f"no message is named after this type: write {' or '.join(f'{h}=dict({name}=...)' for h in homes)}"
         return did_you_mean(name, names)
-
-
-def _adds(schema: ForkSchema, name: str) -> bool:
-    added = schema.additions.get("LayerParameter")
-    return added is not None and name in added.DESCRIPTOR.fields_by_name
 
 
 class NetSpec:

@@ -28,12 +28,16 @@ class Dropout(Layer):
         if draws and not 0 <= spec.param.dropout_param.dropout_ratio < 1:
             yield spec.fault("must be at least 0 and below 1", "dropout_param.dropout_ratio")
 
+    def fork_module(self, spec: LayerSpec) -> nn.Module | None:
+        """Return the module of a dropout unlike Caffe's, which a field of a fork chooses; else None."""
+        return None
+
     def function(self, spec: LayerSpec) -> Keep | None:
-        return Keep() if len(spec.bottoms[0]) in {2, 4} else None
+        return Keep() if len(spec.bottoms[0]) in {2, 4} and self.fork_module(spec) is None else None
 
     def module(self, spec: LayerSpec) -> nn.Module:
         ratio = spec.param.dropout_param.dropout_ratio
-        return nn.Dropout(ratio if 0 <= ratio < 1 else 0.0)
+        return self.fork_module(spec) or nn.Dropout(ratio if 0 <= ratio < 1 else 0.0)
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
         return onnx.bottoms

@@ -13,7 +13,6 @@ from caffe_compat.errors import CaffeCompatError, DataError
 from caffe_compat.layers.base import Account, Arity, Layer, LayerSpec, Shape, count, exactly, register
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import Evidence, OnnxWriter
-from caffe_compat.layers.functions import Keep
 from caffe_compat.layers.labels import precise, whole_numbers
 from caffe_compat.layers.losses import UNREAD_BY_FORK, Loss
 
@@ -198,15 +197,10 @@ class FastRCNNDropout(Dropout):
     identity_in_test = False
     accounts = {"dropout_param": Account(read=("dropout_ratio", "scale_train"))}
 
-    def module(self, spec: LayerSpec) -> nn.Module:
-        if spec.additions("dropout_param").scale_train:
-            return super().module(spec)
-        return UnscaledDropout(spec.param.dropout_param.dropout_ratio)
-
-    def function(self, spec: LayerSpec) -> Keep | None:
-        return super().function(spec) if spec.additions("dropout_param").scale_train else None
+    def fork_module(self, spec: LayerSpec) -> UnscaledDropout | None:
+        scaled = spec.additions("dropout_param").scale_train
+        return None if scaled else UnscaledDropout(spec.param.dropout_param.dropout_ratio)
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
-        if spec.additions("dropout_param").scale_train:
-            return super().onnx(spec, onnx)
-        return [onnx.node("Mul", onnx.bottoms[0], UnscaledDropout(spec.param.dropout_param.dropout_ratio).factor)]
+        module = self.fork_module(spec)
+        return super().onnx(spec, onnx) if module is None else [onnx.node("Mul", onnx.bottoms[0], module.factor)]

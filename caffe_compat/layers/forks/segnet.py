@@ -13,7 +13,6 @@ from caffe_compat.layers.base import Account, Arity, BlobDef, Layer, LayerSpec, 
 from caffe_compat.layers.class_losses import SoftmaxWithLoss, SoftmaxWithLossModule
 from caffe_compat.layers.dropout import Dropout
 from caffe_compat.layers.facts import Evidence, OnnxWriter, Reads
-from caffe_compat.layers.functions import Keep
 from caffe_compat.layers.labels import indices
 
 _EPS = 1e-9
@@ -229,15 +228,9 @@ class SegNetDropout(Dropout):
     identity_in_test = False
     accounts = {"dropout_param": Account(read=("dropout_ratio", "sample_weights_test"))}
 
-    def module(self, spec: LayerSpec) -> nn.Module:
-        if spec.additions("dropout_param").sample_weights_test:
-            return AlwaysDropout(spec.param.dropout_param.dropout_ratio)
-        return super().module(spec)
-
-    def function(self, spec: LayerSpec) -> Keep | None:
-        return None if spec.additions("dropout_param").sample_weights_test else super().function(spec)
+    def fork_module(self, spec: LayerSpec) -> nn.Module | None:
+        draws = spec.additions("dropout_param").sample_weights_test
+        return AlwaysDropout(spec.param.dropout_param.dropout_ratio) if draws else None
 
     def onnx(self, spec: LayerSpec, onnx: OnnxWriter) -> Sequence[str]:
-        if spec.additions("dropout_param").sample_weights_test:
-            return Layer.onnx(self, spec, onnx)  # it draws
-        return super().onnx(spec, onnx)
+        return Layer.onnx(self, spec, onnx) if self.fork_module(spec) else super().onnx(spec, onnx)
