@@ -86,7 +86,8 @@ class Video:
                 duration = getattr(decoded, "duration", None)
                 self._shown = float(duration * decoded.time_base) if duration and decoded.time_base else 0.0
                 if number % selection.every == 0 and self._last >= selection.start:
-                    yield Frame(number, self._last, _upright(decoded), float(decoded.opaque or math.nan))
+                    bits = decoded.opaque[0] if decoded.opaque else math.nan
+                    yield Frame(number, self._last, _upright(decoded), float(bits))
         except Exception as error:  # noqa: BLE001  (a damaged stream makes PyAV raise others than its own: IndexError)
             self.problem = self._stopped(error)
         if self.problem is None and not ended:
@@ -152,7 +153,7 @@ class Video:
         """Yield decoded frames; those that cannot be decoded are left out."""
         packets = self._container.demux(self._stream)
         for packet in self._from_key_frame(packets) if self._selection.start else packets:
-            packet.opaque = 8 * packet.size
+            packet.opaque = [8 * packet.size]  # PyAV keeps it by its id, which small integers share
             if packet.pts is not None and not packet.is_discard:  # an edit list hides frames
                 heappush(self._fed, packet.pts)
             try:
