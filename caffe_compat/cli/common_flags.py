@@ -8,9 +8,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from caffe_compat.formats.atomic import require_not_input
-from caffe_compat.solver.log import CaffeLog, least_severity
+
+if TYPE_CHECKING:
+    from caffe_compat.solver.log import CaffeLog
 
 BREW = ("train", "test", "time", "device_query")
 """The commands of BVLC Caffe 9b89154's tools/caffe.cpp."""
@@ -41,6 +44,8 @@ def add_fork(part: argparse.ArgumentParser) -> None:
 
 def accept_all(part: argparse.ArgumentParser) -> None:
     """Accept every flag of Caffe's binary; those that have no effect are hidden from the help."""
+    from caffe_compat.solver.log import least_severity  # imports torch, which only these commands need
+
     glog = os.environ.get
     part.add_argument(
         "--minloglevel",
@@ -70,6 +75,8 @@ def opened_log(args: argparse.Namespace, *files: str | Path | None) -> Iterator[
 
     Under torchrun only the first process logs.
     """
+    from caffe_compat.solver.log import CaffeLog
+
     to_folder = args.log_dir and args.logtostderr not in _TRUE
     paths = [path for path in (*files, Path(args.log_dir) / "caffe.INFO" if to_folder else None) if path]
     for path in paths:

@@ -8,34 +8,36 @@ import pytest
 from tests.refusals import refused
 
 FAULTS = """
-import resource, sys, torch
-from tests.refusals import refused
+import resource, torch
 from caffe_compat import keep_freed_memory
-if sys.argv[1] == "keep":
-    assert keep_freed_memory() and keep_freed_memory()
 x, weight = torch.rand(20, 1, 96, 96), torch.rand(64, 1, 5, 5)
-for _ in range(4):
-    torch.conv2d(x, weight).relu()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
-    torch.conv2d(x, weight).relu()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+def faults():
+    for _ in range(4):
+        torch.conv2d(x, weight).relu()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        torch.conv2d(x, weight).relu()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+returned = faults()
+assert keep_freed_memory() and keep_freed_memory()
+print(faults(), returned)
 """
 
 
-def _python(code: str, *args: str) -> str:
-    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True).stdout
+def _python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc is meant")
 def test_keeping_freed_memory_avoids_page_faults_of_the_next_blobs() -> None:
-    kept, returned = (int(_python(FAULTS, mode)) for mode in ("keep", "return"))
+    kept, returned = map(int, _python(FAULTS).split())
     assert kept < returned / 10
     assert returned >= 4 * 41  # passes over two blobs of 41 MiB, in pages of 2 MiB at the largest
 
 
-def test_importing_the_package_and_its_files_imports_no_torch() -> None:
-    code = "import sys, caffe_compat, caffe_compat.formats.files, caffe_compat.definition.upgrade; print('torch' in sys.modules)"
+def test_importing_the_package_its_files_and_its_commands_imports_no_torch() -> None:
+    modules = "caffe_compat.formats.files, caffe_compat.definition.upgrade, caffe_compat.cli.upgrade"
+    code = f"import sys, caffe_compat, {modules}; print('torch' in sys.modules)"
     assert _python(code) == "False\n"
 
 

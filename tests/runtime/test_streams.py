@@ -17,8 +17,9 @@ APPLICATION = [
     "import sys; from lq_emotion.cli import main; sys.exit(main())",
 ]
 PORTS = [sys.executable, "-m", "matlab_ports"]
+LISTING = [*ENGINE, "layers"]  # more than a buffer
 COMMANDS = {
-    "caffe-compat": [*ENGINE, "layers"],
+    "caffe-compat": [*ENGINE, "--help"],
     "lq-emotion": [*APPLICATION, "--help"],
     "matlab_ports": [*PORTS, "--help"],
 }
@@ -41,8 +42,7 @@ def shell(text, command, *, cwd=None, **words):
 def test_a_closed_pipe_ends_the_command_silently():
     read, write = os.pipe()
     os.close(read)
-    command = COMMANDS["caffe-compat"]
-    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, env=environment(), timeout=120, check=False)
+    done = subprocess.run(LISTING, stdout=write, stderr=subprocess.PIPE, env=environment(), timeout=120, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
 
@@ -54,7 +54,7 @@ def test_closed_streams_are_the_null_device(command):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_below_stdout_is_one_line():
-    code, _, error = shell('"$@" >/dev/full', COMMANDS["caffe-compat"])
+    code, _, error = shell('"$@" >/dev/full', LISTING)
     assert (code, error.count("\n")) == (1, 1)
     assert error.startswith("caffe-compat: error: ")
     assert "No space left on device" in error

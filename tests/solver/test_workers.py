@@ -100,7 +100,7 @@ def test_two_processes_give_the_weights_of_one_with_twice_the_batch(tmp_path, mo
     assert logs[1] == ""  # the first one speaks for all
 
 
-@pytest.mark.parametrize("asked", [0, 1])
+@pytest.mark.parametrize("asked", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_an_interrupt_of_any_worker_stops_all_with_one_snapshot(tmp_path, asked):
     write_case(tmp_path, solver=SOLVER.replace("max_iter: 12", "max_iter: 100000000").replace("snapshot: 5 ", ""))
     with launched(tmp_path, f"--log={tmp_path / 'log'}") as processes:
