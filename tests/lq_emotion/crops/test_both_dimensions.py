@@ -75,7 +75,7 @@ def test_a_submission_has_both_dimensions(data, oracle, tmp_path):
         np.testing.assert_allclose(written.gsd, crops[0, column], atol=1e-6)
 
 
-@pytest.mark.parametrize("dimension", BOTH)
+@pytest.mark.parametrize("dimension", [pytest.param("valence", marks=pytest.mark.slow), "arousal"])
 def test_a_net_of_both_is_scored_on_crops_of_one(dimension, oracle, tmp_path):
     pytest.importorskip("av", reason="needs PyAV (the extra `video`)")
     data = write(tmp_path / "crops", (dimension,))

@@ -61,7 +61,7 @@ def test_verify_scores_the_chosen_recordings(root, weights, tmp_path):
 
 @pytest.mark.slow
 def test_table_plans_the_experiment_on_the_chosen_recordings(recola, tmp_path, capsys):
-    table = (*TABLE, "--recordings", recola, "--out", tmp_path, "--rows", "HR", "--dry-run")
+    table = (*TABLE, "--recordings", recola, "--out", tmp_path, "--rows", "HR", "--iterations", 1, "--dry-run")
     assert "P16, P17, P19" in failed(capsys, *table)
     (tmp_path / "who.csv").write_text("name,partition\nP16,train\nP17,train\nP19,dev\n")
     assert run(*table, "--partitions", tmp_path / "who.csv") == 0
