@@ -1,4 +1,4 @@
-"""How often does a classifier name the same class as on the undegraded face, by factor s and QP?
+"""The share of faces on which a classifier names the same class as on the undegraded face, by factor s and QP.
 
     python benchmarks/agreement.py --model mini-xception --out /tmp/agreement talk.mp4 ...
 

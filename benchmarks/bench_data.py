@@ -1,4 +1,4 @@
-"""What data cost a training step: computing alone, with batches made between the steps, and with batches made ahead.
+"""The cost of data for a training step: computing alone, with batches made between the steps, and made ahead.
 
 python benchmarks/bench_data.py [--small] [--json] [--device cuda]
 

@@ -1,4 +1,4 @@
-"""How fast are synthetic recordings made on one core?
+"""The speed at which synthetic recordings are made on one core.
 
     python benchmarks/bench_make.py [--frames 250] [--rounds 5] [--size 480x480]
 

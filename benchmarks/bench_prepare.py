@@ -1,4 +1,4 @@
-"""How fast are recordings prepared, against decoding alone; and how much memory does it take?
+"""The speed and memory of preparing recordings, compared with decoding alone.
 
     python benchmarks/bench_prepare.py [--frames 1500] [--rounds 5] [--scales 3 6] [--memory]
 

@@ -1,4 +1,4 @@
-"""What it costs a pass to see that no weight, module or hook has changed since the last one, in per cent of the pass.
+"""The cost for a pass of seeing that no weight, module or hook has changed since the last one, in per cent of the pass.
 
     python benchmarks/bench_watch.py [--rounds 200] [--threads 1 2] [--published ../shared/reference/published]
 

@@ -1,4 +1,4 @@
-"""How often do intervals hold, on answers and scores drawn for people whose true rates are known?
+"""The coverage of intervals on answers and scores drawn for people whose true rates are known.
 
     python benchmarks/coverage.py [--draws 200] [--people 14 20 60]
 

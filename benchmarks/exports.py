@@ -1,4 +1,4 @@
-"""How close the exports of recorded nets and layers are to genuine Caffe, and what 8 bits cost. Prints Markdown tables.
+"""Differences between exports of recorded nets and layers and genuine Caffe, and the cost of 8 bits, as Markdown tables.
 
     python benchmarks/exports.py [--reference DIR] [--only nets|layers|int8]
 

@@ -1,4 +1,4 @@
-"""How often do intervals hold the label, on synthetic recordings of people that neither net nor calibration has seen?
+"""The coverage of labels by intervals, on synthetic recordings of people that neither net nor calibration has seen.
 
     python benchmarks/trust.py --out /tmp/trust [--people 600] [--iterations 4000]
 

@@ -1,4 +1,4 @@
-"""What all tests share: recorded data, quiet threads, the same random numbers every time."""
+"""Shared by all tests: recorded data, quiet threads, the same random numbers every time."""
 
 import importlib.util
 import os

@@ -41,7 +41,7 @@ class View(enum.Enum):
 
 
 class Source(enum.Enum):
-    """Where the tops of a data layer come from."""
+    """The source of a data layer's tops."""
 
     NONE = enum.auto()
     """It is no data layer."""

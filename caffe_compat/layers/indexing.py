@@ -15,7 +15,7 @@ from caffe_compat.layers.labels import indices
 
 
 class ArgMaxModule(nn.Module):
-    """Where the largest values are; of equal ones the last comes first, as in Caffe."""
+    """The places of the largest values; of equal ones the last comes first, as in Caffe."""
 
     def __init__(self, axis: int | None, top_k: int, values: bool) -> None:
         super().__init__()

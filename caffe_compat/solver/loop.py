@@ -184,7 +184,7 @@ class Solver(Closing):
 
     @property
     def history(self) -> list[torch.Tensor]:
-        """What the rule remembers, in the order of Caffe's snapshots."""
+        """The history of the rule, in the order of Caffe's snapshots."""
         return self._updater.history
 
     def load_weights(self, path: str | PathLike[str]) -> None:

@@ -1,4 +1,4 @@
-"""What load_net returns, as a user of torch meets it."""
+"""The module that load_net returns, as a user of torch meets it."""
 
 import copy
 from pathlib import Path

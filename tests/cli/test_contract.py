@@ -1,4 +1,4 @@
-"""What all commands have in common: exit codes, a line for each problem, JSON alone on stdout, files left as they were."""
+"""The contract of all commands: exit codes, a line for each problem, JSON alone on stdout, files left as they were."""
 
 import json
 import shlex

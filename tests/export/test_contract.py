@@ -1,4 +1,4 @@
-"""What no format exports: the error names each layer or the argument, and the file keeps its content."""
+"""Layers that no format exports: the error names each layer or the argument, and the file keeps its content."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is damaged: small nets of every age and kind, solvers, weights, states and means."""
+"""The files to damage: small nets of every age and kind, solvers, weights, states and means."""
 
 from functools import cache
 from pathlib import Path

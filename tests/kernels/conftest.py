@@ -1,4 +1,4 @@
-"""What the tests of the kernels share."""
+"""Shared by the tests of the kernels."""
 
 import pytest
 import torch

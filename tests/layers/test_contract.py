@@ -1,4 +1,4 @@
-"""What every registered layer type must keep: its account, shapes, blobs and gradient, and that what it reads matters."""
+"""The contract of every registered layer type: its account, shapes, blobs and gradient, and that what it reads matters."""
 
 import numpy as np
 import pytest

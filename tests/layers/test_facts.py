@@ -1,4 +1,4 @@
-"""What layer types state about themselves holds, and nothing outside their classes keeps tables of them."""
+"""Statements of layer types about themselves are true, and nothing outside their classes keeps tables of them."""
 
 import ast
 import re

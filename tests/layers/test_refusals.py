@@ -1,4 +1,4 @@
-"""What a layer cannot do, or Caffe refuses, is refused with the field, the layer and the line."""
+"""Layers that cannot be built, or that Caffe refuses, are refused with the field, the layer and the line."""
 
 import pytest
 

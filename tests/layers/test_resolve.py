@@ -1,4 +1,4 @@
-"""Which type a layer is where forks use one name, or one number, for several: the named fork's, or the only one possible."""
+"""The type of a layer where forks use one name, or one number, for several: the named fork's, or the only one possible."""
 
 import numpy as np
 import pytest

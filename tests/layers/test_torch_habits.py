@@ -1,4 +1,4 @@
-"""What users of torch expect of any module holds for nets: types, memory formats, copies, compilation."""
+"""Nets do what users of torch expect of any module: types, memory formats, copies, compilation."""
 
 import copy
 import io

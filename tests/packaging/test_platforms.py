@@ -1,4 +1,4 @@
-"""Where POSIX-only modules and functions are missing, as on Windows, packages still import. Nothing here runs there."""
+"""Packages import without POSIX-only modules and functions, as on Windows. Nothing here runs there."""
 
 import subprocess
 import sys

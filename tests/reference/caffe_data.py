@@ -1,4 +1,4 @@
-"""What Caffe 1.0's data layers do to a picture, written down pixel by pixel from the facts, with nothing of the product.
+"""The steps of Caffe 1.0's data layers on a picture, written down pixel by pixel from the facts, with nothing of the product.
 
 Facts: BVLC Caffe 9b89154, data_transformer.cpp and util/rng.hpp; the Mersenne twister and uniform_int as their papers and
 Boost.Random's documentation give them.

@@ -491,4 +491,4 @@ FORK_TYPES = {
     "yjxiong BN": BN,
     "yolov3 Upsample": YOLOUpsample,
 }
-"""Fork and type -> witness."""
+"""Fork and type -> its transcription."""

@@ -1,4 +1,4 @@
-"""A slow witness for caffe_compat.layers: BVLC Caffe 1.0 (9b89154) on the CPU, one class per layer type, in plain NumPy.
+"""A slow transcription of layers: BVLC Caffe 1.0 (9b89154) on the CPU, one class per layer type, in plain NumPy.
 
 Facts from src/caffe/layers/*_layer.cpp. Nothing of caffe_compat or torch is used. A layer is made from its
 LayerParameter (any object with the schema's fields) and its blobs; ``forward`` takes arrays and remembers what

@@ -386,4 +386,4 @@ MORE_FORK_TYPES = {
     "ssd SmoothL1Loss": SSDSmoothL1Loss,
     "sphereface MarginInnerProduct": MarginInnerProduct,
 }
-"""Fork and type -> witness."""
+"""Fork and type -> its transcription."""

@@ -1,4 +1,4 @@
-"""A slow witness for `matlab_ports.generate_h5`: the script's steps one after the other on arrays in memory.
+"""A slow transcription of `matlab_ports.generate_h5`: the script's steps one after the other on arrays in memory.
 
 Works on lists of (video, valence), video H x W x T; returns what h5py shows. Octave's run of the original agrees with
 it on the recorded inputs.

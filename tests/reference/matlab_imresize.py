@@ -1,4 +1,4 @@
-"""A slow witness for `matlab_ports.imresize`: one output sample at a time, one tap at a time, exact cubes."""
+"""A slow transcription of `matlab_ports.imresize`: one output sample at a time, one tap at a time, exact cubes."""
 
 import math
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""A slow witness for `matlab_ports.prepare_dataset`: the script read line by line, pixel by pixel in plain Python."""
+"""A slow transcription of `matlab_ports.prepare_dataset`: the script read line by line, pixel by pixel in plain Python."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""How many threads a pass runs on: one where it is small, and one in a forked process, which must not hang."""
+"""The number of threads of a pass: one where it is small, and one in a forked process, which must not hang."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the log says while nets are made: Caffe's lines, in Caffe's order (net.cpp, read off its source)."""
+"""The log while nets are made: Caffe's lines, in Caffe's order (net.cpp, read off its source)."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What Caffe's own log tools look for is found: the patterns of tools/extra/parse_log.py and parse_log.sh, as facts."""
+"""Caffe's own log tools find what they look for: the patterns of tools/extra/parse_log.py and parse_log.sh, as facts."""
 
 import io
 import re

@@ -45,7 +45,7 @@ class Followed(NamedTuple):
 
 @dataclass(frozen=True)
 class _Track:
-    """What is known of a face: its velocity in pixels a frame, its mean appearance, frames since it was detected."""
+    """A face that is followed: its velocity in pixels a frame, its mean appearance, frames since it was detected."""
 
     id: int
     face: Face

@@ -1,4 +1,4 @@
-"""What rows of the table have in common: their registry, and the layers that they work on."""
+"""The common parts of rows of the table: their registry, and the layers that they work on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What toy stages do, in a module that a process imports at once."""
+"""The work of toy stages, in a module that a process imports at once."""
 
 import os
 import time

@@ -25,7 +25,7 @@ from lq_emotion.workflow.study import Study
 
 @dataclass(frozen=True)
 class CloudDemoSize:
-    """How much the demo draws and trains."""
+    """Sizes of the data and trainings of the demo."""
 
     images: int = 2000
     """In the form of FER+."""

@@ -19,7 +19,7 @@ CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surpr
 
 
 class Reading(StrEnum):
-    """How the columns of Table 1 are read: as printed, or with neutral and sadness exchanged."""
+    """The reading of the columns of Table 1: as printed, or with neutral and sadness exchanged."""
 
     PRINTED = "printed"
     EXCHANGED = "exchanged"

@@ -20,7 +20,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """From the labels of a table to the numbers that a head learns, and back."""
+    """The labels of a table as the numbers that a head learns, and back."""
 
     names: tuple[str, ...]
     """Of the classes or dimensions, in the order of the head's outputs."""

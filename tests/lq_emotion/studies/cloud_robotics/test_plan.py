@@ -1,4 +1,4 @@
-"""What the study of the second paper is made of, and what it refuses."""
+"""The stages of the study of the second paper, and the plans that it refuses."""
 
 from dataclasses import fields, replace
 from pathlib import Path

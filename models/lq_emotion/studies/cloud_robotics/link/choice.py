@@ -22,7 +22,7 @@ _PALE = "#b0b4b8"
 
 @dataclass(frozen=True, kw_only=True)
 class Demand(Settings):
-    """What the answers must meet, and what is assumed of everything but the link's rate; times in ms."""
+    """Requirements for the answers, and assumptions about everything but the link's rate; times in ms."""
 
     budget: float = option(
         500.0, "latency budget, from an event to the robot receiving the estimate", above=0, metavar="MS",

@@ -41,7 +41,7 @@ def wire_bits(frame_bits: float) -> float:
 
 
 class Content(StrEnum):
-    """What is sent: whole frames, or the face cut out of them by the robot."""
+    """The content of the stream: whole frames, or the face cut out of them by the robot."""
 
     FRAME = "frame"
     FACE = "face"

@@ -41,7 +41,7 @@ ABLATIONS = (Variant.MAX_S, Variant.MAX_ALL, Variant.MIX_FROM_S)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a method is trained and tested."""
+    """The training and the test of a method."""
 
     row: str
     """Its name, in the paper where it has one there."""
