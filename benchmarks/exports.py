@@ -1,4 +1,4 @@
-"""Differences between exports of recorded nets and layers and genuine Caffe, and the cost of 8 bits, as Markdown tables.
+"""Differences between exports of recorded nets and layers and genuine Caffe, and the cost of 8 bits, in Markdown.
 
     python benchmarks/exports.py [--reference DIR] [--only nets|layers|int8]
 
